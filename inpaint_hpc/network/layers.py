@@ -1,0 +1,204 @@
+"""Building blocks of the score network: edges, messages, updates.
+
+Features are irreps of O(3) up to l = 2, kept component-first and channel-last, so that channels are contiguous:
+scalars (n, C), vectors 1o as (n, 3, C), tensors 2e as (n, 5, C).  Spherical harmonics and Wigner coefficients are
+e3nn's; the tensor product of a message is written out, since e3nn's general one takes twice the time on a CPU
+(it is the test oracle).  Linear maps follow e3nn's convention: unit-normal weights, scaled by 1/sqrt(fan-in) when
+used, so that one learning rate suits all layers.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from e3nn import o3
+from torch import nn
+from torch.nn.functional import layer_norm, silu
+
+from inpaint_hpc.crystals.neighbors import Neighbors
+
+# Below this distance (A) the direction of an edge fades out, so that messages stay smooth when a noised guest passes
+# through another atom.
+_CORE = 0.1
+
+
+class Linear(nn.Module):
+    """y = x W / sqrt(fan-in) + b over the last axis; without bias it acts on vectors and tensors as well."""
+
+    def __init__(self, n_in: int, n_out: int, bias: bool = False) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(n_in, n_out))
+        self.bias = nn.Parameter(torch.zeros(n_out)) if bias else None
+        self.scale = 1 / math.sqrt(n_in)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = x @ (self.weight * self.scale)
+        return y if self.bias is None else y + self.bias
+
+
+class MLP(nn.Module):
+    """One hidden SiLU layer, scaled to unit variance."""
+
+    GAIN = 1.6765  # 1 / sqrt(E[silu(z)^2]) for a standard normal z
+
+    def __init__(self, n_in: int, n_hidden: int, n_out: int) -> None:
+        super().__init__()
+        self.first = Linear(n_in, n_hidden, bias=True)
+        self.second = Linear(n_hidden, n_out, bias=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.second(silu(self.first(x)) * self.GAIN)
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Neighbours with what all layers need of them.
+
+    Attributes:
+        sender: int64 (E,); edges are sorted by receiver, `lengths` int64 (R,) counts them per receiver.
+        receiver: int64 (E,).
+        radial: Bessel functions of the distance times the cutoff envelope, (E, n_basis).
+        envelope: polynomial cutoff, (E, 1): 1 at zero distance, smoothly 0 at the cutoff.
+        unit: l = 1 harmonics (component-normalised direction, faded out below 0.1 A), (E, 3).
+        quadrupole: l = 2 harmonics, (E, 5).
+    """
+
+    sender: torch.Tensor
+    receiver: torch.Tensor
+    lengths: torch.Tensor
+    radial: torch.Tensor
+    envelope: torch.Tensor
+    unit: torch.Tensor
+    quadrupole: torch.Tensor
+
+
+def edge_features(neighbors: Neighbors, cutoff: float, n_basis: int) -> Edges:
+    """Radial and angular functions of neighbour vectors (DimeNet's Bessel basis and envelope, p = 6)."""
+    vector = neighbors.vector
+    distance = vector.norm(dim=1, keepdim=True)
+    x = distance / cutoff
+    p = 6.0
+    envelope = 1 - 0.5 * (p + 1) * (p + 2) * x**p + p * (p + 2) * x ** (p + 1) - 0.5 * p * (p + 1) * x ** (p + 2)
+    envelope = envelope * (x < 1)
+    n = torch.arange(1, n_basis + 1, device=vector.device, dtype=vector.dtype)
+    # sin(n pi x) / x is finite at zero; dividing by n keeps the functions of order one there.
+    radial = 2 * torch.sinc(n * x) * torch.sqrt(n) * envelope
+    direction = vector / torch.sqrt(distance**2 + _CORE**2)
+    harmonics = o3.spherical_harmonics("1o + 2e", direction, normalize=False, normalization="component")
+    return Edges(
+        neighbors.sender, neighbors.receiver, neighbors.lengths, radial, envelope, harmonics[:, :3], harmonics[:, 3:]
+    )
+
+
+def sum_over_edges(messages: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """Sum (E, n) messages sorted by receiver to (R, n)."""
+    if len(messages) == 0:
+        return messages.new_zeros(len(lengths), messages.shape[1])
+    return torch.segment_reduce(messages, "sum", lengths=lengths, axis=0, unsafe=True, initial=0.0)
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What a message layer reads of the senders; of host atoms it is computed once and cached.
+
+    Attributes:
+        scalars (N, C), vectors (N, 3, C) or None where senders carry none, hidden (N, H) of the radial network.
+    """
+
+    scalars: torch.Tensor
+    vectors: torch.Tensor | None
+    hidden: torch.Tensor
+
+
+class Message(nn.Module):
+    """Tensor-product messages, summed over neighbours: scalars (R, C), vectors (R, 3, C), tensors (R, 5, Ct).
+
+    Paths: 0e x 0e -> 0e, 1o x 1o -> 0e, 0e x 1o -> 1o, 1o x 0e -> 1o, (1o . Y1) Y1 -> 1o, 0e x 2e -> 2e.
+    The weights of an edge are a network of the distance and of the scalars at both ends; the receiver's scalars of a
+    guest hold its noise level.
+    """
+
+    def __init__(
+        self,
+        sender_scalars: int,
+        receiver_scalars: int,
+        channels: int,
+        tensor_channels: int,
+        n_basis: int,
+        hidden: int,
+        sender_vectors: bool,
+        mean_neighbors: float,
+    ) -> None:
+        super().__init__()
+        self.channels, self.tensor_channels, self.sender_vectors = channels, tensor_channels, sender_vectors
+        self.norm = 1 / math.sqrt(mean_neighbors)
+        self.scalars = Linear(sender_scalars, channels)
+        self.vectors = Linear(channels, channels) if sender_vectors else None
+        self.sender_hidden = Linear(sender_scalars, hidden)
+        self.receiver_hidden = Linear(receiver_scalars, hidden, bias=True)
+        self.radial = Linear(n_basis, hidden)
+        n_paths = 5 if sender_vectors else 2
+        self.weights = Linear(hidden, n_paths * channels + tensor_channels, bias=True)
+
+    def send(self, scalars: torch.Tensor, vectors: torch.Tensor | None) -> Sent:
+        """Project the senders' features; `vectors` (N, 3, C) are ignored where the layer takes none."""
+        v = self.vectors(vectors) if self.sender_vectors else None
+        return Sent(self.scalars(scalars), v, self.sender_hidden(scalars))
+
+    def forward(self, sent: Sent, receiver_scalars: torch.Tensor, edges: Edges) -> tuple[torch.Tensor, ...]:
+        C, Ct, E = self.channels, self.tensor_channels, len(edges.sender)
+        hidden = self.radial(edges.radial) + sent.hidden.index_select(0, edges.sender)
+        hidden = hidden + self.receiver_hidden(receiver_scalars).index_select(0, edges.receiver)
+        weights = self.weights(silu(hidden) * MLP.GAIN) * (edges.envelope * self.norm)
+        s = sent.scalars.index_select(0, edges.sender)
+        parts = weights.split([C] * ((weights.shape[1] - Ct) // C) + [Ct], 1)
+        unit = edges.unit[:, :, None]
+        to_scalar, along = parts[0] * s, parts[1] * s
+        if sent.vectors is not None:
+            v = sent.vectors.reshape(-1, 3 * C).index_select(0, edges.sender).view(E, 3, C)
+            projected = (v * unit).sum(1) / math.sqrt(3)
+            to_scalar = to_scalar + parts[2] * projected
+            along = along + parts[3] * projected
+            to_vector = along[:, None] * unit + parts[4][:, None] * v
+        else:
+            to_vector = along[:, None] * unit
+        to_tensor = (parts[-1] * s[:, :Ct])[:, None] * edges.quadrupole[:, :, None]
+        flat = torch.cat([to_scalar, to_vector.reshape(E, 3 * C), to_tensor.reshape(E, 5 * Ct)], 1)
+        summed = sum_over_edges(flat, edges.lengths)
+        R = len(edges.lengths)
+        scalars, vectors, tensors = summed.split([C, 3 * C, 5 * Ct], 1)
+        return scalars, vectors.reshape(R, 3, C), tensors.reshape(R, 5, Ct)
+
+
+class Update(nn.Module):
+    """Node update from summed messages; tensors are contracted here with vectors and with themselves."""
+
+    def __init__(self, scalars: int, channels: int, tensor_channels: int, n_sources: int, has_vectors: bool) -> None:
+        super().__init__()
+        n_vectors = channels * (n_sources + has_vectors)
+        self.has_vectors = has_vectors
+        self.channels, self.tensor_channels = channels, tensor_channels
+        self.vectors = Linear(n_vectors, 2 * channels)
+        self.tensors = Linear(tensor_channels * n_sources, tensor_channels)
+        self.contracted = Linear(tensor_channels, channels)
+        n_in = scalars + channels * n_sources + channels + tensor_channels
+        self.mlp = MLP(n_in, 2 * scalars, scalars + 2 * channels)
+        self.scalars = scalars
+        wigner = o3.wigner_3j(2, 1, 1, dtype=torch.float64) * math.sqrt(15)
+        self.register_buffer("wigner", wigner, persistent=False)
+
+    def forward(self, s: torch.Tensor, v: torch.Tensor | None, sources: list[tuple[torch.Tensor, ...]]):
+        summed_s, summed_v, summed_t = zip(*sources, strict=True)
+        a, b = self.vectors(torch.cat(([v] if self.has_vectors else []) + list(summed_v), -1)).chunk(2, -1)
+        t = self.tensors(torch.cat(summed_t, -1))
+        invariants = torch.cat([s, *summed_s, (a * b).mean(1), (t * t).mean(1)], 1)
+        out = self.mlp(layer_norm(invariants, invariants.shape[1:]))
+        ds, gate_a, gate_t = out.split([self.scalars, self.channels, self.channels], 1)
+        turned = torch.einsum("mik,nmc,nkc->nic", self.wigner.to(t.dtype), t, a[:, :, : self.tensor_channels])
+        dv = gate_a[:, None] * a + gate_t[:, None] * self.contracted(turned)
+        v = dv if v is None else v + dv
+        v = v * torch.rsqrt(1 + (v * v).mean((1, 2), keepdim=True))
+        s = s + ds
+        return layer_norm(s, s.shape[1:]), v

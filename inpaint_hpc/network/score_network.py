@@ -1,0 +1,192 @@
+"""The score network: `encode` a host once, `denoise` guests in it at every step.
+
+Messages flow host -> host, host -> guest and guest -> guest, never guest -> host.  Host features therefore depend
+neither on where the guests are nor on the noise level and are computed once per host: exact, not an approximation.
+All-atom generation is `denoise` with an empty host.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from inpaint_hpc.crystals.batch import Crystals, Guests, volumes
+from inpaint_hpc.crystals.neighbors import crystal_neighbors, neighbor_pairs
+
+from .embedding import ElementEmbedding
+from .layers import MLP, Edges, Message, Sent, Update, edge_features
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Sizes of a score network.
+
+    Attributes:
+        scalars: width of the scalar features of an atom.
+        channels: vectors per atom, and channels of a message.
+        tensor_channels: l = 2 channels of a message.
+        hidden: width of the networks that give the weights of an edge.
+        host_layers, guest_layers: message passing steps of encoder and denoiser.
+        host_cutoff: A, host -> host and host -> guest edges.  guest_cutoff: A, guest -> guest edges.
+        n_basis: Bessel functions per edge.
+        sigma_min, sigma_max: trained range of noise levels in A.
+        mean_neighbors, mean_guest_neighbors: normalise sums over neighbours.
+    """
+
+    scalars: int = 64
+    channels: int = 32
+    tensor_channels: int = 16
+    hidden: int = 64
+    host_layers: int = 3
+    guest_layers: int = 4
+    host_cutoff: float = 5.0
+    guest_cutoff: float = 6.0
+    n_basis: int = 10
+    sigma_min: float = 0.03
+    sigma_max: float = 3.5
+    mean_neighbors: float = 30.0
+    mean_guest_neighbors: float = 15.0
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Hosts as the denoiser sees them.
+
+    Attributes:
+        host: the batch of hosts.
+        sent: per denoiser layer, what guests read of host atoms.
+        pooled: mean over a host's atoms of their scalars, (B, scalars); zero for an empty host.
+    """
+
+    host: Crystals
+    sent: tuple[Sent, ...]
+    pooled: torch.Tensor
+
+
+class ScoreNetwork(nn.Module):
+    """SE(3)-equivariant score of guests in a host; see `NetworkConfig` for sizes.
+
+    Example:
+        encoding = network.encode(hosts)
+        scaled = network.denoise(encoding, guests, sigma)      # sigma * score, (G, 3)
+    """
+
+    def __init__(self, config: NetworkConfig | None = None) -> None:
+        super().__init__()
+        self.config = c = config or NetworkConfig()
+        self.embedding = ElementEmbedding(c.scalars)
+        edge = {"channels": c.channels, "tensor_channels": c.tensor_channels, "n_basis": c.n_basis, "hidden": c.hidden}
+        update = {"scalars": c.scalars, "channels": c.channels, "tensor_channels": c.tensor_channels}
+
+        def message(sender_vectors: bool, mean_neighbors: float) -> Message:
+            return Message(c.scalars, c.scalars, **edge, sender_vectors=sender_vectors, mean_neighbors=mean_neighbors)
+
+        self.host_messages = nn.ModuleList(message(k > 0, c.mean_neighbors) for k in range(c.host_layers))
+        self.host_updates = nn.ModuleList(
+            Update(**update, n_sources=1, has_vectors=k > 0) for k in range(c.host_layers)
+        )
+        self.from_host = nn.ModuleList(message(True, c.mean_neighbors) for _ in range(c.guest_layers))
+        self.from_guest = nn.ModuleList(message(k > 0, c.mean_guest_neighbors) for k in range(c.guest_layers))
+        self.guest_updates = nn.ModuleList(
+            Update(**update, n_sources=2, has_vectors=k > 0) for k in range(c.guest_layers)
+        )
+        self.n_noise_features = 16
+        self.guest_embedding = ElementEmbedding(c.scalars)
+        self.condition = MLP(2 * c.scalars + self.n_noise_features + 2, 2 * c.scalars, c.scalars)
+        self.readout = MLP(c.scalars + self.n_noise_features, c.scalars, c.channels)
+        nn.init.zeros_(self.readout.second.weight)  # training starts from a zero score
+
+    @property
+    def sigma_min(self) -> float:
+        """Smallest trained noise level, A."""
+        return self.config.sigma_min
+
+    @property
+    def sigma_max(self) -> float:
+        """Largest trained noise level, A."""
+        return self.config.sigma_max
+
+    @property
+    def cutoff(self) -> float:
+        """Reach of host -> host and host -> guest edges, A."""
+        return self.config.host_cutoff
+
+    @property
+    def guest_cutoff(self) -> float:
+        """Reach of guest -> guest edges, A."""
+        return self.config.guest_cutoff
+
+    def encode(self, host: Crystals) -> Encoding:
+        """Features of host atoms, computed once per host; a host may be empty (all-atom generation)."""
+        c = self.config
+        edges = edge_features(crystal_neighbors(host, c.host_cutoff), c.host_cutoff, c.n_basis)
+        s, v = self.embedding(host.numbers), None
+        for message, update in zip(self.host_messages, self.host_updates, strict=True):
+            s, v = update(s, v, [message(message.send(s, v), s, edges)])
+        counts = host.counts.clamp(min=1).to(s.dtype)
+        pooled = s.new_zeros(len(host), s.shape[1]).index_add(0, host.crystal, s) / counts[:, None]
+        return Encoding(host, tuple(message.send(s, v) for message in self.from_host), pooled)
+
+    def denoise(self, encoding: Encoding, guests: Guests, sigma: torch.Tensor) -> torch.Tensor:
+        """sigma times the score of each guest, dimensionless, (G, 3).
+
+        Args:
+            encoding: what `encode` returned for the hosts.
+            guests: noised guests of S samples.
+            sigma: noise level of each sample in A, (S,).
+
+        Returns:
+            Close to -(noised - clean) / sigma at small sigma; the denoised position is `x + sigma * result`.
+        """
+        c = self.config
+        from_host, from_guest = self._guest_edges(encoding.host, guests)
+        noise = self._noise_features(sigma)[guests.sample]
+        s, v = self._embed(encoding, guests, noise), None
+        layers = zip(encoding.sent, self.from_host, self.from_guest, self.guest_updates, strict=True)
+        for sent, host_message, guest_message, update in layers:
+            sources = [host_message(sent, s, from_host), guest_message(guest_message.send(s, v), s, from_guest)]
+            s, v = update(s, v, sources)
+        weights = self.readout(torch.cat([s, noise], 1))
+        return (v * weights[:, None]).sum(2) / math.sqrt(c.channels)
+
+    def _guest_edges(self, host: Crystals, guests: Guests) -> tuple[Edges, Edges]:
+        c = self.config
+        near_host = neighbor_pairs(
+            guests.positions, guests.crystal, host.positions, host.crystal, host.cells, c.host_cutoff
+        )
+        cells = host.cells[guests.host]
+        x, sample = guests.positions, guests.sample
+        near_guest = neighbor_pairs(x, sample, x, sample, cells, c.guest_cutoff, same=True)
+        return (
+            edge_features(near_host, c.host_cutoff, c.n_basis),
+            edge_features(near_guest, c.guest_cutoff, c.n_basis),
+        )
+
+    def _noise_features(self, sigma: torch.Tensor) -> torch.Tensor:
+        """Gaussians over log sigma, (S, n_noise_features)."""
+        c, n = self.config, self.n_noise_features
+        place = (torch.log(sigma) - math.log(c.sigma_min)) / math.log(c.sigma_max / c.sigma_min) * (n - 1)
+        centers = torch.arange(n, device=sigma.device, dtype=sigma.dtype)
+        return 1.5 * torch.exp(-0.5 * (place[:, None] - centers) ** 2)
+
+    def _embed(self, encoding: Encoding, guests: Guests, noise: torch.Tensor) -> torch.Tensor:
+        """Scalars of guests before any message: species, noise level, and the crystal as a whole.
+
+        All three are intensive, so that a supercell with the same content gives the same scores.
+        """
+        host = encoding.host
+        n_guests = torch.bincount(guests.sample, minlength=len(guests)).to(noise.dtype)
+        n_atoms = n_guests + host.counts[guests.host].to(noise.dtype)
+        per_atom = volumes(host.cells)[guests.host].to(noise.dtype) / n_atoms
+        whole = torch.stack([n_guests / n_atoms, torch.log(per_atom / 15.0)], 1)[guests.sample]
+        species = self.guest_embedding(guests.numbers)
+        return species + self.condition(torch.cat([species, encoding.pooled[guests.crystal], noise, whole], 1))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Sizes, for the model card."""
+        return asdict(self.config)
+

@@ -1,0 +1,131 @@
+"""Weights as a product: safetensors beside a JSON model card.
+
+`NAME.safetensors` holds the tensors, `NAME.json` the card: network sizes, sha256 of the tensor file, data, steps,
+seed, commit, metrics, licence.  Weights that come with the package lie in `inpaint_hpc/pretrained`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from inpaint_hpc.errors import InputError
+from inpaint_hpc.files import atomic_path
+
+if TYPE_CHECKING:
+    import torch
+
+    from .score_network import ScoreNetwork
+
+PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained"
+DEFAULT = "small"
+CARD_SCHEMA = "1.0"
+
+
+@dataclass(frozen=True)
+class WeightsInfo:
+    """One set of weights: its name, tensor file, card and whether the file's sha256 is the card's."""
+
+    name: str
+    path: Path
+    card: dict[str, Any]
+
+    @property
+    def sha256(self) -> str:
+        return self.card["sha256"]
+
+    def verify(self) -> bool:
+        """Whether the tensor file is the one that the card describes."""
+        return file_digest(self.path) == self.sha256
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file, hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def list_weights(folder: Path = PRETRAINED) -> list[WeightsInfo]:
+    """Weights in a folder, by default those that come with the package."""
+    return [find_weights(path) for path in sorted(folder.glob("*.safetensors"))]
+
+
+def find_weights(name: str | Path | None = None) -> WeightsInfo:
+    """Weights by the name of a packaged set, or by the path of a .safetensors file with its card beside it.
+
+    Raises:
+        InputError: no such weights, no card, or an unreadable card.
+    """
+    name = DEFAULT if name is None else name
+    path = Path(name)
+    if path.suffix != ".safetensors":
+        path = PRETRAINED / f"{name}.safetensors"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in PRETRAINED.glob("*.safetensors"))) or "none"
+        raise InputError(f"no weights '{name}'; give a .safetensors file or one of the packaged sets: {known}")
+    card_path = path.with_suffix(".json")
+    try:
+        card = json.loads(card_path.read_text())
+        card["network"], card["sha256"]
+    except FileNotFoundError:
+        raise InputError(f"{path}: its model card {card_path.name} is missing; keep the two files together") from None
+    except (json.JSONDecodeError, KeyError, TypeError):
+        raise InputError(f"{card_path}: not a model card; export the weights again") from None
+    return WeightsInfo(path.stem, path, card)
+
+
+def load_network(name: str | Path | None = None, device: torch.device | str | None = None) -> ScoreNetwork:
+    """Load a score network, ready to sample (evaluation mode, no gradients).
+
+    Args:
+        name: packaged set or .safetensors path; None is the default set.
+        device: None takes the CPU.
+
+    Returns:
+        The network; `network.info` is its `WeightsInfo`.
+
+    Raises:
+        InputError: weights missing, damaged, of other sizes than the card says, or not finite.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from .score_network import NetworkConfig, ScoreNetwork
+
+    info = find_weights(name)
+    known = {f.name for f in fields(NetworkConfig)}
+    unknown = set(info.card["network"]) - known
+    if unknown:
+        raise InputError(f"{info.path}: made by a newer version (unknown setting {sorted(unknown)[0]}); upgrade inpaint_hpc")
+    try:
+        tensors = load_file(info.path)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{info.path}: unreadable weights ({error}); copy the file again") from None
+    if not info.verify():
+        raise InputError(f"{info.path}: its sha256 is not the one on its card; copy both files again")
+    if not all(bool(t.isfinite().all()) for t in tensors.values()):
+        raise InputError(f"{info.path}: holds NaN or infinite weights; use another checkpoint")
+    network = ScoreNetwork(NetworkConfig(**info.card["network"]))
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError:
+        raise InputError(f"{info.path}: tensors do not fit the sizes on its card; export the weights again") from None
+    network.info = info
+    return network.eval().requires_grad_(False).to(device or "cpu")
+
+
+def save_weights(state: dict[str, torch.Tensor], path: Path, card: dict[str, Any]) -> WeightsInfo:
+    """Write `path` (.safetensors) and the card beside it, each by atomic rename; the card last."""
+    from safetensors.torch import save_file
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, temporary)
+    card = {"schema": CARD_SCHEMA, **card, "sha256": file_digest(path)}
+    with atomic_path(path.with_suffix(".json")) as temporary:
+        Path(temporary).write_text(json.dumps(card, indent=2) + "\n")
+    return WeightsInfo(path.stem, path, card)

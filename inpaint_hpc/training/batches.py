@@ -1,0 +1,128 @@
+"""Training batches: masked crystals with several noise draws per encoding.
+
+A batch is a function of (seed, step, rank) alone, so that a resumed run sees exactly what an uninterrupted one would
+have seen, and no random state needs to be stored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from inpaint_hpc.crystals.batch import Crystal, Crystals, Guests
+from inpaint_hpc.crystals.packed import PackedDataset
+from inpaint_hpc.diffusion.noise import stratified_log_uniform
+from inpaint_hpc.diffusion.wrapped_normal import scaled_score
+
+from .masks import KINDS, MaskMixture, double_cell, draw_mask
+
+
+@dataclass(frozen=True)
+class TrainingBatch:
+    """Hosts, noised guests and their exact target.
+
+    Attributes:
+        hosts: B clean (or slightly perturbed) hosts.
+        guests: noised guests of S samples.
+        sigma: noise level of each sample in A, (S,).
+        target: sigma times the score of the wrapped normal, (G, 3).
+        kind: index into `KINDS` of each host, (B,).
+    """
+
+    hosts: Crystals
+    guests: Guests
+    sigma: torch.Tensor
+    target: torch.Tensor
+    kind: torch.Tensor
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """How batches are drawn.
+
+    Attributes:
+        batch_size: crystals per process and step.
+        draws: most noise draws per encoding; crystals with many guests get fewer, see `guest_budget`.
+        guest_budget: aim for at most this many noised guests per crystal, so that all-atom masks do not eat the step.
+        sigma_min, sigma_max: range of noise levels, A.
+        host_noise, host_noise_fraction: that fraction of hosts is perturbed by normal noise of up to so many A:
+            real hosts were not relaxed around the guests.
+        supercell_atoms: partial masks may double a cell up to this many atoms.
+    """
+
+    batch_size: int = 16
+    draws: int = 8
+    guest_budget: int = 24
+    sigma_min: float = 0.03
+    sigma_max: float = 3.5
+    host_noise: float = 0.1
+    host_noise_fraction: float = 0.15
+    supercell_atoms: int = 20
+
+
+def training_indices(n: int, step: int, size: int, seed: int, rank: int = 0, world_size: int = 1) -> np.ndarray:
+    """Rows of the training set for one step of one process: a fresh permutation each epoch, no row twice in it."""
+    per_step = size * world_size
+    first = step * per_step + rank * size
+    epochs = np.arange(first, first + size) // n
+    rows = np.arange(first, first + size) % n
+    result = np.empty(size, np.int64)
+    for epoch in np.unique(epochs):
+        order = np.random.default_rng([seed, 1, int(epoch)]).permutation(n)
+        result[epochs == epoch] = order[rows[epochs == epoch]]
+    return result
+
+
+def make_batch(
+    dataset: PackedDataset,
+    rows: np.ndarray,
+    settings: BatchSettings,
+    masks: MaskMixture,
+    key: list[int],
+    device: torch.device | str = "cpu",
+) -> TrainingBatch:
+    """Mask, noise and batch some crystals; all randomness comes from `key`."""
+    rng = np.random.default_rng(key)
+    hosts, clean, guest_numbers, counts, draws = [], [], [], [], []
+    kinds = rng.choice(len(KINDS), size=len(rows), p=masks.probabilities())
+    for row, kind in zip(rows, kinds, strict=True):
+        crystal = dataset[int(row)]
+        numbers, frac, lattice = crystal.numbers, crystal.frac_coords, crystal.lattice
+        if KINDS[kind] == "part" and 2 * len(numbers) <= settings.supercell_atoms and rng.random() < 0.5:
+            numbers, frac, lattice = double_cell(numbers, frac, lattice)
+        mask = draw_mask(numbers, KINDS[kind], rng)
+        host = Crystal(numbers[~mask], frac[~mask], lattice)
+        if rng.random() < settings.host_noise_fraction:
+            noise = rng.normal(size=(len(host), 3)) * rng.uniform(0, settings.host_noise)
+            host = Crystal(host.numbers, host.frac_coords + noise @ np.linalg.inv(lattice), lattice)
+        hosts.append(host)
+        clean.append(frac[mask] @ lattice)
+        guest_numbers.append(numbers[mask])
+        counts.append(int(mask.sum()))
+        draws.append(int(np.clip(settings.guest_budget // counts[-1], 1, settings.draws)))
+
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    levels = stratified_log_uniform((len(rows), settings.draws), settings.sigma_min, settings.sigma_max, generator)
+    sample_host = np.repeat(np.arange(len(rows)), draws)
+    # A crystal with fewer draws takes evenly spread strata, so that every noise level stays equally likely.
+    offset = rng.random(len(rows))
+    stratum = [int((k + offset[b]) * settings.draws / draws[b]) for b in range(len(rows)) for k in range(draws[b])]
+    sigma = levels[torch.as_tensor(sample_host), torch.as_tensor(stratum)]
+    per_sample = np.array(counts)[sample_host]
+    sample = np.repeat(np.arange(len(sample_host)), per_sample)
+    guests = Guests(
+        torch.as_tensor(np.concatenate([guest_numbers[b] for b in sample_host])),
+        torch.as_tensor(np.concatenate([clean[b] for b in sample_host]), dtype=torch.float32),
+        torch.as_tensor(sample),
+        torch.as_tensor(sample_host),
+    )
+    noise = torch.randn(guests.positions.shape, generator=generator)
+    batch = Crystals.from_list(hosts).to(device)
+    guests = Guests(*(x.to(device) for x in (guests.numbers, guests.positions, guests.sample, guests.host)))
+    sigma, noise = sigma.to(device), noise.to(device)
+    displacement = sigma[guests.sample][:, None] * noise
+    target = scaled_score(displacement, sigma[guests.sample], batch.cells[guests.crystal])
+    guests = guests.at(guests.positions + displacement)
+    return TrainingBatch(batch, guests, sigma, target, torch.as_tensor(kinds).to(device))

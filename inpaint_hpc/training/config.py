@@ -1,0 +1,145 @@
+"""The configuration of a training run (YAML, validated by pydantic)."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from inpaint_hpc.errors import InputError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NetworkSection(_Section):
+    """Sizes; see `inpaint_hpc.network.score_network.NetworkConfig`."""
+
+    scalars: int = Field(64, gt=0)
+    channels: int = Field(32, gt=0)
+    tensor_channels: int = Field(16, gt=0)
+    hidden: int = Field(64, gt=0)
+    host_layers: int = Field(3, gt=0)
+    guest_layers: int = Field(4, gt=0)
+    host_cutoff: float = Field(5.0, gt=0)
+    guest_cutoff: float = Field(6.0, gt=0)
+    n_basis: int = Field(10, gt=0)
+
+    @model_validator(mode="after")
+    def _tensors_fit(self) -> NetworkSection:
+        if self.tensor_channels > self.channels:
+            raise ValueError("tensor_channels must not exceed channels")
+        return self
+
+
+class MaskSection(_Section):
+    """Fractions of the mask mixture; see `inpaint_hpc.training.masks.MaskMixture`."""
+
+    species: float = Field(0.65, ge=0)
+    part: float = Field(0.19, ge=0)
+    several: float = Field(0.04, ge=0)
+    all: float = Field(0.12, ge=0)
+
+
+class BatchSection(_Section):
+    """Batches; see `inpaint_hpc.training.batches.BatchSettings`."""
+
+    batch_size: int = Field(16, gt=0)
+    draws: int = Field(8, gt=0)
+    guest_budget: int = Field(24, gt=0)
+    sigma_min: float = Field(0.03, gt=0)
+    sigma_max: float = Field(3.5, gt=0)
+    host_noise: float = Field(0.1, ge=0)
+    host_noise_fraction: float = Field(0.15, ge=0, le=1)
+    supercell_atoms: int = Field(20, ge=0)
+
+
+class OptimizerSection(_Section):
+    """AdamW, warm-up, schedule, averaging.
+
+    The learning rate rises over `warmup_steps`, then follows `schedule` over the budget: `cosine` to zero, or `hold`,
+    constant until the last `decay_fraction` of the budget and linear to zero there, so that a run can be prolonged
+    from its last checkpoint before the decay.
+    """
+
+    learning_rate: float = Field(4e-3, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    warmup_steps: int = Field(200, ge=0)
+    schedule: Literal["cosine", "hold"] = "cosine"
+    decay_fraction: float = Field(0.3, gt=0, le=1)
+    ema_decay: float = Field(0.999, ge=0, lt=1)
+    clip_norm: float = Field(1.0, gt=0)
+
+
+class TrainingConfig(_Section):
+    """Everything that decides a training run.
+
+    Attributes:
+        data: packed HDF5 with a `split`.
+        out: run directory: checkpoint, logs, weights.
+        max_atoms: crystals of at most this many atoms.
+        steps, minutes: the budget; exactly one of them.
+    """
+
+    data: Path
+    out: Path
+    max_atoms: int | None = Field(20, gt=0)
+    steps: int | None = Field(None, gt=0)
+    minutes: float | None = Field(None, gt=0)
+    seed: int = 0
+    validate_every: int = Field(1000, gt=0)
+    validation_crystals: int = Field(256, gt=0)
+    checkpoint_minutes: float = Field(5.0, gt=0)
+    log_every: int = Field(50, gt=0)
+    threads: int | None = Field(None, gt=0)
+    network: NetworkSection = NetworkSection()
+    masks: MaskSection = MaskSection()
+    batch: BatchSection = BatchSection()
+    optimizer: OptimizerSection = OptimizerSection()
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> TrainingConfig:
+        if (self.steps is None) == (self.minutes is None):
+            raise ValueError("give exactly one of 'steps' and 'minutes'")
+        if self.batch.sigma_min >= self.batch.sigma_max:
+            raise ValueError("batch.sigma_min must be smaller than batch.sigma_max")
+        return self
+
+
+def load_config(path: str | Path, overrides: dict[str, Any] | None = None) -> TrainingConfig:
+    """Read and validate a YAML file; relative paths in it are relative to the working directory.
+
+    Raises:
+        InputError: unreadable file, unknown key (the nearest valid one is named) or a bad value.
+    """
+    path = Path(path)
+    try:
+        data = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); give a training configuration") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not YAML ({str(error).splitlines()[0]})") from None
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: a training configuration is a mapping with at least 'data', 'out' and a budget")
+    data.update(overrides or {})
+    try:
+        return TrainingConfig.model_validate(data)
+    except ValidationError as error:
+        raise InputError(f"{path}: {_first_problem(error)}") from None
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    place = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] != "extra_forbidden":
+        return f"{place + ': ' if place else ''}{problem['msg'].removeprefix('Value error, ')}"
+    model: type[BaseModel] = TrainingConfig
+    for part in problem["loc"][:-1]:
+        model = model.model_fields[str(part)].annotation  # type: ignore[assignment]
+    key = str(problem["loc"][-1])
+    near = difflib.get_close_matches(key, model.model_fields, n=1, cutoff=0.0)
+    return f"unknown key '{place}'; did you mean '{near[0]}'?"

@@ -1,0 +1,64 @@
+"""From a training run to weights with a model card."""
+
+from __future__ import annotations
+
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from inpaint_hpc.network.weights import WeightsInfo, file_digest, save_weights
+
+if TYPE_CHECKING:
+    from .loop import Trainer
+
+_DIGESTS: dict[Path, str] = {}
+
+
+def export_weights(trainer: Trainer, path: Path, metrics: dict[str, Any]) -> WeightsInfo:
+    """Write the averaged weights of a run and a card that says where they come from."""
+    config = trainer.config
+    data = Path(config.data)
+    if data not in _DIGESTS:
+        _DIGESTS[data] = file_digest(data)
+    card = {
+        "name": path.stem,
+        "network": trainer.network_sizes(),
+        "parameters": sum(p.numel() for p in trainer.parameters),
+        "data": {
+            "file": data.name,
+            "sha256": _DIGESTS[data],
+            "crystals": len(trainer.data),
+            "max_atoms": config.max_atoms,
+        },
+        "training": {
+            "steps": trainer.step,
+            "crystals_seen": trainer.step * trainer.settings.batch_size * trainer.parallel.world_size,
+            "minutes": round(trainer.elapsed / 60, 1),
+            "processes": trainer.parallel.world_size,
+            "device": trainer.parallel.device.type,
+            "seed": config.seed,
+            "masks": config.masks.model_dump(),
+            "batch": config.batch.model_dump(),
+            "optimizer": config.optimizer.model_dump(),
+        },
+        "validation": metrics,
+        "commit": _commit(),
+        "versions": {name: version(name) for name in ("torch", "e3nn", "numpy")},
+        "created": datetime.now(UTC).date().isoformat(),
+        "licence": "MIT (weights); training data CC BY 4.0, see `data`",
+    }
+    return save_weights(trainer.average, path, card)
+
+
+def _commit() -> str | None:
+    """Commit of the source tree, None outside of one."""
+    here = Path(__file__).resolve().parent
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

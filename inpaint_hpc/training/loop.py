@@ -1,0 +1,250 @@
+"""Denoising score matching: the training loop.
+
+Checkpoints hold everything that a step depends on (weights, optimizer, average, step, elapsed time); batches are a
+function of seed and step, so a resumed run repeats an uninterrupted one exactly.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from inpaint_hpc.crystals.packed import PackedDataset
+from inpaint_hpc.errors import InputError
+from inpaint_hpc.files import atomic_path
+from inpaint_hpc.network.score_network import NetworkConfig, ScoreNetwork
+
+from .batches import BatchSettings, TrainingBatch, make_batch, training_indices
+from .config import TrainingConfig
+from .export import export_weights
+from .masks import MaskMixture
+from .parallel import Parallel
+from .validation import validate
+
+CHECKPOINT = "checkpoint.pt"
+# Gradients that are not finite are skipped; so many in a row mean that the run has diverged.
+_MAX_BAD_STEPS = 20
+
+
+def sample_loss(network: ScoreNetwork, batch: TrainingBatch) -> torch.Tensor:
+    """Squared error of sigma times the score of every guest, summed over x, y, z, (G,)."""
+    predicted = network.denoise(network.encode(batch.hosts), batch.guests, batch.sigma)
+    return ((predicted - batch.target) ** 2).sum(1)
+
+
+class Trainer:
+    """One training run; `run()` trains until the budget is spent or a signal asks to stop.
+
+    Args:
+        config: what to train on, and how.
+        resume: go on from the checkpoint in `config.out`; without it an existing checkpoint is refused.
+        device: `auto`, `cpu` or `cuda`.
+        report: called with (step, loss, structures per second, fraction of budget, seconds to go) now and then.
+
+    Raises:
+        InputError: no validation part in the data, a checkpoint of another configuration, or one in the way.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        resume: bool = False,
+        device: str = "auto",
+        report: Callable[[int, float, float, float, float], None] | None = None,
+    ) -> None:
+        self.config, self.report = config, report
+        self.parallel = Parallel(device)
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        self.data = PackedDataset(config.data, "train", config.max_atoms)
+        self.held_out = PackedDataset(config.data, "val", config.max_atoms)
+        if not len(self.data) or not len(self.held_out):
+            raise InputError(f"{config.data}: no training or no validation crystals of at most {config.max_atoms} atoms")
+        self.masks = MaskMixture(**config.masks.model_dump())
+        self.settings = BatchSettings(**config.batch.model_dump())
+        torch.manual_seed(config.seed)
+        self.network = ScoreNetwork(
+            NetworkConfig(
+                **config.network.model_dump(), sigma_min=config.batch.sigma_min, sigma_max=config.batch.sigma_max
+            )
+        ).to(self.parallel.device)
+        self.parameters = list(self.network.parameters())
+        opt = config.optimizer
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=opt.learning_rate, betas=(0.9, 0.98), weight_decay=opt.weight_decay
+        )
+        self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
+        self.step, self.elapsed, self.bad_steps = 0, 0.0, 0
+        self.out = Path(config.out)
+        checkpoint = self.out / CHECKPOINT
+        if resume:
+            self._load(checkpoint)
+        elif checkpoint.exists():
+            raise InputError(f"{checkpoint} exists; go on with --resume, or choose another 'out'")
+        self._stop = False
+
+    # Schedule
+
+    def progress(self) -> float:
+        """Fraction of the budget spent, 0 to 1."""
+        spent = self.step / self.config.steps if self.config.steps else self.elapsed / (60 * self.config.minutes)
+        return min(1.0, spent)
+
+    def learning_rate(self) -> float:
+        """Learning rate of the next step; see `OptimizerSection`."""
+        opt, progress = self.config.optimizer, self.progress()
+        warm = min(1.0, (self.step + 1) / max(1, opt.warmup_steps))
+        if opt.schedule == "cosine":
+            factor = 0.5 * (1 + math.cos(math.pi * progress))
+        else:
+            factor = min(1.0, (1 - progress) / opt.decay_fraction)
+        return opt.learning_rate * warm * factor
+
+    # The run
+
+    def run(self) -> dict[str, Any]:
+        """Train; returns the last validation record (empty if none was due)."""
+        previous = {s: signal.signal(s, self._on_signal) for s in (signal.SIGTERM, signal.SIGUSR1)}
+        record: dict[str, Any] = {}
+        started, at_start = time.monotonic(), self.elapsed
+        saved, seen, since = time.monotonic(), 0, time.monotonic()
+        losses: list[float] = []
+        try:
+            while True:
+                self.elapsed, stop = self.parallel.agree([at_start + time.monotonic() - started, float(self._stop)])
+                if self.parallel.any(bool(stop) or self._stop) or self.progress() >= 1:
+                    break
+                losses.append(self.train_step())
+                seen += self.settings.batch_size * self.parallel.world_size
+                if self.step % self.config.log_every == 0 and self.parallel.is_main:
+                    rate = seen / (time.monotonic() - since)
+                    self._log_train(sum(losses) / len(losses), rate)
+                    losses, seen, since = [], 0, time.monotonic()
+                if self.step % self.config.validate_every == 0 and self.parallel.is_main:
+                    record = self._validate()
+                if self.parallel.is_main and time.monotonic() - saved > 60 * self.config.checkpoint_minutes:
+                    self.save()
+                    saved = time.monotonic()
+            if self.parallel.is_main:
+                record = self._validate()
+                self.save(record)
+        finally:
+            for s, handler in previous.items():
+                signal.signal(s, handler)
+            self.parallel.close()
+        return record
+
+    def train_step(self) -> float:
+        """One optimizer step; returns the loss of this process's batch."""
+        seed, rank = self.config.seed, self.parallel.rank
+        rows = training_indices(
+            len(self.data), self.step, self.settings.batch_size, seed, rank, self.parallel.world_size
+        )
+        key = [seed, 2, self.step, rank]
+        batch = make_batch(self.data, rows, self.settings, self.masks, key, self.parallel.device)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = sample_loss(self.network, batch).mean()
+        loss.backward()
+        self.parallel.average_gradients(self.parameters)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.optimizer.clip_norm)
+        if torch.isfinite(norm):
+            self.optimizer.step()
+            self._update_average()
+            self.bad_steps = 0
+        else:
+            self.bad_steps += 1
+            if self.bad_steps > _MAX_BAD_STEPS:
+                raise InputError("training diverged (gradients are not finite); lower optimizer.learning_rate")
+        self.step += 1
+        return float(loss.detach())
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        decay = min(self.config.optimizer.ema_decay, (1 + self.step) / (10 + self.step))
+        for name, value in self.network.state_dict().items():
+            self.average[name].lerp_(value, 1 - decay)
+
+    def averaged_network(self) -> ScoreNetwork:
+        """A copy of the network with averaged weights, ready to sample."""
+        network = ScoreNetwork(self.network.config)
+        network.load_state_dict(self.average)
+        return network.eval().requires_grad_(False).to(self.parallel.device)
+
+    def _validate(self) -> dict[str, Any]:
+        record = validate(
+            self.averaged_network(), self.held_out, self.settings, self.masks, self.config.validation_crystals
+        )
+        record = {"step": self.step, "minutes": round(self.elapsed / 60, 2), **record}
+        _append_csv(self.out / "validation.csv", record)
+        return record
+
+    def _log_train(self, loss: float, rate: float) -> None:
+        row = {
+            "step": self.step,
+            "minutes": round(self.elapsed / 60, 2),
+            "loss": round(loss, 5),
+            "learning_rate": round(self.learning_rate(), 7),
+            "structures_per_s": round(rate, 2),
+        }
+        _append_csv(self.out / "train.csv", row)
+        if self.report:
+            done = self.progress()
+            to_go = self.elapsed * (1 - done) / done if done else math.inf
+            self.report(self.step, loss, rate, done, to_go)
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        self._stop = True
+
+    # Checkpoints
+
+    def save(self, record: dict[str, Any] | None = None) -> None:
+        """Write the checkpoint and, from the averaged weights, `model.safetensors` with its card; atomic renames."""
+        state = {
+            "config": self.config.model_dump_json(),
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average,
+            "step": self.step,
+            "elapsed": self.elapsed,
+            "world_size": self.parallel.world_size,
+        }
+        with atomic_path(self.out / CHECKPOINT) as temporary:
+            torch.save(state, temporary)
+        export_weights(self, self.out / "model.safetensors", record or {})
+
+    def _load(self, path: Path) -> None:
+        if not path.exists():
+            raise InputError(f"{path}: no checkpoint to resume from; start without --resume")
+        try:
+            state = torch.load(path, map_location=self.parallel.device, weights_only=True)
+            self.network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError, KeyError, EOFError, OSError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise InputError(f"{path}: does not fit this configuration or is damaged ({reason})") from None
+        self.average = {k: v.clone() for k, v in state["average"].items()}
+        self.step, self.elapsed = state["step"], state["elapsed"]
+
+    def network_sizes(self) -> dict[str, Any]:
+        """Sizes of the network, for the card."""
+        return asdict(self.network.config)
+
+
+def _append_csv(path: Path, row: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = not path.exists()
+    with open(path, "a", newline="") as file:
+        writer = csv.DictWriter(file, list(row))
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
