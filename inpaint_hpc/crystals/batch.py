@@ -203,13 +203,3 @@ def volumes(cells: torch.Tensor) -> torch.Tensor:
     import torch
 
     return torch.linalg.det(cells).abs()
-
-
-def wrap(positions: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
-    """Wrap Cartesian positions (n, 3) into cells (n, 3, 3); in float64 inside, so that it is accurate to the last bits."""
-    import torch
-
-    cells64 = cells.double()
-    frac = torch.linalg.solve(cells64.transpose(-1, -2), positions.double()[..., None])[..., 0]
-    frac = frac - torch.floor(frac)
-    return (frac[..., None, :] @ cells64)[..., 0, :].to(positions.dtype)

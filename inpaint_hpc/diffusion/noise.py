@@ -7,7 +7,9 @@ import math
 import torch
 
 
-def stratified_log_uniform(shape: tuple[int, int], low: float, high: float, generator=None, device=None) -> torch.Tensor:
+def stratified_log_uniform(
+    shape: tuple[int, int], low: float, high: float, generator=None, device=None
+) -> torch.Tensor:
     """Noise levels (rows, draws), log-uniform in [low, high] A, one draw in each of `draws` equal strata of a row.
 
     Strata make the loss of one structure an almost even integral over noise levels: less gradient noise for the

@@ -189,4 +189,3 @@ class ScoreNetwork(nn.Module):
     def to_dict(self) -> dict[str, Any]:
         """Sizes, for the model card."""
         return asdict(self.config)
-

@@ -99,7 +99,9 @@ def load_network(name: str | Path | None = None, device: torch.device | str | No
     known = {f.name for f in fields(NetworkConfig)}
     unknown = set(info.card["network"]) - known
     if unknown:
-        raise InputError(f"{info.path}: made by a newer version (unknown setting {sorted(unknown)[0]}); upgrade inpaint_hpc")
+        raise InputError(
+            f"{info.path}: made by a newer version (unknown setting {sorted(unknown)[0]}); upgrade inpaint_hpc"
+        )
     try:
         tensors = load_file(info.path)
     except (SafetensorError, OSError) as error:

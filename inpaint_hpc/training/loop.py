@@ -67,7 +67,9 @@ class Trainer:
         self.data = PackedDataset(config.data, "train", config.max_atoms)
         self.held_out = PackedDataset(config.data, "val", config.max_atoms)
         if not len(self.data) or not len(self.held_out):
-            raise InputError(f"{config.data}: no training or no validation crystals of at most {config.max_atoms} atoms")
+            raise InputError(
+                f"{config.data}: no training or no validation crystals of at most {config.max_atoms} atoms"
+            )
         self.masks = MaskMixture(**config.masks.model_dump())
         self.settings = BatchSettings(**config.batch.model_dump())
         torch.manual_seed(config.seed)

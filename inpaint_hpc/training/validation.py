@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ def validate(
         kinds.append(batch.kind[batch.guests.crystal].cpu())
     loss, sigma, kind = torch.cat(losses), torch.cat(sigmas), torch.cat(kinds)
     record: dict[str, Any] = {"loss": _mean(loss)}
-    for low, high in zip(SIGMA_BUCKETS[:-1], SIGMA_BUCKETS[1:], strict=True):
+    for low, high in pairwise(SIGMA_BUCKETS):
         record[f"loss_sigma_{low:g}-{high:g}"] = _mean(loss[(sigma >= low) & (sigma < high)])
     for index, name in enumerate(KINDS):
         record[f"loss_{name}"] = _mean(loss[kind == index])

@@ -102,7 +102,7 @@ def test_a_supercell_with_the_same_content_has_the_same_scores(network):
     lattice = host.lattice.copy()
     lattice[2] *= 2
     half = host.frac_coords * [1, 1, 0.5]
-    double = Crystal(np.tile(host.numbers, 2), np.concatenate([half, half + [0, 0, 0.5]]), lattice)
+    double = Crystal(np.tile(host.numbers, 2), np.concatenate([half, half + np.array([0, 0, 0.5])]), lattice)
     positions = torch.cat([guests.positions, guests.positions + torch.tensor(c)])
     many = Guests(guests.numbers.repeat(2), positions, guests.sample.repeat(2), guests.host)
     expected = scores(network, [host], guests).repeat(2, 1)
@@ -125,8 +125,12 @@ def test_a_batch_equals_its_members(network):
     singles = []
     for s in range(6):
         rows = all_guests.sample == s
-        one = Guests(all_guests.numbers[rows], all_guests.positions[rows], torch.zeros(3, dtype=torch.long),
-                     torch.zeros(1, dtype=torch.long))
+        one = Guests(
+            all_guests.numbers[rows],
+            all_guests.positions[rows],
+            torch.zeros(3, dtype=torch.long),
+            torch.zeros(1, dtype=torch.long),
+        )
         singles.append(scores(network, [hosts[s // 2]], one))
     torch.testing.assert_close(together, torch.cat(singles), atol=1e-9, rtol=0)
 
@@ -165,11 +169,13 @@ def test_scores_are_smooth_at_the_cutoffs(network, distance):
     host = Crystal([25, 8], np.array([[0.5, 0.5, 0.5], [0.53, 0.52, 0.45]]), lattice)
     values = []
     for x in distance + np.linspace(-2e-3, 2e-3, 5):
-        place = np.array([[15.0 - x, 15.0, 15.0], [15.0 - x + distance, 15.3, 15.0]]) if distance == 6.0 else None
-        first = np.array([[15.0 - x, 15.0, 15.0]])
-        positions = torch.tensor(first if place is None else np.vstack([first, place[1:] + [[x - distance, 0, 0]]]))
-        n = len(positions)
-        guests = Guests(torch.full((n,), 3), positions, torch.zeros(n, dtype=torch.long), torch.zeros(1).long())
+        places = [[15.0 - x, 15.0, 15.0]]
+        if distance == 6.0:  # a second guest, x away from the first, far from the host
+            places = [[6.0, 15.0, 15.0], [6.0 + x, 15.0, 15.0]]
+        n = len(places)
+        guests = Guests(
+            torch.full((n,), 3), torch.tensor(places).double(), torch.zeros(n).long(), torch.zeros(1).long()
+        )
         values.append(scores(network, [host], guests)[0])
     steps = torch.stack(values).diff(dim=0).norm(dim=1)
     assert steps.max() < 1e-2

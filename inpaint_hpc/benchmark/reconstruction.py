@@ -1,0 +1,108 @@
+"""Reconstruction: take all atoms of an ion out of a relaxed crystal, put as many back, compare.
+
+The protocol of Dai et al. (ICML AI4Science 2024) on WBM.  The host keeps the cell and the coordinates that it relaxed
+to around the ion, so part of the answer leaks; electrode pairs do not have this flaw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from inpaint_hpc.crystals.batch import Crystal
+from inpaint_hpc.crystals.packed import PackedDataset
+from inpaint_hpc.errors import InputError
+from inpaint_hpc.sampling.sample import SamplingSettings, Task, sample
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """Samples of one host against the crystal it was made from.
+
+    Attributes:
+        reference: the full crystal.
+        ion: atomic number of the ion that was taken out.
+        n_guests: how many of them.
+        matches: `StructureMatcher.fit` of each sample, bool (S,).
+    """
+
+    reference: Crystal
+    ion: int
+    n_guests: int
+    matches: np.ndarray
+
+
+def choose_references(
+    path: str, ion: int, limit: int | None = None, max_atoms: int | None = 20, seed: int = 0
+) -> list[Crystal]:
+    """Random crystals of a packed file that hold the ion and something else, in the file's order.
+
+    Raises:
+        InputError: none is there.
+    """
+    dataset = PackedDataset(path, max_atoms=max_atoms)
+    rows = [
+        i
+        for i in range(len(dataset))
+        if 0 < (dataset.numbers[dataset.offsets[i] : dataset.offsets[i + 1]] == ion).sum() < dataset.n_atoms[i]
+    ]
+    if not rows:
+        raise InputError(f"{path}: no crystal of at most {max_atoms} atoms holds element {ion} and something else")
+    if limit is not None and limit < len(rows):
+        rows = sorted(np.random.default_rng([seed, ion]).choice(rows, limit, replace=False))
+    return [dataset[int(i)] for i in rows]
+
+
+def reconstruct(
+    network: Any,
+    references: Sequence[Crystal],
+    ion: int,
+    settings: SamplingSettings,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Reconstruction]:
+    """Sample the guests of every host and match each sample with its reference.
+
+    The matcher is pymatgen's `StructureMatcher(ltol=0.2, stol=0.2).fit`: the largest site distance must stay below
+    0.2 (V / N)^(1/3) on the whole structure.
+    """
+    from pymatgen.analysis.structure_matcher import StructureMatcher
+
+    matcher = StructureMatcher(ltol=0.2, stol=0.2)
+    tasks = [Task(c.without(ion), [ion] * int((c.numbers == ion).sum())) for c in references]
+    results = []
+    for reference, drawn in zip(references, sample(network, tasks, settings, progress=progress), strict=True):
+        target = reference.to_structure()
+        matches = np.array([matcher.fit(target, c.to_structure()) for c in drawn.crystals()])
+        results.append(Reconstruction(reference, ion, len(drawn.task.guests), matches))
+    return results
+
+
+def summarize(results: Sequence[Reconstruction], resamples: int = 2000, seed: int = 0) -> dict[str, Any]:
+    """Match rates with 95 % bootstrap intervals over hosts.
+
+    Returns:
+        `hosts`; `one`: mean over all samples, the chance that one sample matches; `any`: share of hosts with at
+        least one match; each with `_low` and `_high`; None where there is no host.
+    """
+    if not results:
+        return {"hosts": 0, "one": None, "any": None}
+    one = np.array([r.matches.mean() for r in results])
+    some = np.array([r.matches.any() for r in results], dtype=float)
+    rows = np.random.default_rng(seed).integers(len(results), size=(resamples, len(results)))
+    record: dict[str, Any] = {"hosts": len(results)}
+    for name, values in (("one", one), ("any", some)):
+        low, high = np.quantile(values[rows].mean(1), [0.025, 0.975])
+        record |= {name: float(values.mean()), f"{name}_low": float(low), f"{name}_high": float(high)}
+    return record
+
+
+def by_guests(results: Sequence[Reconstruction]) -> dict[str, dict[str, Any]]:
+    """`summarize` for all hosts, those with one guest, and those with several."""
+    return {
+        "all": summarize(results),
+        "one guest": summarize([r for r in results if r.n_guests == 1]),
+        "several guests": summarize([r for r in results if r.n_guests > 1]),
+    }
