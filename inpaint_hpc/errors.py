@@ -9,3 +9,7 @@ class InpaintHpcError(Exception):
 
 class InputError(InpaintHpcError):
     """Something the user gave is wrong.  The message is one line: what is wrong, and what to do about it."""
+
+
+class StorageError(InpaintHpcError):
+    """A result cannot be written: disk full, quota reached, read-only ...  Every other task would fail the same way."""

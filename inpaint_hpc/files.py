@@ -6,7 +6,12 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import h5py
 
 
 @contextmanager
@@ -26,11 +31,32 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         yield temporary
         _fsync(temporary, os.O_RDWR)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, str(temporary), temporary):
+            error.filename = str(path)  # a full disk has no name, and the hidden one would puzzle
         raise
     if os.name == "posix":
         _fsync(path.parent, os.O_RDONLY)
+
+
+@contextmanager
+def atomic_hdf5(path: str | Path) -> Iterator[h5py.File]:
+    """A new HDF5 file which appears at `path`, complete, when the block ends without an exception.
+
+    It is built in memory and written in one go: on a full disk HDF5 itself ends the process with a segmentation fault
+    when it closes the file, whereas Python raises.
+
+    Raises:
+        OSError: the file cannot be written; nothing is left behind.
+    """
+    import h5py
+
+    buffer = BytesIO()
+    with h5py.File(buffer, "w") as file:
+        yield file
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def _fsync(path: Path, flags: int) -> None:

@@ -29,7 +29,7 @@ import numpy as np
 
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.errors import InputError
-from inpaint_hpc.files import atomic_path
+from inpaint_hpc.files import atomic_hdf5
 
 if TYPE_CHECKING:
     import h5py
@@ -279,7 +279,7 @@ def write_packed(
         "lattice": np.stack([c.lattice for c in crystals]).astype(np.float32),
         **{name: column for name, column in columns.items() if column is not None},
     }
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_hdf5(path) as file:
         file.attrs.update({"created": date.today().isoformat(), **(attributes or {}), "schema_version": SCHEMA_VERSION})
         for name, values in data.items():
             text = isinstance(values, list)
@@ -332,7 +332,7 @@ def _open(path: Path):
         # h5py raises all of these when bytes of a file are damaged.
         if isinstance(error, PermissionError):
             raise InputError(f"{path}: permission denied") from error
-        if "lock" in str(error):
+        if "unable to lock" in str(error):
             raise InputError(f"{path}: locked by another program that writes to it; wait for it to end") from error
         raise InputError(f"{path}: not readable as HDF5; it is truncated, damaged or another format") from error
 

@@ -121,13 +121,14 @@ def load_network(name: str | Path | None = None, device: torch.device | str | No
 
 def save_weights(state: dict[str, torch.Tensor], path: Path, card: dict[str, Any]) -> WeightsInfo:
     """Write `path` (.safetensors) and the card beside it, each by atomic rename; the card last."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
-        save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, temporary)
+        # Bytes, because safetensors' own file writer makes files that only their owner may read.
+        temporary.write_bytes(save({k: v.detach().cpu().contiguous() for k, v in state.items()}))
     card = {"schema": CARD_SCHEMA, **card, "sha256": file_digest(path)}
     with atomic_path(path.with_suffix(".json")) as temporary:
-        Path(temporary).write_text(json.dumps(card, indent=2) + "\n")
+        temporary.write_text(json.dumps(card, indent=2) + "\n")
     return WeightsInfo(path.stem, path, card)

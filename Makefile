@@ -1,0 +1,48 @@
+# Needs Python 3.11 or newer and make; everything else goes into .venv.
+#
+#   make demo    lithium and magnesium in seven MnO2 polymorphs: table, structures, pictures in demo/
+#   make test    the tests, in parallel on JOBS processes (default 2)
+#   make lint    ruff
+#   make train   a small training run (configs/train-small.yaml)
+#   make venv    only the installation
+#
+# PYTHON=python3.12 picks the interpreter; TORCH_ARGS is passed on to the installation of torch, e.g. an index of
+# builds for CPU or for one CUDA version.
+
+PYTHON ?= python3
+TORCH_ARGS ?=
+JOBS ?= 2
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint train venv clean
+.DELETE_ON_ERROR:
+
+demo: venv
+	$(BIN)/inpaint-hpc demo $(ARGS)
+
+# One thread per process: crystals are small, and test processes would fight for the cores.
+test: venv
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+train: venv
+	$(BIN)/inpaint-hpc train configs/train-small.yaml $(ARGS)
+
+venv: $(STAMP)
+
+# torch goes first: a plain "pip install ." may pick another build of it and download gigabytes.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Error: $(PYTHON) is older than Python 3.11; run make with PYTHON=python3.11 or newer" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(TORCH_ARGS) torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) demo .pytest_cache .ruff_cache *.egg-info

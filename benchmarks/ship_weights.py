@@ -1,0 +1,41 @@
+"""Make weights of a training run those of the package, with their measured match rates on the card.
+
+    python benchmarks/match_rate.py wbm_dev.h5 --weights runs/train-small/model.safetensors --json match.json
+    python benchmarks/ship_weights.py runs/train-small/model.safetensors --name small --metrics wbm_dev=match.json
+
+Refuses metrics that were measured with other weights.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("weights", type=click.Path(exists=True, path_type=Path))
+@click.option("--name", default="small", show_default=True)
+@click.option("--metrics", multiple=True, help="LABEL=FILE, a table printed by match_rate.py --json.")
+@click.option("--note", "notes", multiple=True, help="A sentence for the card, e.g. a limit of the weights.")
+def main(weights, name, metrics, notes) -> None:
+    """Copy tensors and card to inpaint_hpc/pretrained."""
+    from inpaint_hpc.network.weights import PRETRAINED, load_network, save_weights
+
+    network = load_network(weights)
+    tables = {}
+    for entry in metrics:
+        label, _, file = entry.partition("=")
+        table = json.loads(Path(file).read_text())
+        if table.pop("weights") != network.info.sha256:
+            raise click.UsageError(f"{file} was measured with other weights")
+        tables[label] = table
+    card = {**network.info.card, "name": name, "metrics": tables, "limits": list(notes)}
+    info = save_weights(network.state_dict(), PRETRAINED / f"{name}.safetensors", card)
+    assert info.sha256 == network.info.sha256, "the copy differs from what was measured"
+    click.echo(f"{info.path.name}: sha256 {info.sha256}, {info.path.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""The command `inpaint-hpc`: finds the verb, and turns every expected failure into one line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, NoReturn
+
+import click
+
+import inpaint_hpc
+from inpaint_hpc.errors import InpaintHpcError
+
+# Verb: (module with a click command of that name, one line of help).  Modules are imported when their verb is used.
+VERBS = {
+    "inpaint": ("inpaint_hpc.cli.inpaint", "Place guest ions in host crystals; table and structures."),
+    "generate": ("inpaint_hpc.cli.generate", "Place all atoms: composition and cell in, structures out."),
+    "demo": ("inpaint_hpc.cli.demo", "Li and Mg in seven MnO2 polymorphs, in minutes."),
+    "train": ("inpaint_hpc.cli.train", "Train a score network on a packed file."),
+    "pack": ("inpaint_hpc.cli.pack", "Pack crystals of any format into one HDF5 file."),
+    "weights": ("inpaint_hpc.cli.weights", "List, describe and verify network weights."),
+    "doctor": ("inpaint_hpc.cli.doctor", "Show versions, devices, weights and what is missing."),
+}
+
+EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+class VerbGroup(click.Group):
+    """A click group that imports a verb's module only to run it, and reports errors as one line.
+
+    Errors are handled here and not around the entry point, so that click's test runner sees what users see.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in VERBS:
+            return None
+        return getattr(import_module(VERBS[name][0]), name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(verb, text) for verb, (_, text) in VERBS.items()])
+
+    def main(self, args: Sequence[str] | None = None, *positional: Any, **keywords: Any) -> Any:
+        if not keywords.pop("standalone_mode", True):
+            return super().main(args, *positional, standalone_mode=False, **keywords)
+        arguments = list(sys.argv[1:] if args is None else args)
+        end = arguments.index("--") if "--" in arguments else len(arguments)
+        debug = "--debug" in arguments[:end] or os.environ.get("INPAINT_HPC_DEBUG", "") not in ("", "0")
+        # People add --debug to the end of the line that failed, so it may stand anywhere.
+        arguments = [a for i, a in enumerate(arguments) if a != "--debug" or i >= end]
+        try:
+            result = super().main(arguments, *positional, standalone_mode=False, **keywords)
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message(), err=True)
+            sys.exit(EXIT_ERROR)
+        except (KeyboardInterrupt, click.Abort):
+            if debug:
+                raise
+            _fail("interrupted", EXIT_INTERRUPTED)
+        except BrokenPipeError:
+            # The reader of our output (head, less) is gone; Python would complain once more when it flushes at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        except (InpaintHpcError, click.ClickException, OSError, MemoryError) as error:
+            if debug:
+                raise
+            _fail(_message(error), EXIT_ERROR)
+        sys.exit(result if isinstance(result, int) else 0)
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, click.UsageError):
+        command = error.ctx.command_path if error.ctx else "inpaint-hpc"
+        return f"{error.format_message()} See '{command} --help'."
+    if isinstance(error, click.ClickException):
+        return error.format_message()
+    if isinstance(error, OSError) and error.strerror:
+        place = f"{error.filename2 or error.filename}: " if error.filename else ""
+        return place + error.strerror
+    if isinstance(error, MemoryError):
+        return f"out of memory ({error})" if str(error) else "out of memory"
+    return str(error) or type(error).__name__
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    click.echo("Error: " + " ".join(message.split()), err=True)
+    sys.exit(code)
+
+
+@click.group(
+    cls=VerbGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(inpaint_hpc.__version__, prog_name="inpaint-hpc")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error; anywhere in the line.")
+def cli() -> None:
+    """Find the sites of guest ions in crystals with an equivariant score model."""
+
+
+def main() -> None:
+    """Entry point of `inpaint-hpc`: exit status 0, 2 after an error in one line, 130 after Ctrl-C."""
+    cli(prog_name="inpaint-hpc")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""What a host must be before anything else looks at it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from inpaint_hpc.crystals.batch import Crystal
+from inpaint_hpc.errors import InputError
+
+MAX_ATOMIC_NUMBER = 94
+MIN_DISTANCE = 0.5
+_MIN_VOLUME_PER_ATOM = 0.1
+
+
+def check_crystal(crystal: Crystal, label: str | None = None) -> None:
+    """Refuse a crystal that no later step could treat sensibly.
+
+    Args:
+        crystal: the crystal; a left-handed cell is fine.
+        label: what the message calls it, by default its name.
+
+    Raises:
+        InputError: no atoms, an element outside H to Pu, coordinates or lattice not finite, a cell without volume, or
+            two atoms (or an atom and its own image) closer than `MIN_DISTANCE` A.
+    """
+    label = label or crystal.name or "crystal"
+    if len(crystal) == 0:
+        raise InputError(f"{label}: has no atoms")
+    beyond = np.flatnonzero((crystal.numbers < 1) | (crystal.numbers > MAX_ATOMIC_NUMBER))
+    if len(beyond):
+        z = int(crystal.numbers[beyond[0]])
+        raise InputError(
+            f"{label}: atom {beyond[0]} has atomic number {z}; supported are 1 (H) to {MAX_ATOMIC_NUMBER} (Pu)"
+        )
+    if not np.isfinite(crystal.lattice).all():
+        raise InputError(f"{label}: the lattice is not finite (NaN or infinity)")
+    bad = np.flatnonzero(~np.isfinite(crystal.frac_coords).all(axis=1))
+    if len(bad):
+        raise InputError(f"{label}: atom {bad[0]} ({_symbol(crystal, bad[0])}) has coordinates that are not finite")
+    if crystal.volume < _MIN_VOLUME_PER_ATOM * len(crystal):
+        raise InputError(
+            f"{label}: the cell has no room, {crystal.volume:.3g} A^3 for {len(crystal)} atoms; check lattice and units"
+        )
+    _check_distances(crystal, label)
+
+
+def partial_occupancy(site: str, species: str) -> str:
+    """The message for a disordered site, which a crystal cannot hold."""
+    return (
+        f"{site} is partially occupied ({species}); order the structure first, e.g. with pymatgen's "
+        "OrderDisorderedStructureTransformation"
+    )
+
+
+def _check_distances(crystal: Crystal, label: str) -> None:
+    from pymatgen.core import Lattice, Structure
+
+    # In the reduced cell a search radius of half an angstrom needs few images, however sheared the input is.
+    lattice = Lattice(crystal.lattice).get_lll_reduced_lattice()
+    shortest = min(lattice.abc)
+    if shortest < MIN_DISTANCE:
+        raise InputError(f"{label}: atoms are {shortest:.2f} A from their own periodic image; check the lattice")
+    structure = Structure(lattice, crystal.numbers.tolist(), crystal.positions, coords_are_cartesian=True)
+    first, second, _, distances = structure.get_neighbor_list(MIN_DISTANCE)
+    if len(distances):
+        nearest = int(np.argmin(distances))
+        i, j = sorted((int(first[nearest]), int(second[nearest])))
+        raise InputError(
+            f"{label}: atoms {i} ({_symbol(crystal, i)}) and {j} ({_symbol(crystal, j)}) are only "
+            f"{distances[nearest]:.2f} A apart; remove one of them"
+        )
+
+
+def _symbol(crystal: Crystal, index: int) -> str:
+    from ase.data import chemical_symbols
+
+    return chemical_symbols[int(crystal.numbers[index])]

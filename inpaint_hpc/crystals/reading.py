@@ -1,0 +1,273 @@
+"""Reading hosts from files of any usual format, in the file's own order, lattice and frame."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from glob import glob, has_magic
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inpaint_hpc.crystals.batch import Crystal
+from inpaint_hpc.crystals.checking import check_crystal, partial_occupancy
+from inpaint_hpc.crystals.packed import PackedDataset, select_rows
+from inpaint_hpc.errors import InputError
+
+PACKED_SUFFIXES = (".h5", ".hdf5")
+# Read by ASE; any other unknown suffix is offered to ASE as well, but only these are picked up from a folder.
+ASE_SUFFIXES = (".extxyz", ".xyz", ".traj", ".db", ".xsf", ".res")
+_FOLDER_SUFFIXES = (".cif", ".vasp", ".poscar", ".json", *PACKED_SUFFIXES, *ASE_SUFFIXES)
+
+# A crystal that may still turn out to be unreadable: its name, and the function that reads it.
+Entry = tuple[str, Callable[[], Crystal]]
+
+
+def read_hosts(paths: str | Path | Sequence[str | Path]) -> list[Crystal]:
+    """Read host crystals from files, folders and patterns.
+
+    Args:
+        paths: one or several of: a file (CIF, POSCAR/CONTCAR/.vasp, pymatgen JSON, packed HDF5, anything ASE reads); a
+            folder, for the structure files directly in it; a pattern such as 'hosts/**/*.cif'; any file followed by
+            '::' and a selection: 'file.h5::mp-1234', 'file.h5::0:100', 'frames.extxyz::5' (see `read_packed`).
+
+    Returns:
+        Crystals in the order given (folders and patterns sorted by name), each with its atoms in the file's order and
+        the file's lattice.  Names are file stems or packed ids; a name met again gets '-2', '-3' ...
+
+    Raises:
+        InputError: one line that names the file: nothing matches, empty, not readable, partial occupancy, an element
+            that is unknown or beyond Pu, values that are not finite, no cell volume, no atoms, atoms too close.
+    """
+    return list(iter_hosts(paths))
+
+
+def iter_hosts(
+    paths: str | Path | Sequence[str | Path],
+    on_error: Callable[[InputError], None] | None = None,
+    names: dict[str, int] | None = None,
+) -> Iterator[Crystal]:
+    """As `read_hosts`, one crystal at a time.
+
+    Args:
+        paths: as `read_hosts`.
+        on_error: called with the error of each crystal or file that cannot be used, which is then left out; None
+            raises at the first.
+        names: how often each name was met; pass one dictionary to several calls to keep names unique across them.
+    """
+    seen = {} if names is None else names
+    for path, selection in expand_paths(paths):
+        for crystal in read_file(path, selection, on_error):
+            seen[crystal.name] = count = seen.get(crystal.name, 0) + 1
+            if count > 1:
+                crystal = Crystal(
+                    crystal.numbers, crystal.frac_coords, crystal.lattice, f"{crystal.name}-{count}", crystal.info
+                )
+            yield crystal
+
+
+def expand_paths(paths: str | Path | Sequence[str | Path]) -> list[tuple[Path, str | None]]:
+    """Files behind files, folders and patterns, each with its selection (the part after '::') or None.
+
+    Raises:
+        InputError: nothing given, no such file, no file matches, or a folder without structure files.
+    """
+    if isinstance(paths, str | Path):
+        paths = [paths]
+    if not paths:
+        raise InputError("no hosts given; name a file, a folder or a quoted pattern such as 'hosts/*.cif'")
+    files: list[tuple[Path, str | None]] = []
+    for item in paths:
+        text, selection = str(item), None
+        if "::" in text and not Path(text).exists():
+            text, _, selection = text.partition("::")
+        path = Path(text).expanduser()
+        if path.is_dir():
+            found = sorted(child for child in path.iterdir() if child.is_file() and _is_structure_file(child))
+            if not found:
+                raise InputError(f"{text}: the folder holds no structure files (POSCAR, {', '.join(_FOLDER_SUFFIXES)})")
+        elif path.exists():
+            found = [path]
+        elif has_magic(text):
+            found = sorted(Path(match) for match in glob(str(path), recursive=True) if Path(match).is_file())
+            if not found:
+                raise InputError(f"{text}: no file matches this pattern")
+        else:
+            raise InputError(f"{text}: no such file or folder")
+        files += [(file, selection) for file in found]
+    return files
+
+
+def read_file(
+    path: str | Path, selection: str | None = None, on_error: Callable[[InputError], None] | None = None
+) -> Iterator[Crystal]:
+    """Crystals of one file; arguments and errors as `iter_hosts`."""
+    path = Path(path)
+    try:
+        entries = list(_entries(path, selection))
+    except InputError as error:
+        if on_error is None:
+            raise
+        on_error(error)
+        return
+    for name, read in entries:
+        label = str(path) if len(entries) == 1 and name == _stem(path) else f"{path} ({name})"
+        try:
+            crystal = _guarded(read, label)
+            check_crystal(crystal, label)
+        except InputError as error:
+            if on_error is None:
+                raise
+            on_error(error)
+            continue
+        yield crystal
+
+
+def _entries(path: Path, selection: str | None) -> list[Entry]:
+    if path.suffix.lower() in PACKED_SUFFIXES:
+        dataset = PackedDataset(path)
+        rows = range(len(dataset)) if selection is None else select_rows(dataset.ids, selection, path)
+        return [(dataset.ids[row], lambda row=int(row): dataset[row]) for row in rows]
+    try:
+        if path.stat().st_size == 0:
+            raise InputError(f"{path}: the file is empty")
+    except PermissionError as error:
+        raise InputError(f"{path}: permission denied") from error
+    entries = _guarded(lambda: _reader(path)(path), str(path))
+    if not entries:
+        raise InputError(f"{path}: holds no structure")
+    if selection is None:
+        return entries
+    return [entries[row] for row in select_rows([name for name, _ in entries], selection, path)]
+
+
+def _reader(path: Path) -> Callable[[Path], list[Entry]]:
+    suffix = path.suffix.lower()
+    if suffix == ".cif":
+        from inpaint_hpc.crystals.cif import cif_entries
+
+        return cif_entries
+    if suffix in (".vasp", ".poscar") or _is_poscar(path):
+        return _poscar_entries
+    if suffix == ".json":
+        return _json_entries
+    return _ase_entries
+
+
+def _guarded(read: Callable[[], Any], label: str) -> Any:
+    """Result of `read`, with whatever a parser throws at bad input turned into one line that names the file."""
+    try:
+        with warnings.catch_warnings():
+            # Parsers warn about what they repair; what matters here is checked afterwards and is then an error.
+            warnings.simplefilter("ignore")
+            return read()
+    except InputError as error:
+        raise InputError(f"{label}: {error}" if not str(error).startswith(label) else str(error)) from error
+    except PermissionError as error:
+        raise InputError(f"{label}: permission denied") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{label}: not a text file") from error
+    except np.linalg.LinAlgError as error:
+        raise InputError(f"{label}: the cell has no volume") from error
+    except MemoryError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split()) or "no reason given"
+        reason = reason if len(reason) <= 200 else reason[:197] + "..."
+        raise InputError(f"{label}: not readable as a crystal structure ({type(error).__name__}: {reason})") from error
+
+
+def _stem(path: Path) -> str:
+    """Name of a file's crystal: the stem, or for a bare POSCAR the folder that says what it is."""
+    return path.parent.name or path.name if _is_poscar(path) else path.stem
+
+
+def _is_poscar(path: Path) -> bool:
+    return path.name.upper().startswith(("POSCAR", "CONTCAR")) and path.suffix.lower() not in _FOLDER_SUFFIXES
+
+
+def _is_structure_file(path: Path) -> bool:
+    return not path.name.startswith(".") and (path.suffix.lower() in _FOLDER_SUFFIXES or _is_poscar(path))
+
+
+def _names(path: Path, count: int) -> list[str]:
+    return [_stem(path)] if count == 1 else [f"{_stem(path)}-{i}" for i in range(count)]
+
+
+def _text(path: Path) -> str:
+    text = path.read_text(encoding="utf-8-sig")
+    if not text.strip():
+        raise InputError("the file is empty")
+    return text
+
+
+def _poscar_entries(path: Path) -> list[Entry]:
+    from pymatgen.io.vasp import Poscar
+
+    poscar = Poscar.from_str(_text(path))
+    if not poscar.true_names:
+        raise InputError("no element symbols (VASP 4 format); add a line with them above the numbers of atoms")
+    name = _stem(path)
+    return [(name, lambda: _from_structure(poscar.structure, name, {}))]
+
+
+def _json_entries(path: Path) -> list[Entry]:
+    data = json.loads(_text(path))
+    if isinstance(data, dict) and {"ids", "nextid"} <= data.keys():
+        return _ase_entries(path)
+    items = data if isinstance(data, list) else [data]
+    entries = []
+    for item, default in zip(items, _names(path, len(items)), strict=True):
+        if not isinstance(item, dict):
+            raise InputError("not a pymatgen structure, or a list of them")
+        structure = item if "lattice" in item else item.get("structure")
+        if not isinstance(structure, dict) or "lattice" not in structure:
+            raise InputError("no structure with a lattice in it; expected pymatgen's Structure.as_dict(), or a list")
+        name = next((str(item[key]) for key in ("material_id", "entry_id", "id") if item.get(key)), default)
+        info = {key: value for key, value in item.items() if isinstance(value, int | float) and item is not structure}
+        entries.append((name, lambda s=structure, n=name, i=info: _from_structure(_structure(s), n, i)))
+    return entries
+
+
+def _structure(data: dict[str, Any]):
+    from pymatgen.core import Structure
+
+    return Structure.from_dict(data)
+
+
+def _ase_entries(path: Path) -> list[Entry]:
+    import ase.io
+    from ase.io.formats import UnknownFileTypeError
+
+    try:
+        frames = ase.io.read(path, index=":")
+    except UnknownFileTypeError as error:
+        raise InputError(
+            "the format is not known; use CIF, POSCAR, pymatgen JSON, packed HDF5 or one that ASE reads"
+        ) from error
+    return [
+        (name, lambda frame=frame, name=name: _from_atoms(frame, name))
+        for frame, name in zip(frames, _names(path, len(frames)), strict=True)
+    ]
+
+
+def _from_atoms(atoms, name: str) -> Crystal:
+    if len(atoms) and atoms.cell.rank < 3:
+        raise InputError("has no periodic cell; a host is a crystal")
+    info = {key: value for key, value in atoms.info.items() if isinstance(value, int | float | str)}
+    return Crystal(atoms.numbers, atoms.get_scaled_positions(wrap=False), atoms.cell.array, name, info)
+
+
+def _from_structure(structure, name: str, info: dict[str, Any]) -> Crystal:
+    """A crystal from a pymatgen structure that may hold what a crystal must not."""
+    from pymatgen.core import DummySpecies
+
+    for index, site in enumerate(structure):
+        for species in site.species:
+            if isinstance(species, DummySpecies):
+                raise InputError(f"site {index}: '{species.symbol}' is not an element")
+        if not site.is_ordered:
+            raise InputError(partial_occupancy(f"site {index}", site.species_string))
+    return Crystal.from_structure(structure, name, info)

@@ -1,0 +1,186 @@
+"""Symmetry of a host, and what it says about a site in it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from inpaint_hpc.crystals.batch import Crystal
+
+# A cell relaxed by DFT is symmetric to a few hundredths of an angstrom; spglib's own 1e-5 would call most of them P1.
+SYMPREC = 0.05
+# Images of a position that lies exactly on a symmetry element, up to spglib's rounding, in A.
+_SAME_SITE = 0.01
+# An atomic number no host has, for atoms that only mark a site.
+_MARKER = 119
+
+
+def symmetry_operations(crystal: Crystal, symprec: float = SYMPREC) -> tuple[np.ndarray, np.ndarray]:
+    """Operations that map the crystal onto itself, in its own cell and setting, pure translations included.
+
+    A fractional position x goes to `rotation @ x + translation`.
+
+    Args:
+        crystal: the crystal; the cell need not be primitive nor standard.
+        symprec: distance in A within which atoms count as mapped.
+
+    Returns:
+        Rotations, int64 (n, 3, 3), and translations, float64 (n, 3); the identity alone where spglib finds nothing.
+    """
+    dataset = _dataset(crystal, symprec)
+    if dataset is None:
+        return np.eye(3, dtype=np.int64)[None], np.zeros((1, 3))
+    return np.asarray(dataset.rotations, dtype=np.int64), np.asarray(dataset.translations, dtype=np.float64)
+
+
+def spacegroup_symbol(crystal: Crystal, symprec: float = SYMPREC) -> str:
+    """International short symbol such as `Fd-3m`; `P1` where spglib finds nothing."""
+    dataset = _dataset(crystal, symprec)
+    return "P1" if dataset is None else dataset.international
+
+
+def site_orbit(host: Crystal, frac_position: np.ndarray, symprec: float = SYMPREC, tol: float = 0.5) -> np.ndarray:
+    """Positions equivalent to one position under the host's operations.
+
+    A position within `tol` of a symmetry element is moved onto it first: a sampled Li 0.1 A off a mirror plane sits on
+    that plane.
+
+    Args:
+        host: the host, without the guest.
+        frac_position: fractional coordinates (3,).
+        symprec: as `symmetry_operations`.
+        tol: images closer than this, in A, are one site.
+
+    Returns:
+        Fractional coordinates in [0, 1), (multiplicity in the host's cell, 3); the first is the position itself, moved.
+    """
+    rotations, translations = symmetry_operations(host, symprec)
+    return _orbit(host.lattice, rotations, translations, np.asarray(frac_position, dtype=np.float64), tol)
+
+
+def site_multiplicity(host: Crystal, frac_position: np.ndarray, symprec: float = SYMPREC, tol: float = 0.5) -> int:
+    """Number of positions in the host's cell equivalent to one position; arguments as `site_orbit`."""
+    return len(site_orbit(host, frac_position, symprec, tol))
+
+
+class Wyckoff(NamedTuple):
+    """A Wyckoff position, in the conventional cell.
+
+    Attributes:
+        multiplicity: positions in the conventional cell.
+        letter: Wyckoff letter; None where the space group cannot be found.
+    """
+
+    multiplicity: int
+    letter: str | None
+
+    def __str__(self) -> str:
+        return f"{self.multiplicity}{self.letter or ''}"
+
+
+def wyckoff_label(host: Crystal, frac_position: np.ndarray, symprec: float = SYMPREC, tol: float = 0.5) -> Wyckoff:
+    """Wyckoff position of a guest in a host, e.g. (8, 'a') for Li in spinel; arguments as `site_orbit`.
+
+    The multiplicity counts in the conventional cell, `site_multiplicity` in the host's own.  Letters refer to the
+    standard setting that spglib gives the host alone, so that all guests of one host are named alike; where a space
+    group has several equivalent origins, another cell of the same crystal may get the other letter (8b for 8a).
+    """
+    orbit = site_orbit(host, frac_position, symprec, tol)
+    dataset = _dataset(host, symprec)
+    if dataset is None:
+        return Wyckoff(len(orbit), None)
+    # In the standard cell spglib keeps the origin when guests are added; in another cell it may pick the other one of
+    # two equivalent origins, and name the same site 8a in one call and 8b in the next.
+    standard = Crystal(dataset.std_types, dataset.std_positions, dataset.std_lattice)
+    position = dataset.transformation_matrix @ orbit[0] + dataset.origin_shift
+    orbit = site_orbit(standard, position, symprec, 2 * symprec)
+    alone = _dataset(standard, symprec)
+    filled = _dataset(standard.with_guests(np.full(len(orbit), _MARKER), orbit), symprec)
+    n = len(standard)
+    if alone is None or filled is None or list(filled.wyckoffs[:n]) != list(alone.wyckoffs):
+        return Wyckoff(len(orbit), None)
+    letters = set(filled.wyckoffs[n:])
+    return Wyckoff(len(orbit), letters.pop() if len(letters) == 1 else None)
+
+
+def _dataset(crystal: Crystal, symprec: float) -> Any:
+    """spglib's dataset, or None."""
+    import spglib
+
+    # spglib ends the process with a segmentation fault on NaN.
+    if len(crystal) == 0 or not (np.isfinite(crystal.lattice).all() and np.isfinite(crystal.frac_coords).all()):
+        return None
+    try:
+        return spglib.get_symmetry_dataset((crystal.lattice, crystal.frac_coords, crystal.numbers), symprec=symprec)
+    except Exception as error:
+        # Newer releases raise this where older ones return None; both say that no symmetry was found.
+        if type(error).__module__.split(".")[0] == "spglib":
+            return None
+        raise
+
+
+def _orbit(
+    lattice: np.ndarray, rotations: np.ndarray, translations: np.ndarray, position: np.ndarray, tol: float
+) -> np.ndarray:
+    position = _onto_symmetry_elements(lattice, rotations, translations, position, tol)
+    images = rotations @ position + translations
+    sites = []
+    while len(images):
+        site = images[0]
+        sites.append(site - np.floor(site))
+        images = images[_shortest(lattice, site, images)[1] >= _SAME_SITE]
+    orbit = np.array(sites)
+    return np.where(orbit == 1.0, 0.0, orbit)  # -1e-17 - floor(-1e-17) is 1
+
+
+def _onto_symmetry_elements(
+    lattice: np.ndarray, rotations: np.ndarray, translations: np.ndarray, position: np.ndarray, tol: float
+) -> np.ndarray:
+    """The position moved onto every symmetry element that has it closer than `tol` to its image, nearest first.
+
+    Averaging over all images within `tol` at once would not do: they need not be a group, and their mean would then
+    lie on no element.
+    """
+    stabilizer = [(np.eye(3, dtype=np.int64), np.zeros(3))]
+    tried: set[int] = set()
+    while True:
+        images = rotations @ position + translations
+        shifts, distances = _shortest(lattice, position, images)
+        near = [i for i in np.argsort(distances) if _SAME_SITE <= distances[i] < tol and i not in tried]
+        if not near:
+            return position
+        tried.add(near[0])
+        # The operation with the lattice translation that brings the image next to the position.
+        operation = rotations[near[0]], position + shifts[near[0]] - rotations[near[0]] @ position
+        group = _point_group([*stabilizer, operation])
+        if group is None:
+            continue
+        stabilizer = group
+        position = np.mean([rotation @ position + translation for rotation, translation in group], axis=0)
+
+
+def _point_group(generators: list[tuple[np.ndarray, np.ndarray]]) -> list[tuple[np.ndarray, np.ndarray]] | None:
+    """The group that operations generate; None when it holds a pure translation, so that nothing is fixed by all."""
+    group: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
+    queue = list(generators)
+    while queue:
+        rotation, translation = queue.pop()
+        known = group.get(rotation.tobytes())
+        if known is not None:
+            if np.abs(known[1] - translation).max() > 0.05:
+                return None
+            continue
+        group[rotation.tobytes()] = rotation, translation
+        for r, t in list(group.values()):
+            queue += [(rotation @ r, rotation @ t + translation), (r @ rotation, r @ translation + t)]
+    return list(group.values())
+
+
+def _shortest(lattice: np.ndarray, origin: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Shortest vectors from one position to the images of others: fractional (n, 3), and their lengths in A (n,)."""
+    from pymatgen.core import Lattice
+    from pymatgen.util.coord import pbc_shortest_vectors
+
+    vectors, squared = pbc_shortest_vectors(Lattice(lattice), origin[None], others, return_d2=True)
+    return vectors[0] @ np.linalg.inv(lattice), np.sqrt(squared[0])

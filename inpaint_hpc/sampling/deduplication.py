@@ -1,0 +1,215 @@
+"""Which samples of one host are the same placement?
+
+Two samples are equal when a symmetry operation of the host and a permutation of guests of one species put every guest
+of one within `tolerance` of a guest of the other, periodic images included.  Samples are grouped like the frames of a
+trajectory (the neighbour-count clustering of X. Daura et al., Angew. Chem. Int. Ed. 38, 236 (1999)): the sample with
+most equals founds a cluster with them, both leave, and so on.  Unlike a first-come grouping it does not depend on the
+order of the samples, and its centres are typical samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from inpaint_hpc.crystals.batch import Crystal
+
+from .minimum_image import PeriodicCell
+
+_NEAREST_HOSTS = 8  # distances per host species in a fingerprint
+_CHUNK = 2_000_000  # distances held at once
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Samples that are one placement.
+
+    Attributes:
+        representative: index of the member nearest to the mean of the members.
+        members: indices of all members in increasing order, int64 (m,).
+        agreement: m over the number of samples compared.
+        spread: root mean square distance in A of the members' guests from their mean, after alignment.
+    """
+
+    representative: int
+    members: np.ndarray
+    agreement: float
+    spread: float
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+
+def deduplicate(
+    host: Crystal,
+    guest_numbers: np.ndarray,
+    frac_coords: np.ndarray,
+    tolerance: float = 0.5,
+    symprec: float = 0.1,
+    operations: tuple[np.ndarray, np.ndarray] | None = None,
+) -> list[Cluster]:
+    """Group equal samples, largest cluster first (ties: the cluster with the earliest sample).
+
+    Args:
+        host: the host crystal; not empty, because an empty host has every translation as a symmetry.
+        guest_numbers: atomic numbers of the guests, (n,).
+        frac_coords: fractional coordinates of S samples, (S, n, 3), wrapped or not.
+        tolerance: largest distance in A between partners of equal samples.
+        symprec: distance tolerance in A of the host's symmetry (spglib).
+        operations: rotations int (O, 3, 3) and translations (O, 3) in fractional coordinates; found by spglib if None.
+
+    Raises:
+        ValueError: empty host, no guests, or a coordinate that is not finite.
+    """
+    guest_numbers = np.asarray(guest_numbers, dtype=np.int64)
+    if len(host) == 0 or len(guest_numbers) == 0:
+        raise ValueError("deduplication needs host atoms and guests")
+    frac_coords = np.asarray(frac_coords, dtype=np.float64).reshape(-1, len(guest_numbers), 3)
+    if not np.isfinite(frac_coords).all():
+        raise ValueError("a coordinate is not a finite number")
+    if len(frac_coords) == 0:
+        return []
+    if operations is None:
+        from inpaint_hpc.crystals.symmetry import symmetry_operations
+
+        operations = symmetry_operations(host, symprec)
+    matcher = _Matcher(host, guest_numbers, frac_coords, tolerance, symprec, operations)
+    clusters = [_cluster(matcher, members) for members in group_equal(matcher.equal())]
+    return sorted(clusters, key=lambda c: (-len(c), int(c.members[0])))
+
+
+class _Matcher:
+    """Compares the samples of one host."""
+
+    def __init__(self, host, guest_numbers, frac_coords, tolerance, symprec, operations) -> None:
+        self.cell = PeriodicCell(host.lattice)
+        self.samples = frac_coords
+        self.tolerance = float(tolerance)
+        self.rotations, self.translations = (np.asarray(part, dtype=np.float64) for part in operations)
+        species, counts = np.unique(guest_numbers, return_counts=True)
+        # The rarest species first: one of its guests is tried against all operations before the others are looked at.
+        self.species = [np.flatnonzero(guest_numbers == z) for z in species[np.argsort(counts, kind="stable")]]
+        self.fingerprints = self._fingerprints(host)
+        # An operation maps the host onto itself within symprec only, in positions and in the metric of its cell.
+        self.slack = self.tolerance + 2.0 * symprec + 1e-6
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def _fingerprints(self, host: Crystal) -> np.ndarray:
+        """Sorted distances from guests to nearby host atoms, sorted over the guests of a species as well: (S, k).
+
+        Symmetry operations and permutations leave them as they are, and moving every guest by at most d changes each
+        by at most d: samples whose fingerprints differ by more cannot be equal.
+        """
+        distances = self.cell.distances(self.samples, host.frac_coords)
+        columns = []
+        for z in np.unique(host.numbers):
+            nearest = np.sort(distances[:, :, host.numbers == z], axis=2)[:, :, :_NEAREST_HOSTS]
+            columns += [np.sort(nearest[:, guests], axis=1).reshape(len(self), -1) for guests in self.species]
+        return np.concatenate(columns, axis=1)
+
+    def equal(self) -> np.ndarray:
+        """Which samples are equal, bool (S, S), symmetric."""
+        n = len(self)
+        equal = np.eye(n, dtype=bool)
+        for i in range(n - 1):
+            others = np.arange(i + 1, n)
+            alike = np.abs(self.fingerprints[others] - self.fingerprints[i]).max(axis=1) <= self.slack
+            equal[i, list(self.match(i, others[alike], self.tolerance))] = True
+        return equal | equal.T
+
+    def match(self, centre: int, others: np.ndarray, tolerance: float) -> dict[int, np.ndarray]:
+        """Samples among `others` equal to `centre`: index -> displacements in A, (n, 3).
+
+        Displacements are those from the nearest image of the centre, turned back into the frame of the centre itself
+        and ordered like its guests.
+        """
+        images = np.einsum("oij,nj->oni", self.rotations, self.samples[centre]) + self.translations[:, None]
+        found: dict[int, np.ndarray] = {}
+        if len(others) == 0:
+            return found
+        per_sample = max(1, len(images) * len(self.species[0]))
+        for part in np.array_split(others, max(1, -(-len(others) * per_sample // _CHUNK))):
+            anchors = self.samples[part][:, self.species[0]]
+            near = self.cell.within(images[:, self.species[0][0]], anchors.reshape(-1, 3), tolerance)
+            near = near.reshape(len(images), len(part), -1).any(axis=2)
+            for column, j in enumerate(part):
+                best = self._best(images, np.flatnonzero(near[:, column]), int(j), tolerance)
+                if best is not None:
+                    found[int(j)] = best
+        return found
+
+    def _best(self, images: np.ndarray, operations: np.ndarray, other: int, tolerance: float) -> np.ndarray | None:
+        """Displacements (n, 3) from the image under the best of `operations` to sample `other`, None if none fits."""
+        if len(operations) == 0:
+            return None
+        n = images.shape[1]
+        squares = np.zeros(len(operations))
+        partners = np.zeros((len(operations), n), dtype=np.int64)
+        for guests in self.species:
+            distances = self.cell.distances(images[operations][:, guests], self.samples[other][guests][None])
+            fits = distances <= tolerance
+            possible = np.isfinite(squares) & fits.any(axis=2).all(axis=1) & fits.any(axis=1).all(axis=1)
+            squares[~possible] = np.inf
+            for row in np.flatnonzero(possible):
+                assignment = _assign(distances[row], fits[row])
+                if assignment is None:
+                    squares[row] = np.inf
+                    continue
+                squares[row] += (distances[row][np.arange(len(guests)), assignment] ** 2).sum()
+                partners[row, guests] = guests[assignment]
+        row = int(squares.argmin())
+        if not np.isfinite(squares[row]):
+            return None
+        operation = operations[row]
+        moved = self.cell.vectors(self.samples[other][partners[row]] - images[operation])
+        # Back into the frame of the centre, so that the members of a cluster can be averaged.
+        frac = moved @ np.linalg.inv(self.cell.lattice)
+        return frac @ np.linalg.inv(self.rotations[operation]).T @ self.cell.lattice
+
+
+def _assign(distances: np.ndarray, fits: np.ndarray) -> np.ndarray | None:
+    """Partner of each row: the least sum of squares among assignments that fit; None if none does."""
+    nearest = distances.argmin(axis=1)
+    if len(np.unique(nearest)) == len(nearest):
+        return nearest
+    from scipy.optimize import linear_sum_assignment
+
+    # A forbidden pair costs more than any assignment without one.
+    forbidden = 2.0 * len(distances) * float(distances[fits].max() ** 2 + 1.0)
+    rows, columns = linear_sum_assignment(np.where(fits, distances**2, forbidden))
+    return columns if fits[rows, columns].all() else None
+
+
+def group_equal(equal: np.ndarray) -> list[np.ndarray]:
+    """Split samples into clusters by neighbour count.
+
+    Args:
+        equal: which samples are equal, bool (S, S), symmetric, true on the diagonal.
+
+    Returns:
+        Indices of each cluster's members; the first is its centre, to which all others are equal.
+    """
+    free = np.ones(len(equal), dtype=bool)
+    groups = []
+    while free.any():
+        counts = np.where(free, (equal & free).sum(axis=1), -1)
+        centre = int(counts.argmax())
+        members = np.flatnonzero(equal[centre] & free)
+        groups.append(np.concatenate([[centre], members[members != centre]]))
+        free[members] = False
+    return groups
+
+
+def _cluster(matcher: _Matcher, members: np.ndarray) -> Cluster:
+    centre = int(members[0])
+    # With a host that is symmetric only within symprec, a pair can be equal one way and just beyond the other way.
+    matched = matcher.match(centre, members[1:], matcher.slack)
+    aligned = [centre, *matched]
+    displacements = np.stack([np.zeros(matcher.samples.shape[1:]), *matched.values()])
+    from_mean = ((displacements - displacements.mean(axis=0)) ** 2).sum(axis=2).mean(axis=1)
+    representative = aligned[int(from_mean.argmin())]
+    spread = float(np.sqrt(from_mean.mean()))
+    return Cluster(representative, np.sort(members), len(members) / len(matcher), spread)

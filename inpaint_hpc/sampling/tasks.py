@@ -1,0 +1,110 @@
+"""What is to be sampled (`Task`) and what came out (`SampleSet`)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from numbers import Integral
+
+import numpy as np
+
+from inpaint_hpc.crystals.batch import Crystal
+from inpaint_hpc.errors import InputError
+
+from .validity import require_room
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One host and the guests to place in it.
+
+    Attributes:
+        host: the crystal that stays as it is; without atoms for all-atom generation.
+        guests: sorted atomic numbers, one per guest.  May be given as a mapping of element to count,
+            `{"Li": 4}` or `{3: 4}`, or as a list of elements, `["Li", "Li"]` or `[3, 3]`.
+        name: what tables and messages call it; by default the host's name.
+
+    Raises:
+        InputError: no guests, an unknown element, a host with coordinates that are not numbers or with a flat cell,
+            or more guests than the cell can hold.
+    """
+
+    host: Crystal
+    guests: tuple[int, ...]
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.name or self.host.name or "host")
+        if not (np.isfinite(self.host.frac_coords).all() and np.isfinite(self.host.lattice).all()):
+            raise InputError(f"{self.name}: the host has coordinates or cell vectors that are not finite numbers")
+        edges = np.linalg.norm(self.host.lattice, axis=1)
+        if self.host.volume <= 1e-3 * edges.prod():
+            raise InputError(f"{self.name}: the cell is flat (its volume is {self.host.volume:.3g} A^3)")
+        object.__setattr__(self, "guests", guest_numbers(self.guests))
+        if not self.guests:
+            raise InputError(f"{self.name}: no guests to place: ask for at least one")
+        require_room(self.host, np.array(self.guests))
+
+    @cached_property
+    def id(self) -> str:
+        """sha256 of the host's atomic numbers, coordinates and lattice and of the guests: same content, same id."""
+        digest = hashlib.sha256()
+        for array in (self.host.numbers, self.host.frac_coords, self.host.lattice, np.array(self.guests)):
+            kind = "<i8" if array.dtype.kind == "i" else "<f8"
+            # Adding zero turns -0.0 into 0.0; the length keeps neighbouring arrays apart.
+            digest.update(np.int64(array.size).tobytes() + np.ascontiguousarray(array + 0, dtype=kind).tobytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class SampleSet:
+    """Samples of one task.
+
+    Attributes:
+        task: what was sampled.
+        frac_coords: guests in fractional coordinates of the host's lattice, in [0, 1), float64 (S, n_guests, 3),
+            in the order of `task.guests`.
+        indices: index of each sample, int64 (S,); index, task and settings determine the sample.
+        nfe: network evaluations spent on each sample.
+    """
+
+    task: Task
+    frac_coords: np.ndarray
+    indices: np.ndarray
+    nfe: int
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def crystals(self) -> list[Crystal]:
+        """Host and guests of each sample; host rows are the same bits as in `task.host`."""
+        return [self.task.host.with_guests(np.array(self.task.guests), coords) for coords in self.frac_coords]
+
+
+def guest_numbers(guests: Mapping[str | int, int] | Iterable[str | int]) -> tuple[int, ...]:
+    """Sorted atomic numbers of guests given as element -> count or as a list of elements.
+
+    Raises:
+        InputError: unknown element, or a count that is not a whole number of at least 0.
+    """
+    if isinstance(guests, str):
+        guests = [guests]
+    counts = guests.items() if isinstance(guests, Mapping) else [(element, 1) for element in guests]
+    numbers: list[int] = []
+    for element, count in counts:
+        if isinstance(count, bool) or not isinstance(count, Integral) or count < 0:
+            raise InputError(f"the number of {element} guests must be a whole number, not {count!r}")
+        numbers += [_atomic_number(element)] * int(count)
+    return tuple(sorted(numbers))
+
+
+def _atomic_number(element: str | int) -> int:
+    from ase.data import atomic_numbers
+
+    if isinstance(element, Integral) and 1 <= element <= 118:
+        return int(element)
+    if isinstance(element, str) and atomic_numbers.get(element, 0) > 0:
+        return atomic_numbers[element]
+    raise InputError(f"unknown element {element!r}: give a symbol such as Li or an atomic number from 1 to 118")

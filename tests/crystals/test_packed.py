@@ -1,0 +1,277 @@
+"""The packed format: what goes in comes out, and damaged files say so in one line."""
+
+import fcntl
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from inpaint_hpc.crystals.batch import Crystal
+from inpaint_hpc.crystals.packed import (
+    PackedDataset,
+    canonical_reduced_formula,
+    is_validation,
+    read_electrodes,
+    read_packed,
+    write_packed,
+)
+from inpaint_hpc.errors import InputError
+
+SMOKE = Path(__file__).parents[1] / "data" / "smoke.h5"
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of the fixture that a test may damage."""
+    return Path(shutil.copy(SMOKE, tmp_path / "copy.h5"))
+
+
+def refused(path, match, read=read_packed):
+    with pytest.raises(InputError, match=match) as caught:
+        read(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_dataset_agrees_with_plain_h5py():
+    dataset = PackedDataset(SMOKE)
+    with h5py.File(SMOKE) as file:
+        offsets = np.concatenate([[0], np.cumsum(file["n_atoms"][:])])
+        assert len(dataset) == len(file["ids"]) == 220
+        for i in (0, 57, 219):
+            crystal, rows = dataset[i], slice(offsets[i], offsets[i + 1])
+            assert crystal.name == file["ids"].asstr()[i]
+            assert crystal.numbers.tolist() == file["numbers"][rows].tolist()
+            assert np.array_equal(crystal.frac_coords, file["frac_coords"][rows].astype(float))
+            assert np.array_equal(crystal.lattice, file["lattice"][i].astype(float))
+            assert crystal.info == {"split": int(file["split"][i])}
+    assert dataset[-1].name == dataset[219].name
+    with pytest.raises(IndexError):
+        dataset[220]
+
+
+def test_splits_and_sizes_partition_the_file():
+    parts = {split: PackedDataset(SMOKE, split) for split in ("train", "val", "eval")}
+    assert {split: len(part) for split, part in parts.items()} == {"train": 180, "val": 20, "eval": 20}
+    assert sorted(name for part in parts.values() for name in part.ids) == sorted(PackedDataset(SMOKE).ids)
+    small = PackedDataset(SMOKE, "train", max_atoms=5)
+    assert 0 < len(small) < 180
+    assert small.n_atoms.max() == 5
+    by_name = {crystal.name: crystal for crystal in read_packed(SMOKE)}
+    for crystal in small:
+        assert np.array_equal(crystal.frac_coords, by_name[crystal.name].frac_coords)
+        assert np.array_equal(crystal.numbers, by_name[crystal.name].numbers)
+
+
+def test_validation_rule_is_the_one_the_file_was_split_by():
+    assert canonical_reduced_formula([8] * 8 + [3, 3] + [25] * 4) == "Li1Mn2O4"
+    for crystal in read_packed(SMOKE)[:200]:
+        assert is_validation(crystal.numbers) == (crystal.info["split"] == 1)
+
+
+def test_selections():
+    ids = PackedDataset(SMOKE).ids
+
+    def names(selection):
+        return [crystal.name for crystal in read_packed(SMOKE, selection)]
+
+    assert names("3:6") == ids[3:6]
+    assert names("::100") == ids[::100]
+    assert names("-2:") == ids[-2:]
+    assert names("17") == [ids[17]]
+    assert names("-1") == [ids[-1]]
+    assert names(ids[9]) == [ids[9]]
+    assert names(f"{ids[9]}, {ids[2]}") == [ids[9], ids[2]]
+    assert names([ids[9], ids[2]]) == [ids[9], ids[2]]
+    assert PackedDataset(SMOKE, ids=[ids[9], ids[2]])[0].name == ids[9]
+    for selection, match in (("mp-0", "no crystal with id 'mp-0'"), ("500:", "takes none"), ("220", "rows 0 to 219")):
+        refused(SMOKE, match, lambda path, s=selection: read_packed(path, s))
+
+
+def test_round_trip_keeps_every_crystal_and_column(tmp_path):
+    crystals = read_packed(SMOKE)
+    crystals[0].info.update(energy=-1.5, label="first", flags=[1, 2])
+    path = tmp_path / "deep" / "out.h5"
+    assert write_packed(path, crystals, attributes={"licence": "CC BY 4.0"}) == 220
+    again = read_packed(path)
+    for old, new in zip(crystals, again, strict=True):
+        assert new.name == old.name
+        assert np.array_equal(new.numbers, old.numbers)
+        assert np.array_equal(new.frac_coords, old.frac_coords)
+        assert np.array_equal(new.lattice, old.lattice)
+        assert new.info["split"] == old.info["split"]
+    assert again[0].info["energy"] == -1.5
+    assert again[0].info["label"] == "first"
+    assert np.isnan(again[1].info["energy"])
+    assert again[1].info["label"] == ""
+    assert "flags" not in again[0].info
+    with h5py.File(path) as file:
+        assert file.attrs["schema_version"] == "1.0"
+        assert file.attrs["licence"] == "CC BY 4.0"
+        assert all(file[name].compression == "gzip" for name in file)
+        assert file["frac_coords"].shuffle
+
+
+def test_coordinates_are_wrapped_below_one(tmp_path):
+    frac = [[-1e-17, 1.0, -0.25], [0.99999999999, 7.5, 0.0]]
+    write_packed(tmp_path / "a.h5", [Crystal([3, 8], frac, np.eye(3) * 4, "x")])
+    (crystal,) = read_packed(tmp_path / "a.h5")
+    assert crystal.frac_coords.tolist() == [[0.0, 0.0, 0.75], [0.0, 0.5, 0.0]]
+
+
+def test_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.h5"
+    write_packed(path, read_packed(SMOKE, "0:3"))
+    before = path.read_bytes()
+    with pytest.raises(TypeError):
+        write_packed(path, read_packed(SMOKE, "0:3"), attributes={"bad": object()})
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_nothing_to_write_is_refused(tmp_path):
+    with pytest.raises(InputError, match="nothing to write"):
+        write_packed(tmp_path / "a.h5", [])
+    with pytest.raises(InputError, match="3 crystals but 1 values"):
+        write_packed(tmp_path / "a.h5", read_packed(SMOKE, "0:3"), split=[0])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_empty_and_foreign_files_are_refused(tmp_path):
+    refused(tmp_path / "none.h5", "no such file")
+    refused(tmp_path, "is a folder")
+    (tmp_path / "empty.h5").touch()
+    refused(tmp_path / "empty.h5", "the file is empty")
+    (tmp_path / "text.h5").write_text("not HDF5 at all\n" * 100)
+    refused(tmp_path / "text.h5", "not readable as HDF5")
+
+
+def test_file_that_another_program_writes_is_refused(copy):
+    with open(copy, "rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        refused(copy, "locked by another program")
+    assert len(read_packed(copy)) == 220
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.3, 0.6, 0.9, 0.999])
+def test_truncated_files_are_refused(copy, fraction):
+    copy.write_bytes(SMOKE.read_bytes()[: int(fraction * SMOKE.stat().st_size)])
+    refused(copy, "not readable as HDF5; it is truncated")
+
+
+def test_damaged_bytes_give_one_line_or_the_truth(copy):
+    data = SMOKE.read_bytes()
+    rng = np.random.default_rng(0)
+    refusals = 0
+    for _ in range(40):
+        damaged = bytearray(data)
+        start = int(rng.integers(0, len(data) - 64))
+        damaged[start : start + 64] = rng.integers(0, 256, 64, dtype=np.uint8).tobytes()
+        copy.write_bytes(damaged)
+        try:
+            read_packed(copy)
+        except InputError as error:
+            refusals += 1
+            assert "\n" not in str(error)
+    assert refusals > 20
+
+
+@pytest.mark.parametrize("name", ["ids", "n_atoms", "numbers", "frac_coords", "lattice"])
+def test_missing_dataset_is_named(copy, name):
+    with h5py.File(copy, "a") as file:
+        del file[name]
+    refused(copy, f"the dataset '{name}' is missing")
+
+
+def test_counts_that_do_not_add_up(copy):
+    with h5py.File(copy, "a") as file:
+        file["n_atoms"][3] += 1
+    refused(copy, "counts do not add up, dataset 'numbers' has shape")
+    with h5py.File(copy, "a") as file:
+        file["n_atoms"][3:5] = [-1, file["n_atoms"][3] + file["n_atoms"][4]]
+    refused(copy, "counts do not add up")
+
+
+def test_values_that_cannot_be(copy):
+    name = PackedDataset(SMOKE).ids[0]
+    for dataset, value, match in (
+        ("frac_coords", np.nan, "a coordinate that is not finite"),
+        ("lattice", np.inf, "a lattice that is not finite"),
+        ("numbers", 0, "an atomic number 0"),
+    ):
+        shutil.copy(SMOKE, copy)
+        with h5py.File(copy, "a") as file:
+            file[dataset][0] = value
+        refused(copy, rf"crystal '{name}' \(row 0\) has {match}")
+
+
+def test_schema_versions(copy):
+    with h5py.File(copy, "a") as file:
+        file.attrs["schema_version"] = "1.7"
+    assert len(read_packed(copy)) == 220
+    for version, match in (("2.0", "newer inpaint_hpc .schema 2.0"), ("draft", "schema_version is draft")):
+        with h5py.File(copy, "a") as file:
+            file.attrs["schema_version"] = version
+        refused(copy, match)
+    with h5py.File(copy, "a") as file:
+        del file.attrs["schema_version"]
+    refused(copy, "schema_version is missing")
+
+
+def test_split_is_asked_for_but_absent(copy):
+    with h5py.File(copy, "a") as file:
+        del file["split"]
+    refused(copy, "no dataset 'split'", lambda path: PackedDataset(path, "train"))
+    with pytest.raises(InputError, match="unknown split 'test'; choose one of train, val, eval"):
+        PackedDataset(SMOKE, "test")
+
+
+@pytest.fixture
+def electrodes(tmp_path):
+    """An electrode file of two pairs made of real crystals: the reference is the host and one or two Li more."""
+    hosts = read_packed(SMOKE, "40:42")
+    guests = [1, 2]
+    references = [
+        host.with_guests([3] * n, np.full((n, 3), 0.123) * np.arange(1, n + 1)[:, None])
+        for host, n in zip(hosts, guests, strict=True)
+    ]
+    path = tmp_path / "electrodes.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["schema_version"] = "1.0"
+        file["ids"] = [f"{host.name}>ref" for host in hosts]
+        for prefix, crystals in (("host_", hosts), ("ref_", references)):
+            file[prefix + "n_atoms"] = np.array([len(c) for c in crystals], dtype=np.int32)
+            file[prefix + "numbers"] = np.concatenate([c.numbers for c in crystals]).astype(np.uint8)
+            file[prefix + "frac_coords"] = np.concatenate([c.frac_coords for c in crystals]).astype(np.float32)
+            file[prefix + "lattice"] = np.stack([c.lattice for c in crystals]).astype(np.float32)
+        for name in ("n_atoms", "numbers", "frac_coords", "lattice"):
+            file[name] = file["ref_" + name]
+        file["guest_z"] = np.array([3, 3], dtype=np.uint8)
+        file["n_guest"] = np.array(guests, dtype=np.int32)
+        file["recommended"] = np.array([1, 0], dtype=np.uint8)
+        file["average_voltage"] = np.array([1.5, 3.25], dtype=np.float32)
+    return path
+
+
+def test_electrode_pairs(electrodes):
+    first, second = read_electrodes(electrodes)
+    host = read_packed(SMOKE, "41")[0]
+    assert (second.guest_z, second.n_guest) == (3, 2)
+    assert np.array_equal(second.host.numbers, host.numbers)
+    assert np.array_equal(second.host.lattice, host.lattice)
+    assert second.reference.numbers.tolist() == [*host.numbers.tolist(), 3, 3]
+    assert first.name.endswith(">ref")
+    assert first.info == {"recommended": 1, "average_voltage": 1.5}
+    assert [len(c) for c in read_packed(electrodes)] == [len(p.reference) for p in (first, second)]
+
+
+def test_electrode_files_that_do_not_fit(electrodes):
+    refused(SMOKE, "dataset 'host_n_atoms' is missing", read_electrodes)
+    with h5py.File(electrodes, "a") as file:
+        file["n_guest"][0] = 3
+    refused(electrodes, "not the host followed by its 3 guests", read_electrodes)
+    with h5py.File(electrodes, "a") as file:
+        del file["guest_z"]
+    refused(electrodes, "no dataset 'guest_z'", read_electrodes)
