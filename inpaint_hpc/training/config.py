@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from inpaint_hpc.errors import InputError
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from inpaint_hpc.configuration import Section, read_yaml, validate
 
 
-class NetworkSection(_Section):
+class NetworkSection(Section):
     """Sizes; see `inpaint_hpc.network.score_network.NetworkConfig`."""
 
     scalars: int = Field(64, gt=0)
@@ -36,7 +30,7 @@ class NetworkSection(_Section):
         return self
 
 
-class MaskSection(_Section):
+class MaskSection(Section):
     """Fractions of the mask mixture; see `inpaint_hpc.training.masks.MaskMixture`."""
 
     species: float = Field(0.65, ge=0)
@@ -45,7 +39,7 @@ class MaskSection(_Section):
     all: float = Field(0.12, ge=0)
 
 
-class BatchSection(_Section):
+class BatchSection(Section):
     """Batches; see `inpaint_hpc.training.batches.BatchSettings`."""
 
     batch_size: int = Field(16, gt=0)
@@ -58,7 +52,7 @@ class BatchSection(_Section):
     supercell_atoms: int = Field(20, ge=0)
 
 
-class OptimizerSection(_Section):
+class OptimizerSection(Section):
     """AdamW, warm-up, schedule, averaging.
 
     The learning rate rises over `warmup_steps`, then follows `schedule` over the budget: `cosine` to zero, or `hold`,
@@ -75,7 +69,7 @@ class OptimizerSection(_Section):
     clip_norm: float = Field(1.0, gt=0)
 
 
-class TrainingConfig(_Section):
+class TrainingConfig(Section):
     """Everything that decides a training run.
 
     Attributes:
@@ -116,30 +110,5 @@ def load_config(path: str | Path, overrides: dict[str, Any] | None = None) -> Tr
     Raises:
         InputError: unreadable file, unknown key (the nearest valid one is named) or a bad value.
     """
-    path = Path(path)
-    try:
-        data = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); give a training configuration") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not YAML ({str(error).splitlines()[0]})") from None
-    if not isinstance(data, dict):
-        raise InputError(f"{path}: a training configuration is a mapping with at least 'data', 'out' and a budget")
-    data.update(overrides or {})
-    try:
-        return TrainingConfig.model_validate(data)
-    except ValidationError as error:
-        raise InputError(f"{path}: {_first_problem(error)}") from None
-
-
-def _first_problem(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    place = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] != "extra_forbidden":
-        return f"{place + ': ' if place else ''}{problem['msg'].removeprefix('Value error, ')}"
-    model: type[BaseModel] = TrainingConfig
-    for part in problem["loc"][:-1]:
-        model = model.model_fields[str(part)].annotation  # type: ignore[assignment]
-    key = str(problem["loc"][-1])
-    near = difflib.get_close_matches(key, model.model_fields, n=1, cutoff=0.0)
-    return f"unknown key '{place}'; did you mean '{near[0]}'?"
+    data = read_yaml(path, "training configuration", "'data', 'out' and a budget")
+    return validate(TrainingConfig, data | (overrides or {}), path)

@@ -244,9 +244,14 @@ class Trainer:
 
 def _append_csv(path: Path, row: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = not path.exists()
+    columns = list(row)
+    if path.exists():
+        with open(path, newline="") as file:
+            columns = next(csv.reader(file), columns)
+    new = not path.exists() or path.stat().st_size == 0
     with open(path, "a", newline="") as file:
-        writer = csv.DictWriter(file, list(row))
+        # A run resumed by a newer version may have more to say than the columns that the file began with.
+        writer = csv.DictWriter(file, columns, extrasaction="ignore")
         if new:
             writer.writeheader()
         writer.writerow(row)

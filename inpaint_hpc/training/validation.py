@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from inpaint_hpc.crystals.neighbors import neighbor_pairs
 from inpaint_hpc.crystals.packed import PackedDataset
 from inpaint_hpc.network.score_network import ScoreNetwork
 
@@ -17,6 +18,9 @@ from .masks import KINDS, MaskMixture
 
 # Edges of the buckets in A; sites are decided between 0.3 and 1.5 A.
 SIGMA_BUCKETS = (0.0, 0.1, 0.3, 0.7, 1.5, np.inf)
+# Noised guests closer than this (A) to a host atom are watched on their own: a potential may give its lowest energy to
+# a guest on top of a host atom, so the score must push it away.
+NEAR_HOST = 1.0
 _SEED = 20_24
 
 
@@ -24,11 +28,16 @@ _SEED = 20_24
 def validate(
     network: ScoreNetwork, dataset: PackedDataset, settings: BatchSettings, masks: MaskMixture, crystals: int
 ) -> dict[str, Any]:
-    """Mean loss per guest: `loss`, `loss_sigma_A-B` per bucket of noise levels, `loss_KIND` per kind of mask."""
+    """Mean loss per guest.
+
+    Returns:
+        `loss`; `loss_sigma_A-B` per bucket of noise levels (A); `loss_KIND` per kind of mask; `loss_near_host` of
+        guests that noise has put within 1 A of a host atom.
+    """
     device = next(network.parameters()).device
     rows = np.random.default_rng(_SEED).permutation(len(dataset))[:crystals]
     clean = replace(settings, host_noise_fraction=0.0)
-    losses, sigmas, kinds = [], [], []
+    losses, sigmas, kinds, near = [], [], [], []
     for first in range(0, len(rows), settings.batch_size):
         batch = make_batch(
             dataset, rows[first : first + settings.batch_size], clean, masks, [_SEED, first], device=device
@@ -37,12 +46,16 @@ def validate(
         losses.append(((predicted - batch.target) ** 2).sum(1).cpu())
         sigmas.append(batch.sigma[batch.guests.sample].cpu())
         kinds.append(batch.kind[batch.guests.crystal].cpu())
+        hosts, guests = batch.hosts, batch.guests
+        pairs = neighbor_pairs(guests.positions, guests.crystal, hosts.positions, hosts.crystal, hosts.cells, NEAR_HOST)
+        near.append((pairs.lengths > 0).cpu())
     loss, sigma, kind = torch.cat(losses), torch.cat(sigmas), torch.cat(kinds)
     record: dict[str, Any] = {"loss": _mean(loss)}
     for low, high in pairwise(SIGMA_BUCKETS):
         record[f"loss_sigma_{low:g}-{high:g}"] = _mean(loss[(sigma >= low) & (sigma < high)])
     for index, name in enumerate(KINDS):
         record[f"loss_{name}"] = _mean(loss[kind == index])
+    record["loss_near_host"] = _mean(loss[torch.cat(near)])
     return record
 
 
