@@ -120,6 +120,11 @@ class ScoreNetwork(nn.Module):
         """Reach of guest -> guest edges, A."""
         return self.config.guest_cutoff
 
+    @property
+    def max_atomic_number(self) -> int:
+        """Heaviest element that the network has an embedding for."""
+        return self.embedding.element.num_embeddings - 1
+
     def encode(self, host: Crystals) -> Encoding:
         """Features of host atoms, computed once per host; a host may be empty (all-atom generation)."""
         c = self.config

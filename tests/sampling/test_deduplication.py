@@ -166,3 +166,26 @@ def test_nothing_to_cluster():
         deduplicate(Crystal([], np.zeros((0, 3)), np.eye(3)), [3], np.zeros((1, 1, 3)))
     with pytest.raises(ValueError, match="finite"):
         deduplicate(SPINEL, [3], np.full((1, 1, 3), np.nan))
+
+
+def test_every_guest_needs_a_partner_of_its_own():
+    # Two guests of the first sample are near one guest of the second, and one is near two: no one-to-one assignment,
+    # although every guest has somebody near.
+    host = Crystal([8, 25], [[0, 0, 0], [0.31, 0.17, 0.43]], np.array([[19.0, 0, 0], [1, 18, 0], [0.5, 1, 17]]))
+    first = np.array([[5.0, 5.0, 5.10], [5.0, 5.0, 5.45], [5.0, 5.0, 6.40]])
+    second = np.array([[5.0, 5.0, 5.40], [5.0, 5.0, 5.96], [5.0, 5.0, 6.80]])
+    samples = np.stack([first, second]) @ np.linalg.inv(host.lattice)
+    assert len(deduplicate(host, [3, 3, 3], samples, 0.5)) == 2
+    assert len(deduplicate(host, [3, 3, 3], samples, 0.52)) == 1
+
+
+def test_spread_is_measured_in_one_frame():
+    # Copies shifted along one line, then sent anywhere by symmetry: the scatter is that along the line.
+    rng = np.random.default_rng(13)
+    along = np.array([0.0, 0.1, 0.2, 0.3, 0.4])
+    base = np.array([[0.31, 0.12, 0.47]])
+    line = np.array([0.6, -0.48, 0.64]) @ np.linalg.inv(SPINEL.lattice)
+    samples = np.stack([moved(SPINEL, np.array([3]), base + t * line, rng) for t in along])
+    (cluster,) = deduplicate(SPINEL, [3], samples, 0.25)
+    assert cluster.representative == 2
+    assert cluster.spread == pytest.approx(np.std(along), abs=0.01)

@@ -1,0 +1,1 @@
+"""From hosts and guests to ranked candidates."""

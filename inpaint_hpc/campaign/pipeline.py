@@ -1,0 +1,348 @@
+"""The work of one host: encode, sample, drop impossible samples and draw again, deduplicate, score, rank.
+
+Example:
+    network = load_network()
+    result = inpaint(network, host, {"Li": 1}, samples=16)
+    print(result.table())
+    best = result.structure(0)
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from inpaint_hpc.crystals.batch import Crystal
+from inpaint_hpc.crystals.checking import MAX_ATOMIC_NUMBER
+from inpaint_hpc.crystals.symmetry import spacegroup_symbol
+from inpaint_hpc.errors import InputError
+from inpaint_hpc.sampling.cells import generation_task
+from inpaint_hpc.sampling.deduplication import Cluster, deduplicate, group_equal
+from inpaint_hpc.sampling.settings import SamplingSettings
+from inpaint_hpc.sampling.tasks import Task
+from inpaint_hpc.scoring.chgnet_score import score_crystals
+
+from .drawing import Drawn, Progress, draw_valid
+from .results import Candidate, InpaintResult
+from .sites import SiteBook
+
+Guests = Mapping[str | int, int] | Sequence[str | int]
+
+
+@dataclass(frozen=True)
+class PipelineSettings:
+    """What happens to samples.
+
+    Attributes:
+        score: rank by CHGNet energy; otherwise by agreement.
+        redraws: how often impossible samples are replaced by fresh ones.
+        tolerance: samples whose guests are within this distance in A are equal.
+        symprec: distance tolerance in A of the host's symmetry.
+
+    Raises:
+        InputError: a value out of range.
+    """
+
+    score: bool = True
+    redraws: int = 3
+    tolerance: float = 0.5
+    symprec: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.redraws < 0:
+            raise InputError(f"redraws must be at least 0, not {self.redraws}")
+        for name in ("tolerance", "symprec"):
+            if not 0.0 < getattr(self, name) < 5.0:
+                raise InputError(f"{name} must be above 0 and below 5 A, not {getattr(self, name):g}")
+
+
+def inpaint(
+    network: Any,
+    host: Crystal,
+    guests: Guests,
+    samples: int = 16,
+    *,
+    score: bool = True,
+    redraws: int = 3,
+    tolerance: float = 0.5,
+    symprec: float = 0.1,
+    device: Any = None,
+    progress: Progress | None = None,
+    **sampling: Any,
+) -> InpaintResult:
+    """Place guests in one host.
+
+    Args:
+        network: a score network, see `load_network`.
+        host: the crystal that stays as it is; it may already hold atoms of the guests' elements.
+        guests: element -> count, or a list of elements: `{"Li": 4}`, `["Li", "Na"]`.
+        samples: valid samples wanted.
+        score, redraws, tolerance, symprec: see `PipelineSettings`.
+        device: torch device of sampling and CHGNet; by default that of the network.
+        progress: called with (stage, done, total).
+        sampling: other fields of `SamplingSettings`: steps, sampler, strategy, seed ...
+
+    Returns:
+        Candidates, best first; none if every sample was impossible, and then `notes` says so.
+
+    Raises:
+        InputError: no guests, unknown element, more guests than the cell can hold, a bad setting, not enough memory.
+    """
+    return inpaint_many(
+        network,
+        [host],
+        guests,
+        samples,
+        score=score,
+        redraws=redraws,
+        tolerance=tolerance,
+        symprec=symprec,
+        device=device,
+        progress=progress,
+        **sampling,
+    )[0]
+
+
+def inpaint_many(
+    network: Any,
+    hosts: Sequence[Crystal],
+    guests: Guests | Sequence[Guests],
+    samples: int = 16,
+    *,
+    score: bool = True,
+    redraws: int = 3,
+    tolerance: float = 0.5,
+    symprec: float = 0.1,
+    device: Any = None,
+    progress: Progress | None = None,
+    **sampling: Any,
+) -> list[InpaintResult]:
+    """Place guests in several hosts, sampled together in full batches.  Arguments and errors as `inpaint`.
+
+    Args:
+        hosts: the hosts.
+        guests: one description for all hosts, or a list with a mapping of element to count for each host.
+    """
+    one_each = not isinstance(guests, Mapping | str) and len(guests) > 0 and isinstance(guests[0], Mapping)
+    per_host = list(guests) if one_each else [guests] * len(hosts)
+    if len(per_host) != len(hosts):
+        raise InputError(f"{len(hosts)} hosts but guests for {len(per_host)}")
+    tasks = [Task(host, wanted) for host, wanted in zip(hosts, per_host, strict=True)]
+    return run_tasks(
+        network,
+        tasks,
+        _sampling_settings(samples, sampling),
+        PipelineSettings(score, redraws, tolerance, symprec),
+        device,
+        progress,
+    )
+
+
+def generate(
+    network: Any,
+    composition: str | Mapping[str | int, int],
+    lattice: np.ndarray | None = None,
+    volume_per_atom: float | None = None,
+    family: str = "cubic",
+    shape: Mapping[str, float] | None = None,
+    samples: int = 16,
+    *,
+    score: bool = True,
+    redraws: int = 3,
+    device: Any = None,
+    progress: Progress | None = None,
+    **sampling: Any,
+) -> InpaintResult:
+    """Place all atoms of a composition in a cell.
+
+    Args:
+        composition: atoms in the cell, "Li4 Mn4 O8" or element -> count.
+        lattice: rows a, b, c in A, (3, 3); or else
+        volume_per_atom: A^3, with `family` and `shape` (axis ratios and angles) as in `bravais_lattice`.
+        samples, score, redraws, device, progress, sampling: as in `inpaint`.
+
+    Returns:
+        Candidates that pymatgen's `StructureMatcher` finds different, best first, with their space groups.
+
+    Raises:
+        InputError: as `inpaint`, or a formula or cell that is not possible.
+    """
+    task = generation_task(composition, lattice, volume_per_atom, family, **(shape or {}))
+    pipeline = PipelineSettings(score, redraws)
+    return run_tasks(network, [task], _sampling_settings(samples, sampling), pipeline, device, progress)[0]
+
+
+def run_tasks(
+    network: Any,
+    tasks: Sequence[Task],
+    sampling: SamplingSettings,
+    pipeline: PipelineSettings | None = None,
+    device: Any = None,
+    progress: Progress | None = None,
+) -> list[InpaintResult]:
+    """The pipeline for tasks of any hosts, one result each in their order; see `inpaint`."""
+    pipeline = pipeline or PipelineSettings()
+    _require_known_elements(tasks)
+    draws = draw_valid(network, tasks, sampling, pipeline.redraws, device, progress)
+    clusters = []
+    for task, drawn in zip(tasks, draws, strict=True):
+        start = time.perf_counter()
+        clusters.append(_clusters(task, drawn, pipeline))
+        drawn.seconds["deduplicate"] = time.perf_counter() - start
+    total = sum(len(groups) for groups in clusters)
+    done = 0
+    results = []
+    for task, drawn, groups in zip(tasks, draws, clusters, strict=True):
+        start = time.perf_counter()
+        candidates = _describe(task, drawn, groups, pipeline)
+        described = time.perf_counter()
+        drawn.seconds["deduplicate"] += described - start
+        if pipeline.score:
+            base = done
+            report = None if progress is None else (lambda n, base=base: progress("score", base + n, total))
+            candidates = _scored(task, candidates, device if device is not None else _device_of(network), report)
+            done += len(groups)
+        drawn.seconds["score"] = time.perf_counter() - described
+        results.append(_result(network, task, drawn, candidates, sampling, pipeline))
+    return results
+
+
+def _require_known_elements(tasks: Sequence[Task]) -> None:
+    for task in tasks:
+        largest = max((*task.guests, *task.host.numbers.tolist()))
+        if largest > MAX_ATOMIC_NUMBER:
+            raise InputError(f"{task.name}: element {largest}; supported are 1 (H) to {MAX_ATOMIC_NUMBER} (Pu)")
+
+
+def _clusters(task: Task, drawn: Drawn, pipeline: PipelineSettings) -> list[Cluster]:
+    if len(task.host):
+        return deduplicate(task.host, task.guests, drawn.frac_coords, pipeline.tolerance, pipeline.symprec)
+    return _deduplicate_crystals([task.host.with_guests(task.guests, coords) for coords in drawn.frac_coords])
+
+
+def _deduplicate_crystals(crystals: Sequence[Crystal]) -> list[Cluster]:
+    """Clusters of whole crystals by pymatgen's `StructureMatcher`; the centre represents, `spread` is NaN."""
+    from pymatgen.analysis.structure_matcher import StructureMatcher
+
+    matcher = StructureMatcher(primitive_cell=False)
+    structures = [crystal.to_structure() for crystal in crystals]
+    equal = np.eye(len(structures), dtype=bool)
+    for i in range(len(structures)):
+        for j in range(i):
+            equal[i, j] = equal[j, i] = matcher.fit(structures[i], structures[j])
+    clusters = [
+        Cluster(int(group[0]), np.sort(group), len(group) / len(crystals), math.nan) for group in group_equal(equal)
+    ]
+    return sorted(clusters, key=lambda c: (-len(c), int(c.members[0])))
+
+
+def _describe(task: Task, drawn: Drawn, clusters: Sequence[Cluster], pipeline: PipelineSettings) -> list[Candidate]:
+    """Candidates in the order of their agreement."""
+    host = task.host
+    book = SiteBook(host, pipeline.symprec, pipeline.tolerance) if len(host) else None
+    candidates = []
+    for rank, cluster in enumerate(clusters):
+        coords = drawn.frac_coords[cluster.representative]
+        sites = [book.describe(position) for position in coords] if book else []
+        candidates.append(
+            Candidate(
+                rank=rank,
+                guest_frac_coords=coords,
+                sample=int(drawn.indices[cluster.representative]),
+                members=tuple(sorted(int(i) for i in drawn.indices[cluster.members])),
+                agreement=cluster.agreement,
+                spread=cluster.spread if book else None,
+                min_distance=float(drawn.min_distance[cluster.representative]),
+                multiplicity=tuple(multiplicity for multiplicity, _ in sites),
+                wyckoff=tuple(label for _, label in sites),
+                spacegroup=None if book else spacegroup_symbol(host.with_guests(task.guests, coords), pipeline.symprec),
+            )
+        )
+    return candidates
+
+
+def _scored(task: Task, candidates: Sequence[Candidate], device: Any, report) -> list[Candidate]:
+    """The candidates with CHGNet's energies and forces, lowest energy first, those that failed last."""
+    crystals = [task.host.with_guests(task.guests, c.guest_frac_coords) for c in candidates]
+    finished = 0
+
+    def progress(count: int) -> None:
+        nonlocal finished
+        finished += count
+        if report is not None:
+            report(finished)
+
+    scores = score_crystals(crystals, len(task.guests), device, progress=progress)
+    scored = [
+        replace(candidate, error=score.error)
+        if score.failed
+        else replace(
+            candidate,
+            energy_per_atom=score.energy_per_atom,
+            max_force=score.max_force,
+            max_guest_force=score.max_guest_force,
+        )
+        for candidate, score in zip(candidates, scores, strict=True)
+    ]
+    scored.sort(key=lambda c: (c.energy_per_atom is None, c.energy_per_atom or 0.0, -c.agreement, c.sample))
+    return [replace(candidate, rank=rank) for rank, candidate in enumerate(scored)]
+
+
+def _result(network, task: Task, drawn: Drawn, candidates, sampling, pipeline) -> InpaintResult:
+    settings = {**asdict(sampling), "nfe": sampling.nfe, **asdict(pipeline)}
+    n_invalid = drawn.n_drawn - len(drawn.indices)
+    return InpaintResult(
+        host=task.host,
+        guests=task.guests,
+        candidates=tuple(candidates),
+        n_drawn=drawn.n_drawn,
+        n_invalid=n_invalid,
+        reasons=dict(drawn.reasons.most_common()),
+        notes=tuple(_notes(task, drawn, candidates, sampling)),
+        settings=settings,
+        weights=_weights(network),
+        seconds=drawn.seconds,
+        drawn=drawn,
+    )
+
+
+def _notes(task: Task, drawn: Drawn, candidates: Sequence[Candidate], sampling: SamplingSettings) -> list[str]:
+    from ase.data import chemical_symbols
+
+    notes = []
+    for z in sorted(set(task.guests) & set(task.host.numbers.tolist())):
+        count = int((task.host.numbers == z).sum())
+        atoms = "atom; it stays" if count == 1 else "atoms; they stay"
+        notes.append(f"the host already contains {count} {chemical_symbols[z]} {atoms} fixed")
+    if not candidates:
+        why = next(iter(drawn.reasons.most_common(1)), ("", 0))[0]
+        notes.append(f"all {drawn.n_drawn} samples are impossible ({why}); ask for fewer guests or a larger cell")
+    elif len(drawn.indices) < sampling.samples:
+        notes.append(f"only {len(drawn.indices)} possible samples in {drawn.n_drawn} draws, not {sampling.samples}")
+    failed = sum(bool(c.error) for c in candidates)
+    if failed:
+        notes.append(f"CHGNet could not score {failed} of {len(candidates)} candidates")
+    return notes
+
+
+def _weights(network: Any) -> dict[str, str]:
+    info = getattr(network, "info", None)
+    return {} if info is None else {"name": info.name, "sha256": info.sha256}
+
+
+def _sampling_settings(samples: int, options: Mapping[str, Any]) -> SamplingSettings:
+    unknown = set(options) - {name for name in SamplingSettings.__dataclass_fields__}
+    if unknown:
+        known = ", ".join(SamplingSettings.__dataclass_fields__)
+        raise InputError(f"unknown setting '{sorted(unknown)[0]}'; choose from {known}")
+    return SamplingSettings(samples=samples, **options)
+
+
+def _device_of(network: Any) -> Any:
+    parameters = network.parameters() if hasattr(network, "parameters") else iter(())
+    return next((p.device for p in parameters), "cpu")

@@ -1,0 +1,36 @@
+"""Multiplicities and Wyckoff positions of many guests in one host."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from inpaint_hpc.crystals.batch import Crystal
+from inpaint_hpc.crystals.symmetry import site_orbit, wyckoff_label
+from inpaint_hpc.sampling.minimum_image import PeriodicCell
+
+SAME_SITE = 0.2  # A; guests this close to a site that was looked at before are not looked at again
+
+
+class SiteBook:
+    """Remembers the sites met in a host, because asking spglib for every guest of every candidate takes seconds.
+
+    Args:
+        host: the host.
+        symprec: distance tolerance in A of its symmetry.
+        tolerance: a guest this close to a symmetry element, in A, counts as on it.
+    """
+
+    def __init__(self, host: Crystal, symprec: float, tolerance: float) -> None:
+        self.host, self.symprec, self.tolerance = host, symprec, tolerance
+        self._cell = PeriodicCell(host.lattice)
+        self._known: list[tuple[np.ndarray, int, str]] = []
+
+    def describe(self, frac_position: np.ndarray) -> tuple[int, str]:
+        """Equivalent positions in the host's own cell, and the Wyckoff position such as '8a' ('8' without a letter)."""
+        for orbit, multiplicity, label in self._known:
+            if self._cell.distances(frac_position[None], orbit).min() < SAME_SITE:
+                return multiplicity, label
+        orbit = site_orbit(self.host, frac_position, self.symprec, self.tolerance)
+        label = str(wyckoff_label(self.host, frac_position, self.symprec, self.tolerance))
+        self._known.append((orbit, len(orbit), label))
+        return len(orbit), label

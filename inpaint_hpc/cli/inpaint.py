@@ -1,0 +1,92 @@
+"""`inpaint-hpc inpaint`."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from inpaint_hpc.cli.options import choose_device, parse_guests, sampling_arguments, sampling_options
+
+DEFAULT_OUT = "inpainted"
+
+
+@click.command()
+@click.argument("hosts", nargs=-1, required=True, metavar="HOST...")
+@click.option(
+    "--guest",
+    "guests",
+    multiple=True,
+    required=True,
+    metavar="EL[=N]",
+    help="Element and number of guests; repeatable.",
+)
+@click.option(
+    "--strategy",
+    type=click.Choice(["conditional", "replacement", "repaint"]),
+    default="conditional",
+    show_default=True,
+    help="How the host takes part; the last two are those of the literature, for comparison.",
+)
+@click.option("--tolerance", default=0.5, show_default=True, help="Samples within this distance (A) are equal.")
+@click.option("--symprec", default=0.1, show_default=True, help="Distance tolerance (A) of the host's symmetry.")
+@sampling_options
+def inpaint(hosts: tuple[str, ...], guests: tuple[str, ...], strategy: str, **options: Any) -> int:
+    """Place guests in host crystals.
+
+    HOST is a CIF, POSCAR, pymatgen JSON, packed HDF5 or ASE-readable file, a folder of them or a quoted pattern;
+    FILE::SELECTION takes part of a file, e.g. hosts.h5::0:10.
+
+    Prints a table per host, best candidate first by CHGNet energy, and writes structures to DIR/HOST/rank-000.cif
+    and so on (rank files of an earlier run there are replaced) with results.json.  DIR is 'inpainted' unless --out
+    says otherwise; with --json nothing is written without --out.
+
+    Example: inpaint-hpc inpaint LiMn2O4-host.cif --guest Li=2 --samples 32
+    """
+    from inpaint_hpc.crystals.reading import read_hosts
+
+    start = time.perf_counter()
+    wanted = parse_guests(guests)
+    crystals = read_hosts(list(hosts))
+    device = choose_device(options["device"])
+
+    from inpaint_hpc.campaign.pipeline import inpaint_many
+    from inpaint_hpc.cli.output import PipelineProgress
+    from inpaint_hpc.network.weights import load_network
+
+    network = load_network(options["weights"], device)
+    with PipelineProgress() as progress:
+        results = inpaint_many(
+            network,
+            crystals,
+            wanted,
+            strategy=strategy,
+            tolerance=options["tolerance"],
+            symprec=options["symprec"],
+            progress=progress,
+            **sampling_arguments(options),
+        )
+    return show("inpaint", results, start, options, DEFAULT_OUT)
+
+
+def show(command: str, results: list, start: float, options: dict[str, Any], default_out: str) -> int:
+    """Write structures, print the table or the JSON document; exit status 1 if there is no candidate at all."""
+    from inpaint_hpc.campaign.outputs import document, to_json, write_candidates, write_json
+    from inpaint_hpc.cli.output import print_results
+
+    as_json, top = options["as_json"], options["top"]
+    out = options["out"] or (None if as_json else default_out)
+    files = write_candidates(results, out, options["format"], top) if out else []
+    content = document(command, results, time.perf_counter() - start, files, top)
+    if out:
+        write_json(content, f"{out}/results.json")
+    if as_json:
+        click.echo(to_json(content))
+        for result in results:
+            for note in result.notes:
+                click.echo(f"Note: {result.name}: {note}", err=True)
+    else:
+        print_results(results, top)
+        click.echo(f"{sum(len(paths) for paths in files)} structures and results.json in {out}")
+    return 0 if any(result.candidates for result in results) else 1

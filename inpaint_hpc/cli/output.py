@@ -1,0 +1,183 @@
+"""What the verbs show: progress on stderr, tables on stdout."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from inpaint_hpc.campaign.results import Candidate, InpaintResult
+
+_STAGES = {"sample": "sampling", "redraw": "drawing again", "score": "CHGNet energies", "picture": "pictures"}
+
+
+class PipelineProgress:
+    """A bar for each stage on a terminal, one line per finished stage elsewhere; always on stderr.
+
+    Example:
+        with PipelineProgress() as progress:
+            inpaint_many(network, hosts, guests, progress=progress)
+    """
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        self._bars = Progress(
+            TextColumn("[bold]{task.description:<16}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not sys.stderr.isatty(),
+        )
+        self._tasks: dict[str, int] = {}
+        self._done: dict[str, tuple[int, int]] = {}
+
+    def __enter__(self) -> PipelineProgress:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._bars.stop()
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Called by the pipeline; a stage may start again with another total."""
+        if stage not in self._tasks:
+            unit = {"score": "candidates", "picture": "hosts"}.get(stage, "steps")
+            self._tasks[stage] = self._bars.add_task(_STAGES.get(stage, stage), total=total, unit=unit)
+        self._bars.update(self._tasks[stage], completed=done, total=total)
+        if done >= total and self._done.get(stage) != (done, total) and not sys.stderr.isatty():
+            click.echo(f"{_STAGES.get(stage, stage)}: {total} done", err=True)
+        self._done[stage] = (done, total)
+
+
+def print_results(results: Sequence[InpaintResult], top: int | None = None) -> None:
+    """One table per result on stdout, with its invalid rate and notes below."""
+    console = _console()
+    for result in results:
+        if result.candidates:
+            console.print(_table(result, top))
+        else:
+            console.print(f"[bold]{result.name}[/]: no candidates")
+        console.print(_footer(result), style="dim")
+        for note in result.notes:
+            console.print(f"Note: {result.name}: {note}", markup=False)
+        console.print()
+
+
+def print_summary(results: Sequence[InpaintResult]) -> None:
+    """One row per result on stdout: its best candidate, and the ranks of sites known from experiment."""
+    from rich import box
+    from rich.table import Table
+
+    from inpaint_hpc.analysis.known_sites import KNOWN_SITES, ranks_of_known
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("host", no_wrap=True)
+    table.add_column("guest")
+    for name in ("energy\neV/atom", "max force\neV/A", "min distance\nA"):
+        table.add_column(name, justify="right")
+    table.add_column("best\nsite")
+    for name in ("samples\nthat agree", "candidates"):
+        table.add_column(name, justify="right")
+    table.add_column("known sites\nand their rank")
+    for index, result in enumerate(results):
+        known = KNOWN_SITES.get(result.name, ())
+        ranks = zip(known, ranks_of_known(result, known), strict=True)
+        found = ", ".join(f"{site.kind}: {'not found' if rank is None else rank}" for site, rank in ranks)
+        first = index == 0 or results[index - 1].name != result.name
+        row = [result.name if first else "", result.guest_label.replace("=1", "")]
+        if result.candidates:
+            best = result.candidates[0]
+            row += [_number(best.energy_per_atom, 4), _number(best.max_force, 2), _number(best.min_distance, 2)]
+            row += [_counted(best.wyckoff), f"{best.count}/{result.n_valid}"]
+        else:
+            row += ["-"] * 5
+        last = index + 1 == len(results) or results[index + 1].name != result.name
+        table.add_row(*row, str(len(result)), found, end_section=last)
+    console = _console()
+    console.print(table)
+    for result in results:
+        for note in result.notes:
+            console.print(f"Note: {result.name} + {result.guest_label}: {note}", markup=False)
+
+
+def _console():
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    # Without a terminal rich assumes 80 columns and cuts tables.
+    return console if console.is_terminal else Console(highlight=False, width=140)
+
+
+def _table(result: InpaintResult, top: int | None):
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    in_host = len(result.host) > 0
+    title = f"[bold]{escape(result.name)}[/]"
+    title += f" ({result.host.formula}) + {result.guest_label}" if in_host else ""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    one_guest = len(result.guests) == 1
+    for name in ("rank", "energy\neV/atom", "above best\nmeV/atom", "max force\neV/A", "min distance\nA"):
+        table.add_column(name, justify="right")
+    if in_host:
+        table.add_column("Wyckoff\nsite", justify="left")
+        table.add_column("sites\nin cell", justify="right")
+    else:
+        table.add_column("space\ngroup", justify="left")
+    table.add_column("samples\nthat agree", justify="right")
+    if one_guest:
+        table.add_column("guest at\nfractional", justify="left")
+    best = result.candidates[0].energy_per_atom
+    for candidate in result.candidates[:top]:
+        row = [str(candidate.rank), _number(candidate.energy_per_atom, 4), _above(candidate, best)]
+        row += [_number(candidate.max_force, 2), _number(candidate.min_distance, 2)]
+        row += [_counted(candidate.wyckoff), _counted(candidate.multiplicity)] if in_host else [candidate.spacegroup]
+        row.append(f"{candidate.count}/{result.n_valid}")
+        if one_guest:
+            row.append(" ".join(f"{x:.4f}" for x in candidate.guest_frac_coords[0]))
+        table.add_row(*row)
+    hidden = len(result) - len(result.candidates[:top])
+    if hidden:
+        table.caption = f"and {hidden} more"
+    return table
+
+
+def _footer(result: InpaintResult) -> str:
+    text = f"{result.n_drawn} samples drawn, {result.n_invalid} impossible ({100 * result.invalid_rate:.1f} %)"
+    if result.reasons:
+        reason, count = next(iter(result.reasons.items()))
+        text += f", most often {reason} ({count})"
+    return f"{text}; {sum(result.seconds.values()):.1f} s"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _above(candidate: Candidate, best: float | None) -> str:
+    if candidate.energy_per_atom is None or best is None:
+        return "-"
+    return f"{1000 * (candidate.energy_per_atom - best):.0f}"
+
+
+def _counted(values: Sequence[object]) -> str:
+    """('8a', '8a', '16c') -> '8a x2, 16c'."""
+    counts = Counter(str(value) for value in values)
+    return ", ".join(value if count == 1 else f"{value} x{count}" for value, count in counts.items())
