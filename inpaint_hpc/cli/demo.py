@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import click
 
-from inpaint_hpc.cli.options import choose_device
 from inpaint_hpc.errors import InputError
 
 
@@ -19,49 +19,74 @@ from inpaint_hpc.errors import InputError
 @click.option("--no-score", is_flag=True, help="Without CHGNet: rank by agreement of samples.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--weights", metavar="NAME|PATH", help="Packaged weights or a .safetensors file.")
+@click.option("--cluster", type=click.Choice(["ray", "inline"]), default="ray", show_default=True)
 def demo(out: str, samples: int, guests: str, **options: Any) -> None:
     """Where Li and Mg sit in seven MnO2 polymorphs.
 
-    Places one ion at a time in each of the packaged hosts, ranks the sites by CHGNet energy, and writes structures
-    (DIR/ION/HOST/rank-000.cif ...), one picture per host (DIR/HOST.png) and DIR/results.json.
+    A campaign like any other: one ion at a time in each of the packaged hosts, on Ray actors, sites ranked by CHGNet
+    energy.  Leaves the run directory with its archive (DIR/run), structures (DIR/ION/HOST/rank-000.cif ...), one
+    picture per host (DIR/HOST.png) and DIR/results.json.
     """
-    from inpaint_hpc.analysis.known_sites import packaged_hosts
-    from inpaint_hpc.crystals.reading import read_hosts
-
     start = time.perf_counter()
     ions = list(dict.fromkeys(part.strip() for part in guests.split(",") if part.strip()))
     if not ions:
         raise InputError("no guests to place: give ions like --guests Li,Mg")
-    hosts = read_hosts(packaged_hosts())
-    device = choose_device(options["device"])
+
+    from inpaint_hpc.campaign.config import CampaignConfig
+    from inpaint_hpc.campaign.create import create_run
+    from inpaint_hpc.configuration import validate
+
+    wanted = {
+        "hosts": {"examples": "mno2"},
+        "guests": [{ion: 1} for ion in ions],
+        "samples": samples,
+        "sampling": {"seed": options["seed"]},
+        "pipeline": {"score": not options["no_score"]},
+        "weights": options["weights"],
+        "output": str(Path(out) / "run"),
+    }
+    directory = create_run(validate(CampaignConfig, wanted, "demo"))
+    results = _run(directory, options["cluster"], options["device"])
+    by_host: dict[int, list] = {}
+    for result in results:
+        by_host.setdefault(id(result.host), []).append(result)
+    results = [result for group in by_host.values() for result in group]
 
     from inpaint_hpc.campaign.outputs import document, write_candidates, write_json
-    from inpaint_hpc.campaign.pipeline import inpaint_many
     from inpaint_hpc.cli.output import PipelineProgress, print_summary
-    from inpaint_hpc.network.weights import load_network
 
-    network = load_network(options["weights"], device)
     with PipelineProgress() as progress:
-        results = inpaint_many(
-            network,
-            [host for host in hosts for _ in ions],
-            [{ion: 1} for _ in hosts for ion in ions],
-            samples,
-            seed=options["seed"],
-            score=not options["no_score"],
-            progress=progress,
-        )
-        files = [[] for _ in results]
-        for column, ion in enumerate(ions):
-            chosen = slice(column, None, len(ions))
-            files[chosen] = write_candidates(results[chosen], f"{out}/{ion}")
-        _draw([results[i : i + len(ions)] for i in range(0, len(results), len(ions))], out, progress)
+        written: dict[int, list[str]] = {}
+        for ion in ions:
+            chosen = [result for result in results if result.guest_label == f"{ion}=1"]
+            for result, paths in zip(chosen, write_candidates(chosen, f"{out}/{ion}"), strict=True):
+                written[id(result)] = paths
+        _draw(list(by_host.values()), out, progress)
+    files = [written[id(result)] for result in results]
     seconds = time.perf_counter() - start
     write_json(document("demo", results, seconds, files), f"{out}/results.json")
     print_summary(results)
     drawn, impossible = sum(r.n_drawn for r in results), sum(r.n_invalid for r in results)
     click.echo(f"{drawn} samples, {impossible} of them impossible and drawn again; {seconds:.0f} s")
-    click.echo(f"{len(hosts)} pictures, {sum(map(len, files))} structures and results.json in {out}")
+    click.echo(f"{len(by_host)} pictures, {sum(map(len, files))} structures and results.json in {out}")
+
+
+def _run(directory: Any, cluster: str, device: str) -> list:
+    """Do what is left of the campaign and read its archive, in the order of the hosts' names."""
+    from inpaint_hpc.archive.read import Archive
+    from inpaint_hpc.campaign.recording import results_of
+    from inpaint_hpc.cli.run import RunProgress, collect_run
+    from inpaint_hpc.cluster.local import run_campaign
+
+    with RunProgress() as progress:
+        report = run_campaign(directory, cluster, device=device, progress=progress)
+    if report.stopped:
+        raise InputError(f"stopped by {report.stopped}; the same command goes on from what is done")
+    collect_run(directory)
+    with Archive(directory.archive_path) as archive:
+        records = sorted(archive.iter_records(), key=lambda record: record.host.name)
+    settings = {**directory.info["sampling"], **directory.info["pipeline"]}
+    return results_of(records, settings, directory.info["weights"])
 
 
 def _draw(by_host: list, out: str, progress: Any) -> None:

@@ -248,7 +248,8 @@ def test_unreadable_composition_is_one_line(run):
 
 def test_demo_draws_every_host(weights, tmp_path):
     arguments = ["demo", "--out", tmp_path / "demo", "--samples", 1, "--guests", "Li", "--no-score"]
-    result = CliRunner().invoke(cli, list(map(str, [*arguments, "--weights", weights.path])))
+    arguments += ["--cluster", "inline", "--weights", weights.path]
+    result = CliRunner().invoke(cli, list(map(str, arguments)))
     assert result.exit_code == 0, result.output
     pictures = sorted(p.stem for p in (tmp_path / "demo").glob("*.png"))
     assert pictures == sorted(p.stem for p in MNO2.glob("*.cif")) and len(pictures) == 7

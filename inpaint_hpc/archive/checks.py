@@ -1,0 +1,220 @@
+"""What must hold for the values of every result: checked when they are written and by `verify`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from .columns import Block, Table, host_of, strings
+from .records import STATUSES, host_id
+from .schema import SECONDS
+
+_HEXADECIMAL = frozenset(b"0123456789abcdef")
+
+
+def block_problems(block: Block) -> list[str]:
+    """One line for each kind of impossible value in a block; empty when all is well."""
+    found: list[str] = []
+    for check in (_hosts, _tasks, _failures, _samples, _candidates):
+        # A check may rely on what the ones before it found in order.
+        found += check(block)
+        if found:
+            break
+    return found
+
+
+def _hosts(block: Block) -> Iterator[str]:
+    hosts = block["hosts"]
+    names = strings(hosts["name"])
+    atoms = np.repeat(np.arange(len(names)), np.diff(hosts["atom_offsets"]))
+    volume = np.abs(np.linalg.det(np.where(np.isfinite(hosts["lattice"]), hosts["lattice"], 0.0)))
+    bad = {
+        "an atomic number that no element has": atoms[_no_element(hosts["numbers"])],
+        "a coordinate that is not finite": atoms[~np.isfinite(hosts["frac_coords"]).all(axis=1)],
+        "a lattice that is flat or not finite": np.flatnonzero(volume <= 0.0),
+        "an id that is not a sha256": _not_sha256(hosts["id"]),
+        "an info that is not a JSON object": np.flatnonzero([not _is_object(text) for text in hosts["info"].tolist()]),
+    }
+    yield from _first(bad, lambda row: f"host {row} ({names[row]})")
+    if not any(len(rows) for rows in bad.values()):
+        for row, expected in enumerate(strings(hosts["id"])):
+            if host_id(host_of(hosts, row)) != expected:
+                yield f"host {row} ({names[row]}) has an id that is not the sha256 of its content"
+                return
+
+
+def _tasks(block: Block) -> Iterator[str]:
+    tasks = block["tasks"]
+    n_guests = np.diff(tasks["guest_offsets"])
+    owner = np.repeat(np.arange(len(n_guests)), n_guests)
+    step_back = np.flatnonzero((np.diff(tasks["guests"].astype(int)) < 0) & (np.diff(owner) == 0))
+    unknown = np.flatnonzero(~np.isin(tasks["status"], [status.encode() for status in STATUSES]))
+    ids, first = np.unique(tasks["id"], return_index=True)
+    bad = {
+        "an id that is not a sha256": _not_sha256(tasks["id"]),
+        "an id that another task has": np.setdiff1d(np.arange(len(tasks["id"])), first) if len(ids) else first,
+        "an unknown status": unknown,
+        "a host that does not exist": _outside(tasks["host"], 0, len(block["hosts"]["id"])),
+        "no guests": np.flatnonzero(n_guests == 0),
+        "a guest that is no element": owner[_no_element(tasks["guests"])],
+        "guests that are not sorted": owner[step_back],
+        "fewer than 0 samples asked for": np.flatnonzero(tasks["n_requested"] < 0),
+    }
+    if "reference_frac_coords" in tasks:
+        missing = np.isnan(tasks["reference_frac_coords"]).any(axis=1)
+        partly = np.setdiff1d(owner[missing], np.setdiff1d(owner, owner[~missing]))
+        bad["a reference position that is infinite or lacks a number"] = np.union1d(
+            partly, owner[np.isinf(tasks["reference_frac_coords"]).any(axis=1)]
+        )
+    for name in tasks:
+        if name.startswith(SECONDS):
+            bad[f"{name} that are negative or infinite"] = _not_at_least_0(tasks[name], null=True)
+    yield from _first(bad, _task(block))
+
+
+def _failures(block: Block) -> Iterator[str]:
+    failures, tasks = block["failures"], block["tasks"]
+    failed = np.flatnonzero(tasks["status"] == b"failed")
+    if not np.array_equal(failures["task"], failed):
+        different = np.setxor1d(failures["task"], failed)
+        yield f"{len(failed)} failed tasks but {len(failures['task'])} failures, first at row {different[:1].tolist()}"
+        return
+    bad = {
+        "a failure without an error": failed[failures["error"] == b""],
+        "a failure that was never tried": failed[failures["attempts"] < 1],
+    }
+    yield from _first(bad, _task(block))
+
+
+def _samples(block: Block) -> Iterator[str]:
+    samples, tasks = block["samples"], block["tasks"]
+    task = np.repeat(np.arange(len(tasks["id"])), np.diff(tasks["sample_offsets"]))
+    yield from _guest_counts(block, samples, task, "sample")
+    valid = samples["valid"] == 1
+    missing, outside = _coordinates(samples)
+    pairs = np.stack([task, samples["index"]])
+    again = np.setdiff1d(np.arange(len(task)), np.unique(pairs, axis=1, return_index=True)[1])
+    n_candidates = np.diff(tasks["candidate_offsets"])[task]
+    bad = {
+        "a validity that is neither 0 nor 1": _outside(samples["valid"], 0, 2),
+        "an index below 0": np.flatnonzero(samples["index"] < 0),
+        "an index that another sample of the task has": again,
+        "a coordinate that is not a number, though it is valid": np.flatnonzero(missing & valid),
+        "a coordinate outside [0, 1)": np.flatnonzero(outside),
+        "no smallest distance, though it is valid": np.intersect1d(
+            _not_at_least_0(samples["min_distance_A"]), np.flatnonzero(valid)
+        ),
+        "a smallest distance below 0": _not_at_least_0(samples["min_distance_A"], null=True),
+        "a reason to be impossible, though it is valid": np.flatnonzero(valid & (samples["reason"] != b"")),
+        "no reason, though it is not valid": np.flatnonzero(~valid & (samples["reason"] == b"")),
+        "a candidate that does not exist": np.flatnonzero(
+            (samples["candidate"] < -1) | (samples["candidate"] >= n_candidates)
+        ),
+        "a candidate, though it is not valid": np.flatnonzero(~valid & (samples["candidate"] != -1)),
+    }
+    yield from _first(bad, _row(block, task, samples["index"], "sample"))
+
+
+def _candidates(block: Block) -> Iterator[str]:
+    found, tasks, samples = block["candidates"], block["tasks"], block["samples"]
+    counts = np.diff(tasks["candidate_offsets"])
+    task = np.repeat(np.arange(len(counts)), counts)
+    yield from _guest_counts(block, found, task, "candidate")
+    place = np.arange(len(task)) - tasks["candidate_offsets"][:-1][task]
+    missing, outside = _coordinates(found)
+    bad = {
+        "a rank out of order": np.flatnonzero(found["rank"] != place),
+        "a sample that does not exist": np.flatnonzero(_unknown_sample(block, task)),
+        "a coordinate that is not a number": np.flatnonzero(missing),
+        "a coordinate outside [0, 1)": np.flatnonzero(outside),
+        "no smallest distance": _not_at_least_0(found["min_distance_A"]),
+        "an agreement outside [0, 1]": np.flatnonzero(~((found["agreement"] >= 0.0) & (found["agreement"] <= 1.0))),
+        "an energy that is infinite": np.flatnonzero(np.isinf(found["energy_per_atom_eV"])),
+        "a multiplicity below 0": _owners(found["guest_offsets"])[found["multiplicity"] < 0],
+    }
+    for name in ("spread_A", "max_force_eV_per_A", "max_guest_force_eV_per_A", "relaxed_max_force_eV_per_A"):
+        if name in found:
+            bad[f"{name} that is negative or infinite"] = _not_at_least_0(found[name], null=True)
+    if "relaxed_guest_frac_coords" in found:
+        _, beyond = _coordinates(found, "relaxed_guest_frac_coords")
+        bad["a relaxed coordinate outside [0, 1)"] = np.flatnonzero(beyond)
+    for name in ("relaxed_energy_per_atom_eV", "relaxed_lattice_A"):
+        if name in found:
+            values = found[name].reshape(len(task), -1)
+            partly = np.isnan(values).any(axis=1) & ~np.isnan(values).all(axis=1)
+            bad[f"{name} that is infinite or lacks a number"] = np.flatnonzero(np.isinf(values).any(axis=1) | partly)
+    sample_task = np.repeat(np.arange(len(counts)), np.diff(tasks["sample_offsets"]))
+    member = samples["candidate"] >= 0
+    first = tasks["candidate_offsets"][:-1][sample_task[member]]
+    members = np.bincount(first + samples["candidate"][member], minlength=len(task))
+    bad["a count that is not the number of its samples"] = np.flatnonzero(found["count"] != members)
+    yield from _first(bad, _row(block, task, place, "candidate"))
+
+
+def _first(bad: dict[str, np.ndarray], name: Callable[[int], str]) -> Iterator[str]:
+    for what, rows in bad.items():
+        if len(rows):
+            more = f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""
+            yield f"{name(int(rows[0]))} has {what}{more}"
+
+
+def _task(block: Block) -> Callable[[int], str]:
+    return lambda row: f"task {block['tasks']['id'][row].decode('utf-8', errors='replace')[:12]}"
+
+
+def _row(block: Block, task: np.ndarray, labels: np.ndarray, what: str) -> Callable[[int], str]:
+    return lambda row: f"{_task(block)(int(task[row]))}: {what} {int(labels[row])}"
+
+
+def _guest_counts(block: Block, columns: Table, task: np.ndarray, what: str) -> Iterator[str]:
+    wrong = np.flatnonzero(np.diff(columns["guest_offsets"]) != np.diff(block["tasks"]["guest_offsets"])[task])
+    yield from _first({f"a {what} with another number of guests": task[wrong]}, _task(block))
+
+
+def _coordinates(columns: Table, name: str = "guest_frac_coords") -> tuple[np.ndarray, np.ndarray]:
+    """For each entry: some coordinate is NaN; some coordinate is a number outside [0, 1) or infinite."""
+    owners, n = _owners(columns["guest_offsets"]), len(columns["guest_offsets"]) - 1
+    values = columns[name]
+    missing, outside = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
+    missing[owners[np.isnan(values).any(axis=1)]] = True
+    outside[owners[((values < 0.0) | (values >= 1.0)).any(axis=1)]] = True
+    return missing, outside
+
+
+def _unknown_sample(block: Block, task: np.ndarray) -> np.ndarray:
+    """Candidates that show a sample their task does not have."""
+    samples, shown = block["samples"], block["candidates"]["sample"]
+    sample_task = np.repeat(np.arange(len(block["tasks"]["id"])), np.diff(block["tasks"]["sample_offsets"]))
+    width = max(samples["index"].max(initial=-1), shown.max(initial=-1)) + 2
+    known = np.isin(task * width + shown, sample_task * width + samples["index"])
+    return (shown < -1) | ((shown >= 0) & ~known)
+
+
+def _owners(offsets: np.ndarray) -> np.ndarray:
+    return np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+
+
+def _no_element(numbers: np.ndarray) -> np.ndarray:
+    return (numbers < 1) | (numbers > 118)
+
+
+def _outside(values: np.ndarray, low: int, high: int) -> np.ndarray:
+    return np.flatnonzero((values < low) | (values >= high))
+
+
+def _not_at_least_0(values: np.ndarray, null: bool = False) -> np.ndarray:
+    fine = np.isfinite(values) & (values >= 0.0)
+    return np.flatnonzero(~(fine | np.isnan(values)) if null else ~fine)
+
+
+def _not_sha256(ids: np.ndarray) -> np.ndarray:
+    return np.flatnonzero([len(text) != 64 or not _HEXADECIMAL.issuperset(text) for text in ids.tolist()])
+
+
+def _is_object(text: bytes) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False

@@ -1,0 +1,381 @@
+"""Tasks as columns: a `Block` is a stretch of a file's tables in memory, with everything that belongs to some tasks.
+
+    block[table][name] -> array
+
+Texts are UTF-8 bytes, dtype 'S'.  Offsets start at 0.  Rows of hosts are those the block's tasks use.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from inpaint_hpc.crystals.batch import Crystal
+
+from .records import Candidates, Samples, TaskRecord
+from .schema import CHILDREN, ROW, SECONDS, TABLES, column, is_offsets, offsets_of
+
+if TYPE_CHECKING:
+    import h5py
+
+Table = dict[str, np.ndarray]
+Block = dict[str, Table]
+
+# Longest texts that are kept: a column is as wide as its longest text.
+_MAX_REASON, _MAX_ERROR, _MAX_NOTES, _MAX_TRACEBACK = 200, 1000, 4000, 20_000
+
+# Column of /candidates: attribute of `Candidates`.
+_CANDIDATE_FIELDS = {
+    name: re.sub(r"(_eV_per_A|_eV|_A)$", "", name) for name in TABLES["candidates"] if name not in ("wyckoff", "error")
+}
+
+
+def from_records(records: Sequence[TaskRecord]) -> Block:
+    """Columns of records, at least one; hosts of equal content become one row, with the name of the first.
+
+    Raises:
+        ValueError: a stage whose name cannot name a column.
+    """
+    hosts: dict[str, Crystal] = {}
+    for record in records:
+        hosts.setdefault(record.host_id, record.host)
+    row_of = {name: row for row, name in enumerate(hosts)}
+    failed = [(row, record) for row, record in enumerate(records) if record.failed]
+    return {
+        "hosts": _hosts(hosts),
+        "tasks": {
+            "id": texts([r.task_id for r in records]),
+            "host": np.array([row_of[r.host_id] for r in records], dtype=np.int64),
+            "status": texts([r.status for r in records]),
+            "n_requested": np.array([r.n_requested for r in records], dtype=np.int64),
+            "worker": texts([r.worker for r in records]),
+            "notes": texts(["\n".join(r.notes) for r in records], _MAX_NOTES),
+            "guests": np.array([z for r in records for z in r.guests], dtype=np.uint8),
+            "guest_offsets": offsets([len(r.guests) for r in records]),
+            "sample_offsets": offsets([len(r.samples) for r in records]),
+            "candidate_offsets": offsets([len(r.candidates) for r in records]),
+            **_seconds(records),
+            **_references(records),
+        },
+        "samples": _samples(records),
+        "candidates": _candidates(records),
+        "failures": {
+            "task": np.array([row for row, _ in failed], dtype=np.int64),
+            "attempts": np.array([r.attempts for _, r in failed], dtype=np.int64),
+            "error": texts([" ".join(r.error.split()) for _, r in failed], _MAX_ERROR),
+            "traceback": texts([r.traceback[-_MAX_TRACEBACK:] for _, r in failed]),
+        },
+    }
+
+
+def to_records(block: Block) -> list[TaskRecord]:
+    """The records of a block, in its order; the inverse of `from_records`."""
+    tasks = block["tasks"]
+    hosts = [host_of(block["hosts"], row) for row in range(len(block["hosts"]["id"]))]
+    host_ids = strings(block["hosts"]["id"])
+    ids, status, workers, notes = (strings(tasks[name]) for name in ("id", "status", "worker", "notes"))
+    failures = {int(task): row for row, task in enumerate(block["failures"]["task"])}
+    stages = [name for name in tasks if name.startswith(SECONDS)]
+    records = []
+    for row, task_id in enumerate(ids):
+        guests = tuple(_rows(tasks, "guest_offsets", "guests", row).tolist())
+        failure = {}
+        reference = None
+        if "reference_frac_coords" in tasks:
+            reference = _rows(tasks, "guest_offsets", "reference_frac_coords", row)
+        if row in failures:
+            found, at = block["failures"], failures[row]
+            failure = {name: found[name][at].decode("utf-8") for name in ("error", "traceback")}
+            failure["attempts"] = int(found["attempts"][at])
+        records.append(
+            TaskRecord(
+                task_id=task_id,
+                host=hosts[tasks["host"][row]],
+                guests=guests,
+                n_requested=int(tasks["n_requested"][row]),
+                status=status[row],
+                samples=_samples_of(block, row, len(guests)),
+                candidates=_candidates_of(block, row, len(guests)),
+                seconds={
+                    name[len(SECONDS) :]: float(tasks[name][row]) for name in stages if not np.isnan(tasks[name][row])
+                },
+                worker=workers[row],
+                notes=tuple(notes[row].split("\n")) if notes[row] else (),
+                reference_frac_coords=None if reference is None or np.isnan(reference).all() else reference,
+                host_id=host_ids[tasks["host"][row]],
+                **failure,
+            )
+        )
+    return records
+
+
+def read_block(file: h5py.File, start: int, stop: int) -> Block:
+    """Tasks `start` to `stop - 1` of an open file with all that belongs to them.
+
+    Raises:
+        ValueError: offsets that run backwards or beyond their table, as in a damaged file.
+    """
+    tasks = read_rows(file["tasks"], "tasks", start, stop)
+    block: Block = {"tasks": tasks}
+    for table, name in CHILDREN.items():
+        first, last = int(tasks[name][0]), int(tasks[name][-1])
+        block[table] = read_rows(file[table], table, first, last)
+        tasks[name] = tasks[name] - first
+    rows, tasks["host"] = np.unique(tasks["host"], return_inverse=True)
+    block["hosts"] = _scattered(file["hosts"], "hosts", rows)
+    all_failures = file["failures/task"][:]
+    first, last = np.searchsorted(all_failures, [start, stop])
+    block["failures"] = read_rows(file["failures"], "failures", int(first), int(last))
+    block["failures"]["task"] = block["failures"]["task"] - start
+    return block
+
+
+def read_rows(group: h5py.Group, table: str, start: int, stop: int) -> Table:
+    """Entries `start` to `stop - 1` of a table, ragged columns included, offsets of these from 0.
+
+    Offsets of a table's children stay as they are in the file.
+
+    Raises:
+        ValueError: offsets that run backwards or beyond their table.
+    """
+    known = {name: column(table, name) for name in group}
+    found: Table = {}
+    for name, what in known.items():
+        if what is not None and what.per == ROW:
+            found[name] = group[name][start : stop + 1 if is_offsets(table, name) else stop]
+            if len(found[name]) != stop - start + is_offsets(table, name):
+                raise ValueError(f"/{table}/{name} ends early")
+            if is_offsets(table, name) and (found[name][0] < 0 or (np.diff(found[name]) < 0).any()):
+                raise ValueError(f"/{table}/{name} runs backwards")
+    for name, ragged in offsets_of(table).items():
+        if name not in found:
+            continue
+        first, last = int(found[name][0]), int(found[name][-1])
+        for column_name in ragged:
+            if column_name in known:
+                found[column_name] = group[column_name][first:last]
+                if len(found[column_name]) != last - first:
+                    raise ValueError(f"/{table}/{column_name} ends early")
+        found[name] = found[name] - first
+    return found
+
+
+def take(table: str, columns: Table, rows: np.ndarray) -> Table:
+    """Some entries of a table with their ragged columns; offsets of children are left out."""
+    found: Table = {}
+    for name, values in columns.items():
+        what = column(table, name)
+        if what is not None and what.per == ROW and not is_offsets(table, name):
+            found[name] = values[rows]
+    for name, ragged in offsets_of(table).items():
+        if name in columns:
+            flat, found[name] = gather(columns[name], rows)
+            found.update({other: columns[other][flat] for other in ragged if other in columns})
+    return found
+
+
+def select(block: Block, rows: np.ndarray) -> Block:
+    """Some tasks of a block with all that belongs to them."""
+    tasks = take("tasks", block["tasks"], rows)
+    chosen: Block = {"tasks": tasks}
+    for table, name in CHILDREN.items():
+        flat, tasks[name] = gather(block["tasks"][name], rows)
+        chosen[table] = take(table, block[table], flat)
+    hosts, tasks["host"] = np.unique(tasks["host"], return_inverse=True)
+    chosen["hosts"] = take("hosts", block["hosts"], hosts)
+    new_row = {int(row): new for new, row in enumerate(rows)}
+    kept = [i for i, task in enumerate(block["failures"]["task"]) if int(task) in new_row]
+    kept.sort(key=lambda i: new_row[int(block["failures"]["task"][i])])
+    failures = take("failures", block["failures"], np.array(kept, dtype=np.int64))
+    failures["task"] = np.array([new_row[int(task)] for task in failures["task"]], dtype=np.int64)
+    chosen["failures"] = failures
+    return chosen
+
+
+def gather(starts: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Flat rows that entries `rows` own by their offsets, and the offsets of what was gathered."""
+    counts = np.diff(starts)[rows]
+    new = offsets(counts)
+    return np.repeat(starts[:-1][rows] - new[:-1], counts) + np.arange(new[-1]), new
+
+
+def offsets(counts: Sequence[int] | np.ndarray) -> np.ndarray:
+    """[0, n_0, n_0 + n_1, ...], int64."""
+    return np.concatenate([[0], np.cumsum(np.asarray(counts, dtype=np.int64))])
+
+
+def texts(values: Sequence[str], longest: int | None = None) -> np.ndarray:
+    """Strings as UTF-8 bytes of fixed width, cut to `longest` characters; NUL, which would end them, is dropped."""
+    cut = [value if longest is None or len(value) <= longest else value[: longest - 3] + "..." for value in values]
+    encoded = [value.replace("\0", "").encode("utf-8", errors="backslashreplace") for value in cut]
+    return np.array(encoded, dtype=np.bytes_) if encoded else np.zeros(0, dtype="S1")
+
+
+def strings(values: np.ndarray) -> list[str]:
+    """The inverse of `texts`."""
+    return [value.decode("utf-8") for value in values.tolist()]
+
+
+def host_of(hosts: Table, row: int) -> Crystal:
+    """The crystal of a row of a block's hosts."""
+    return Crystal(
+        _rows(hosts, "atom_offsets", "numbers", row),
+        _rows(hosts, "atom_offsets", "frac_coords", row),
+        hosts["lattice"][row],
+        hosts["name"][row].decode("utf-8"),
+        json.loads(hosts["info"][row].decode("utf-8")),
+    )
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON knows it: numpy becomes plain, NaN and infinity null, anything strange text."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset | np.ndarray):
+        return [plain(item) for item in value]
+    return str(value)
+
+
+def _rows(columns: Table, offsets_name: str, name: str, row: int) -> np.ndarray:
+    return columns[name][columns[offsets_name][row] : columns[offsets_name][row + 1]]
+
+
+def _hosts(hosts: dict[str, Crystal]) -> Table:
+    crystals = list(hosts.values())
+    return {
+        "id": texts(list(hosts)),
+        "name": texts([c.name for c in crystals]),
+        "lattice": np.stack([c.lattice for c in crystals]),
+        "info": texts([json.dumps(plain(c.info), sort_keys=True, allow_nan=False) for c in crystals]),
+        "numbers": _cat([c.numbers for c in crystals], np.uint8),
+        "frac_coords": _cat([c.frac_coords for c in crystals], np.float64),
+        "atom_offsets": offsets([len(c) for c in crystals]),
+    }
+
+
+def _seconds(records: Sequence[TaskRecord]) -> Table:
+    stages = sorted({stage for record in records for stage in record.seconds})
+    for stage in stages:
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", stage):
+            raise ValueError(f"a stage must be a lower-case word, not {stage!r}")
+    return {SECONDS + stage: np.array([r.seconds.get(stage, np.nan) for r in records]) for stage in stages}
+
+
+def _references(records: Sequence[TaskRecord]) -> Table:
+    given = [record.reference_frac_coords for record in records]
+    if all(reference is None for reference in given):
+        return {}
+    unknown = [np.full((len(record.guests), 3), np.nan) for record in records]
+    return {"reference_frac_coords": _cat([u if r is None else r for r, u in zip(given, unknown, strict=True)], "f8")}
+
+
+def _samples(records: Sequence[TaskRecord]) -> Table:
+    every = [record.samples for record in records]
+    return {
+        "index": _cat([s.index for s in every], np.int64),
+        "valid": _cat([s.valid for s in every], np.uint8),
+        "reason": texts([reason for s in every for reason in s.reason], _MAX_REASON),
+        "min_distance_A": _cat([s.min_distance for s in every], np.float64),
+        "candidate": _cat([s.candidate for s in every], np.int64),
+        "guest_frac_coords": _cat([s.guest_frac_coords.reshape(-1, 3) for s in every], np.float64),
+        "guest_offsets": offsets([len(r.guests) for r in records for _ in range(len(r.samples))]),
+    }
+
+
+def _candidates(records: Sequence[TaskRecord]) -> Table:
+    every = [record.candidates for record in records]
+    found: Table = {
+        "wyckoff": texts([label for c in every for labels in c.wyckoff for label in labels]),
+        "error": texts([" ".join(error.split()) for c in every for error in c.error], _MAX_ERROR),
+        "guest_offsets": offsets([len(r.guests) for r in records for _ in range(len(r.candidates))]),
+    }
+    for name, field in _CANDIDATE_FIELDS.items():
+        what = TABLES["candidates"][name]
+        values = [getattr(c, field) for c in every]
+        if what.optional and all(value is None for value in values):
+            continue
+        if what.per == "host_offsets":
+            counts = [0 if v is None else v.shape[1] for v in values]
+            found[what.per] = offsets([n for n, c in zip(counts, every, strict=True) for _ in range(len(c))])
+            values = [v for v in values if v is not None]
+        elif what.optional:
+            shapes = [(len(r.guests),) if what.per else () for r in records]
+            values = [
+                np.full((len(c), *shape, *what.tail), np.nan) if v is None else v
+                for v, c, shape in zip(values, every, shapes, strict=True)
+            ]
+        found[name] = _cat([v.reshape(-1, *what.tail) for v in values], what.dtype)
+    return found
+
+
+def _cat(arrays: Sequence[np.ndarray], dtype: Any) -> np.ndarray:
+    return np.concatenate([np.asarray(array, dtype=dtype) for array in arrays])
+
+
+def _samples_of(block: Block, row: int, n_guests: int) -> Samples:
+    first, last = block["tasks"]["sample_offsets"][row : row + 2]
+    found, atoms = block["samples"], block["samples"]["guest_offsets"]
+    return Samples(
+        index=found["index"][first:last],
+        guest_frac_coords=found["guest_frac_coords"][atoms[first] : atoms[last]].reshape(last - first, n_guests, 3),
+        valid=found["valid"][first:last],
+        reason=strings(found["reason"][first:last]),
+        min_distance=found["min_distance_A"][first:last],
+        candidate=found["candidate"][first:last],
+    )
+
+
+def _candidates_of(block: Block, row: int, n_guests: int) -> Candidates:
+    first, last = (int(i) for i in block["tasks"]["candidate_offsets"][row : row + 2])
+    found, n = block["candidates"], last - first
+    values: dict[str, Any] = {}
+    for name, field in _CANDIDATE_FIELDS.items():
+        what = TABLES["candidates"][name]
+        if name not in found:
+            continue
+        start, end = (first, last) if what.per == ROW else (int(i) for i in found[what.per][[first, last]])
+        array = found[name][start:end]
+        if what.optional and (not n or np.isnan(array).all()):
+            continue
+        width = () if what.per == ROW else (n_guests if what.per == "guest_offsets" else (end - start) // max(n, 1),)
+        values[field] = array.reshape(n, *np.atleast_1d(width).astype(int), *what.tail)
+    labels = strings(found["wyckoff"][found["guest_offsets"][first] : found["guest_offsets"][last]])
+    return Candidates(
+        **values,
+        wyckoff=[labels[i * n_guests : (i + 1) * n_guests] for i in range(n)],
+        error=strings(found["error"][first:last]),
+    )
+
+
+def _scattered(group: h5py.Group, table: str, rows: np.ndarray) -> Table:
+    """Entries of increasing rows that may lie far apart: stretches are read where they are close."""
+    if len(rows) and (rows[0] < 0 or rows[-1] >= len(group["id"])):
+        raise ValueError(f"row {int(rows[-1])} of /{table} does not exist")
+    breaks = np.flatnonzero(np.diff(rows) > 16) + 1
+    parts = []
+    for near in np.split(rows, breaks) if len(rows) else []:
+        stretch = read_rows(group, table, int(near[0]), int(near[-1]) + 1)
+        parts.append(take(table, stretch, near - near[0]))
+    return join(table, parts) if parts else read_rows(group, table, 0, 0)
+
+
+def join(table: str, parts: Sequence[Table]) -> Table:
+    """Tables with the same columns, one after another."""
+    found: Table = {}
+    for name in parts[0]:
+        if is_offsets(table, name):
+            found[name] = offsets(np.concatenate([np.diff(part[name]) for part in parts]))
+        else:
+            found[name] = np.concatenate([part[name] for part in parts])
+    return found

@@ -1,0 +1,185 @@
+"""The schema of result files and archives: tables, columns, units, and how a file's version is judged.
+
+A file holds the tables /hosts, /tasks, /samples, /candidates and /failures, each a group of columns.  A column has one
+row per entry of its table, or it is ragged: rows `offsets[i]` to `offsets[i + 1] - 1` belong to entry `i`, where
+`offsets` is the dataset that `Column.per` names.  docs/archive.md says the same in words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from inpaint_hpc.errors import InputError
+
+if TYPE_CHECKING:
+    import h5py
+
+SCHEMA = "inpaint_hpc archive"
+SCHEMA_VERSION = "1.0"
+ROW = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One dataset.
+
+    Attributes:
+        dtype: numpy's code; 'S' is UTF-8 text of fixed width, as wide as the longest in the file.
+        per: '' for one row per entry of the table, otherwise the offsets that its rows are counted by.
+        tail: shape of one row.
+        unit: '' for a pure number or text.
+        what: description, an attribute of the dataset.
+        optional: may be absent; where others have it, it is filled with NaN (floats) or '' (text).
+        null: NaN says that the value is not known.
+    """
+
+    dtype: str
+    what: str
+    unit: str = ""
+    per: str = ROW
+    tail: tuple[int, ...] = ()
+    optional: bool = False
+    null: bool = False
+
+
+_FRAC = "fractional coordinates in [0, 1)"
+
+TABLES: dict[str, dict[str, Column]] = {
+    "hosts": {
+        "id": Column("S", "sha256 of numbers, frac_coords and lattice, hexadecimal"),
+        "name": Column("S", "what tables call the host"),
+        "lattice": Column("f8", "rows are the cell vectors a, b, c", "A", tail=(3, 3)),
+        "info": Column("S", "free extra columns of the host, a JSON object"),
+        "numbers": Column("u1", "atomic numbers", per="atom_offsets"),
+        "frac_coords": Column("f8", "fractional coordinates, as they were given", per="atom_offsets", tail=(3,)),
+    },
+    "tasks": {
+        "id": Column("S", "sha256 of host, guests, samples, settings and weights, hexadecimal"),
+        "host": Column("i8", "row in /hosts"),
+        "status": Column("S", "done or failed"),
+        "n_requested": Column("i8", "valid samples asked for"),
+        "worker": Column("S", "name of the worker"),
+        "notes": Column("S", "what a user should know, one line each"),
+        "guests": Column("u1", "sorted atomic numbers of the guests", per="guest_offsets"),
+        "reference_frac_coords": Column(
+            "f8", "where guests were that had been taken out", per="guest_offsets", tail=(3,), optional=True, null=True
+        ),
+    },
+    "samples": {
+        "index": Column("i8", "index of the sample; with task and settings it determines the sample"),
+        "valid": Column("u1", "1 if physically possible"),
+        "reason": Column("S", "why not possible"),
+        "min_distance_A": Column("f8", "smallest distance of a guest to another atom or an image of itself", "A"),
+        "candidate": Column("i8", "rank of the candidate that the sample belongs to, -1 for none"),
+        "guest_frac_coords": Column("f8", _FRAC, per="guest_offsets", tail=(3,)),
+    },
+    "candidates": {
+        "rank": Column("i8", "0 is the best"),
+        "sample": Column("i8", "index of the sample shown, -1 for none"),
+        "count": Column("i8", "samples that agree"),
+        "agreement": Column("f8", "these over valid samples"),
+        "spread_A": Column("f8", "root mean square scatter of these", "A", null=True),
+        "min_distance_A": Column("f8", "smallest distance of a guest to another atom or an image of itself", "A"),
+        "energy_per_atom_eV": Column("f8", "potential energy, NaN when not scored", "eV/atom", null=True),
+        "max_force_eV_per_A": Column("f8", "largest force on any atom", "eV/A", null=True),
+        "max_guest_force_eV_per_A": Column("f8", "largest force on a guest", "eV/A", null=True),
+        "error": Column("S", "why scoring or relaxation failed"),
+        "guest_frac_coords": Column("f8", _FRAC, per="guest_offsets", tail=(3,)),
+        "multiplicity": Column("i8", "equivalent positions in the host's cell, 0 unknown", per="guest_offsets"),
+        "wyckoff": Column("S", "Wyckoff position such as 8a, '' unknown", per="guest_offsets"),
+        "relaxed_energy_per_atom_eV": Column("f8", "after relaxation", "eV/atom", optional=True, null=True),
+        "relaxed_max_force_eV_per_A": Column("f8", "after relaxation", "eV/A", optional=True, null=True),
+        "relaxed_lattice_A": Column("f8", "rows a, b, c after relaxation", "A", tail=(3, 3), optional=True, null=True),
+        "relaxed_guest_frac_coords": Column(
+            "f8", f"after relaxation, {_FRAC}", per="guest_offsets", tail=(3,), optional=True, null=True
+        ),
+        "relaxed_host_frac_coords": Column(
+            "f8", "host atoms after relaxation", per="host_offsets", tail=(3,), optional=True, null=True
+        ),
+    },
+    "failures": {
+        "task": Column("i8", "row in /tasks"),
+        "attempts": Column("i8", "how often the task was tried"),
+        "error": Column("S", "in one line"),
+        "traceback": Column("S", "where it was raised"),
+    },
+}
+
+SECONDS = "seconds_"
+"""/tasks/seconds_STAGE, float64, wall time in s, one column per stage; NaN where a task had no such stage."""
+
+CHILDREN = {"samples": "sample_offsets", "candidates": "candidate_offsets"}
+"""Entries of these tables belong to tasks: rows /tasks/OFFSETS[i] to OFFSETS[i + 1] - 1 to task i."""
+
+UNITS = {"length": "A", "energy": "eV", "force": "eV/A", "time": "s", "coordinates": "fractional"}
+
+
+def column(table: str, name: str) -> Column | None:
+    """The column /TABLE/NAME of the schema, also offsets and stages; None if the schema does not know it."""
+    if name in TABLES[table]:
+        return TABLES[table][name]
+    if name in offsets_of(table) or (table == "tasks" and name in CHILDREN.values()):
+        return Column("i8", "rows of entry i end before entry i + 1 of this", optional=name == "host_offsets")
+    if table == "tasks" and name.startswith(SECONDS):
+        return Column("f8", "wall time of a stage", "s", optional=True, null=True)
+    return None
+
+
+def offsets_of(table: str) -> dict[str, list[str]]:
+    """Offsets datasets of a table's own ragged columns, each with the columns it counts."""
+    found: dict[str, list[str]] = {}
+    for name, what in TABLES[table].items():
+        if what.per != ROW:
+            found.setdefault(what.per, []).append(name)
+    return found
+
+
+def required() -> Iterator[tuple[str, str]]:
+    """(table, name) of every dataset that a file must have."""
+    for table, columns in TABLES.items():
+        for name, what in columns.items():
+            if not what.optional:
+                yield table, name
+        for offsets, names in offsets_of(table).items():
+            if not all(columns[name].optional for name in names):
+                yield table, offsets
+    for offsets in CHILDREN.values():
+        yield "tasks", offsets
+
+
+def is_offsets(table: str, name: str) -> bool:
+    """Whether /TABLE/NAME counts rows, and so has one more entry than its table."""
+    return name in offsets_of(table) or (table == "tasks" and name in CHILDREN.values())
+
+
+def check_version(file: h5py.File, path: Path, to_merge: bool = False) -> None:
+    """Refuse what this version of the package cannot read, or, `to_merge`, cannot copy without loss.
+
+    Raises:
+        InputError: not a result file, or of a newer schema.
+    """
+    if str(file.attrs.get("schema", "")) != SCHEMA:
+        raise InputError(f"{path}: is HDF5, but not a result file or archive of inpaint_hpc")
+    version = str(file.attrs.get("schema_version", "missing"))
+    parts = version.split(".")
+    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
+        raise InputError(f"{path}: the file attribute schema_version is {version}; expected {SCHEMA_VERSION}")
+    theirs, ours = ([int(part) for part in text.split(".")] for text in (version, SCHEMA_VERSION))
+    if theirs[0] > ours[0] or (to_merge and theirs > ours):
+        raise InputError(
+            f"{path}: written by a newer inpaint_hpc (schema {version}, this one knows {SCHEMA_VERSION}); upgrade"
+        )
+    if theirs[0] < ours[0]:
+        raise InputError(f"{path}: schema {version} is too old for this inpaint_hpc ({SCHEMA_VERSION})")
+
+
+def text_dtype(width: int) -> np.dtype:
+    """HDF5 text of fixed width in UTF-8: compresses, needs no heap, and any tool reads it."""
+    import h5py
+
+    return h5py.string_dtype("utf-8", max(1, width))

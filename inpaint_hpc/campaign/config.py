@@ -1,0 +1,334 @@
+"""The configuration of a campaign (YAML, validated by pydantic): hosts x guests, settings, resources, output.
+
+`inpaint-hpc init` writes a commented example; docs/configuration.md explains every key.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, model_validator
+
+from inpaint_hpc.configuration import Section, nearest, read_yaml, section_of, validate
+from inpaint_hpc.errors import InputError
+from inpaint_hpc.sampling.settings import SamplingSettings
+
+from .pipeline import PipelineSettings
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+MAX_COUNT = 1000
+_RANGE = re.compile(r"\s*(-?\d*\.?\d*)\s*\.\.\s*(-?\d*\.?\d*)\s*")
+
+
+def parse_range(value: Any) -> tuple[float, float]:
+    """'2..40' -> (2, 40); '..40' -> (-inf, 40); 7 -> (7, 7).
+
+    Raises:
+        ValueError: not written so, or the wrong way round.
+    """
+    if isinstance(value, tuple) and len(value) == 2:
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value), float(value)
+    match = _RANGE.fullmatch(value) if isinstance(value, str) else None
+    try:
+        low, high = (float(text) if text else None for text in match.groups())
+    except (AttributeError, ValueError):
+        raise ValueError(f"write a range like 2..40, 2.. or ..40, not {value!r}") from None
+    low, high = -math.inf if low is None else low, math.inf if high is None else high
+    if low > high:
+        raise ValueError(f"the range {value} is empty: its ends are the wrong way round")
+    return low, high
+
+
+def _write_range(value: tuple[float, float]) -> str:
+    return "..".join("" if math.isinf(end) else f"{end:g}" for end in value)
+
+
+def _symbol(value: Any) -> str:
+    from ase.data import atomic_numbers
+
+    from inpaint_hpc.crystals.checking import MAX_ATOMIC_NUMBER
+
+    if not isinstance(value, str) or not 1 <= atomic_numbers.get(value, 0) <= MAX_ATOMIC_NUMBER:
+        raise ValueError(f"unknown element {value!r}; give a symbol such as Li (H to Pu)")
+    return value
+
+
+def _actors(value: Any) -> int | str:
+    if value != "auto" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise ValueError(f"give a number of workers of at least 1, or auto, not {value!r}")
+    return value
+
+
+def _listed(value: Any) -> Any:
+    """One value or several: always several."""
+    return [value] if isinstance(value, str | int | Mapping) else value
+
+
+class ColumnCount(Section):
+    """A number of guests that a column of the host's file holds."""
+
+    column: str
+
+
+def _parse_count(value: Any) -> tuple[int, ...] | ColumnCount:
+    """2 -> (2,); '1..4' -> (1, 2, 3, 4); [1, 2, 4]; {'column': 'n'}."""
+    if isinstance(value, ColumnCount):
+        return value
+    if isinstance(value, Mapping):
+        if set(value) != {"column"} or not isinstance(value["column"], str):
+            raise ValueError("a number of guests from the host's file is written {column: NAME}")
+        return ColumnCount(column=value["column"])
+    if isinstance(value, str) and ".." in value:
+        low, high = parse_range(value)
+        if not (float(low).is_integer() and float(high).is_integer()):
+            raise ValueError(f"a range of guests needs two whole numbers like 1..4, not {value!r}")
+        value = range(int(low), int(high) + 1)
+    counts = list(value) if isinstance(value, list | tuple | range) else [value]
+    for count in counts:
+        if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= MAX_COUNT:
+            raise ValueError(f"a number of guests is 4, 1..4, [1, 2, 4] or {{column: NAME}}, not {count!r}")
+    if not counts:
+        raise ValueError("no number of guests given")
+    return tuple(dict.fromkeys(counts))
+
+
+Element = Annotated[str, BeforeValidator(_symbol)]
+Elements = Annotated[tuple[Element, ...], BeforeValidator(_listed)]
+Range = Annotated[tuple[float, float], BeforeValidator(parse_range), PlainSerializer(_write_range)]
+Count = Annotated[tuple[int, ...] | ColumnCount, BeforeValidator(_parse_count)]
+
+
+class ElementFilter(Section):
+    """Which elements a host must and must not hold."""
+
+    include: Elements = ()
+    exclude: Elements = ()
+
+
+class HostSource(Section):
+    """Where hosts come from, and which of them to take.
+
+    Attributes:
+        path: a file, folder or pattern in any format that `read_hosts` knows, also packed HDF5.
+        examples: instead of `path`, hosts that come with the package: `mno2`.
+        select: ids or rows, as after '::' on the command line: 'mp-1,mp-2' or '0:100'.
+        split: `train`, `val` or `eval` of a packed file.
+        prefix: `host_` or `ref_`, to read one half of a packed electrode file.
+        elements: hosts with all of `include` and none of `exclude`.
+        atoms: hosts with so many atoms, e.g. `2..40`.
+        anion: hosts whose most electronegative element is (one of) this.
+        where: values of columns of the file: a value, a list of them, or a range such as `0.5..4`.
+        limit: at most so many hosts, the first that pass.
+        skip_bad: leave out what cannot be read or used, and count it, instead of refusing the campaign.
+    """
+
+    path: str | None = None
+    examples: str | None = None
+    select: str | None = None
+    split: Literal["train", "val", "eval"] | None = None
+    prefix: Literal["", "host_", "ref_"] = ""
+    elements: ElementFilter = ElementFilter()
+    atoms: Range | None = None
+    anion: Elements = ()
+    where: dict[str, bool | int | float | str | list[int | float | str]] = Field(default_factory=dict)
+    limit: int | None = Field(None, gt=0)
+    skip_bad: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_path(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
+
+    @field_validator("where")
+    @classmethod
+    def _ranges_fit(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for wanted in value.values():
+            if isinstance(wanted, str) and ".." in wanted:
+                parse_range(wanted)
+        return value
+
+    @model_validator(mode="after")
+    def _one_place(self) -> HostSource:
+        if (self.path is None) == (self.examples is None):
+            raise ValueError("give exactly one of 'path' and 'examples'")
+        if self.examples is not None and not (EXAMPLES / self.examples).is_dir():
+            known = sorted(folder.name for folder in EXAMPLES.iterdir() if folder.is_dir())
+            raise ValueError(f"no examples '{self.examples}' come with the package; choose from {', '.join(known)}")
+        return self
+
+    @property
+    def location(self) -> str:
+        """What `read_hosts` takes."""
+        return self.path if self.path is not None else str(EXAMPLES / str(self.examples))
+
+
+class ColumnGuests(Section):
+    """Guests that columns of the host's file name: atomic number or symbol, and how many."""
+
+    species: str
+    count: str
+
+
+class Supercell(Section):
+    """Repeats of the host's cell: `repeat`, or as few as give a `min_width` (A) between opposite faces."""
+
+    repeat: tuple[int, int, int] | None = None
+    min_width: float | None = Field(None, gt=0, le=100)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        if isinstance(value, int):
+            value = [value] * 3
+        if isinstance(value, list | tuple) and len(value) == 3:
+            return {"repeat": value}
+        if not isinstance(value, Mapping | Supercell):
+            raise ValueError("write a supercell as 2, [2, 2, 1] or {min_width: 9.0}")
+        return value
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Supercell:
+        if (self.repeat is None) == (self.min_width is None):
+            raise ValueError("write a supercell as 2, [2, 2, 1] or {min_width: 9.0}")
+        if self.repeat is not None and not all(1 <= n <= 20 for n in self.repeat):
+            raise ValueError(f"repeats of a cell must be 1 to 20, not {list(self.repeat)}")
+        return self
+
+
+class GuestCase(Section):
+    """Guests to place in every host; one of `place`, `remove` and `from_columns`.
+
+    Attributes:
+        place: element -> number, or numbers: one task for each combination.  May be written without `place`.
+        remove: one task for each of these elements that the host holds: take all its atoms out, put as many back.
+        from_columns: one species per host, as columns of its file say.
+        supercell: place the guests in a supercell of the host.
+        samples: valid samples wanted, instead of the campaign's.
+    """
+
+    place: dict[Element, Count] | None = None
+    remove: Elements = ()
+    from_columns: ColumnGuests | None = None
+    supercell: Supercell | None = None
+    samples: int | None = Field(None, gt=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_elements(cls, value: Any) -> Any:
+        from ase.data import chemical_symbols
+
+        if isinstance(value, str):
+            value = {value: 1}
+        if not isinstance(value, Mapping):
+            raise ValueError("write guests like 'Li: 1..4', {Li: 1, Na: 1} or 'remove: Li'")
+        case: dict[str, Any] = {}
+        place: dict[str, Any] = {}
+        for key, wanted in value.items():
+            if key in cls.model_fields:
+                case[key] = wanted
+            elif key in chemical_symbols[1:]:
+                place[key] = wanted
+            else:
+                near = nearest(str(key), [*cls.model_fields, *chemical_symbols[1:]])
+                raise ValueError(f"unknown key '{key}'; did you mean '{near}'?")
+        if place and "place" in case:
+            raise ValueError("give elements either below 'place' or beside it, not both")
+        return case | ({"place": place} if place else {})
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> GuestCase:
+        if sum([bool(self.place), bool(self.remove), self.from_columns is not None]) != 1:
+            raise ValueError("give exactly one of elements to place, 'remove' and 'from_columns'")
+        return self
+
+
+SamplingSection = section_of(SamplingSettings, "sampling", leave_out=("samples", "edge_budget"))
+PipelineSection = section_of(PipelineSettings, "pipeline")
+
+
+class Resources(Section):
+    """What a campaign may use.  Nothing here changes a result.
+
+    Attributes:
+        actors: workers; `auto` takes one per GPU, or one per `threads` CPU cores.
+        threads: torch threads of each worker; None shares the cores out.
+        device: `auto` takes GPUs where there are any.
+        edge_budget: graph edges in a batch, the measure of its memory; None chooses for the device.
+        shard_minutes: work of a shard, in estimated minutes of one CPU core.
+        shard_tasks: most tasks of a shard.
+        min_shards: small campaigns are split into at least so many shards.
+    """
+
+    actors: Annotated[int | str, BeforeValidator(_actors)] = "auto"
+    threads: int | None = Field(None, gt=0)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    edge_budget: int | None = Field(None, gt=0)
+    shard_minutes: float = Field(5.0, gt=0)
+    shard_tasks: int = Field(512, gt=0)
+    min_shards: int = Field(16, gt=0)
+
+
+class CampaignConfig(Section):
+    """Everything that decides a campaign.
+
+    Attributes:
+        hosts: where hosts come from.
+        guests: what is placed in each of them.
+        output: the run directory.
+        samples: valid samples wanted of each task.
+        weights: packaged set or .safetensors file; None is the default set.
+        sampling, pipeline: how samples are drawn, and what is made of them.
+        resources: what may be used for it.
+    """
+
+    hosts: Annotated[list[HostSource], BeforeValidator(_listed), Field(min_length=1)]
+    guests: Annotated[list[GuestCase], BeforeValidator(_listed), Field(min_length=1)]
+    output: Path
+    samples: int = Field(16, gt=0)
+    weights: str | None = None
+    sampling: SamplingSection = SamplingSection()  # type: ignore[valid-type]
+    pipeline: PipelineSection = PipelineSection()  # type: ignore[valid-type]
+    resources: Resources = Resources()
+
+    def sampling_settings(self) -> SamplingSettings:
+        """Settings of the sampler; the edge budget is that of `resources`."""
+        return SamplingSettings(
+            samples=self.samples, edge_budget=self.resources.edge_budget, **self.sampling.model_dump()
+        )
+
+    def pipeline_settings(self) -> PipelineSettings:
+        """Settings of everything after the sampler."""
+        return PipelineSettings(**self.pipeline.model_dump())
+
+    def to_yaml(self) -> str:
+        """The resolved configuration, with all defaults; `load_config` reads it back."""
+        return yaml.safe_dump(self.model_dump(mode="json", exclude_none=True), sort_keys=False)
+
+
+def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) -> CampaignConfig:
+    """Read and validate a YAML file; relative paths in it are relative to the working directory.
+
+    Args:
+        path: the file.
+        overrides: values that take the place of the file's, e.g. {"output": "run", "resources": {"actors": 2}}.
+
+    Raises:
+        InputError: unreadable file, unknown key (the nearest valid one is named) or a bad value.
+    """
+    data = read_yaml(path, "campaign configuration", "'hosts', 'guests' and 'output'")
+    for key, value in (overrides or {}).items():
+        if isinstance(value, Mapping) and isinstance(data.get(key, {}), dict):
+            data[key] = {**data.get(key, {}), **value}
+        else:
+            data[key] = value
+    try:
+        return validate(CampaignConfig, data, path)
+    except RecursionError:
+        raise InputError(f"{path}: refers to itself") from None

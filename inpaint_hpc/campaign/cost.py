@@ -1,0 +1,74 @@
+"""What a task will cost, before it is run: network edges x evaluations x samples, plus scoring.
+
+The unit is one graph edge in one network evaluation.  Only ratios matter for balancing shards; `plan` measures what a
+unit costs on a machine.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from inpaint_hpc.network.weights import WeightsInfo
+from inpaint_hpc.sampling.settings import SamplingSettings
+
+from .pipeline import PipelineSettings
+
+# One core, network of default size: 21 microseconds per edge in full batches, a little more with what comes around it.
+CPU_SECONDS = 25e-6
+# Work of the network on each guest, whatever its neighbours, in edges.
+GUEST_EDGES = 10.0
+# CHGNet with forces: 6 ms per atom where an edge takes 60 microseconds.
+SCORE_EDGES = 100.0
+# Samples that remain after deduplication, measured on WBM hosts: one guest, several guests.
+CANDIDATES = (0.4, 0.8)
+
+
+@dataclass(frozen=True)
+class CostModel:
+    """Estimates costs of many tasks at once.
+
+    Attributes:
+        sampling: settings of the sampler.
+        pipeline: of everything after it.
+        cutoff: of host edges, A.
+        guest_cutoff: of edges between guests, A.
+    """
+
+    sampling: SamplingSettings
+    pipeline: PipelineSettings
+    cutoff: float = 5.0
+    guest_cutoff: float = 6.0
+
+    @classmethod
+    def of(cls, sampling: SamplingSettings, pipeline: PipelineSettings, weights: WeightsInfo) -> CostModel:
+        """With the cutoffs of a set of weights."""
+        sizes = weights.card["network"]
+        return cls(sampling, pipeline, float(sizes.get("host_cutoff", 5.0)), float(sizes.get("guest_cutoff", 6.0)))
+
+    def edges(self, n_atoms: np.ndarray, n_guests: int, volumes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Expected edges to encode each host, and of one of its samples in one evaluation, each (H,).
+
+        Args:
+            n_atoms: host atoms, (H,).
+            n_guests: guests of each sample.
+            volumes: A^3, (H,).
+        """
+        n_atoms, volumes = np.asarray(n_atoms, dtype=np.float64), np.asarray(volumes, dtype=np.float64)
+        sphere, guest_sphere = (4.0 / 3.0 * math.pi * r**3 for r in (self.cutoff, self.guest_cutoff))
+        if self.sampling.strategy != "conditional":
+            atoms = n_atoms + n_guests
+            return np.zeros(len(n_atoms)), np.maximum(atoms**2 / volumes * guest_sphere, atoms)
+        sample = n_guests * (n_atoms * sphere + n_guests * guest_sphere) / volumes
+        return n_atoms**2 / volumes * sphere, np.maximum(sample, n_guests)
+
+    def costs(self, n_atoms: np.ndarray, n_guests: int, volumes: np.ndarray, samples: int) -> np.ndarray:
+        """Estimated cost of tasks, (H,); arguments as `edges`, and samples of each task."""
+        host, sample = self.edges(n_atoms, n_guests, volumes)
+        moving = n_guests if self.sampling.strategy == "conditional" else n_guests + np.asarray(n_atoms)
+        each = self.sampling.nfe * (sample + GUEST_EDGES * moving)
+        if self.pipeline.score:
+            each = each + CANDIDATES[n_guests > 1] * SCORE_EDGES * (np.asarray(n_atoms) + n_guests)
+        return host + samples * each

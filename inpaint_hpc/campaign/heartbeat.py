@@ -1,0 +1,67 @@
+"""Signs of life of a worker, written by a thread of its own while the worker computes."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from typing import Any
+
+from .run_directory import RunDirectory
+
+EVERY = 5.0
+
+
+class Heartbeat:
+    """Writes workers/NAME.json every few seconds until it is closed.
+
+    Every record carries `state` (idle, running, ended) and `progressed`, the time when the worker last came forward:
+    a worker that beats but does not progress hangs.  A full disk is not reported here; the worker finds it out when it
+    writes its result.
+
+    Args:
+        run: the run directory.
+        name: of the worker.
+        every: s between two records.
+        fields: what all records say.
+    """
+
+    def __init__(self, run: RunDirectory, name: str, every: float = EVERY, **fields: Any) -> None:
+        self._run, self._name, self._every = run, name, every
+        self._fields: dict[str, Any] = {"state": "idle", "progressed": time.time(), **fields}
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Write a record now, and from now on regularly; does nothing if it does so already."""
+        if self._thread is None:
+            self._closed.clear()
+            self._thread = threading.Thread(target=self._beat, name=f"heartbeat of {self._name}", daemon=True)
+            self.write()
+            self._thread.start()
+
+    def update(self, **fields: Any) -> None:
+        """Change what the next record says; the worker has come forward."""
+        with self._lock:
+            self._fields.update(fields, progressed=time.time())
+
+    def write(self) -> None:
+        """Write a record now."""
+        with self._lock:
+            record = dict(self._fields)
+        with contextlib.suppress(OSError):
+            self._run.heartbeat(self._name, record)
+
+    def close(self) -> None:
+        """Stop; the last record says that the worker has ended."""
+        if self._thread is not None:
+            self._closed.set()
+            self._thread.join()
+            self._thread = None
+            self.update(state="ended", unit=None)
+            self.write()
+
+    def _beat(self) -> None:
+        while not self._closed.wait(self._every):
+            self.write()

@@ -1,0 +1,312 @@
+"""The run directory: a campaign frozen on disk, and the only place where its state lives.
+
+Layout: docs/campaign.md.  Files are written once, by rename, and never changed; workers and readers need no locks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import fields
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from inpaint_hpc.errors import InputError
+from inpaint_hpc.files import atomic_path
+
+from .journal import Journal, read_journal
+from .tables import CampaignTask, open_table, read_ids, read_tasks
+from .units import Unit, UnitReport
+
+if TYPE_CHECKING:
+    from inpaint_hpc.sampling.settings import SamplingSettings
+
+    from .config import CampaignConfig
+    from .pipeline import PipelineSettings
+
+SCHEMA_VERSION = "1.0"
+SHARDS_PER_FOLDER = 1000
+_RESULT = re.compile(r"shard-(\d{6,})(?:\.(\d+)-(\d+))?\.h5")
+
+
+class RunDirectory:
+    """A campaign on disk.
+
+    Args:
+        path: its folder, made by `create_run`.
+
+    Attributes:
+        path: the folder.
+        info: what campaign.json holds.
+
+    Raises:
+        InputError: no such folder, not a run directory, damaged, or made by a newer version.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.info = _read_info(self.path)
+
+    def __repr__(self) -> str:
+        return f"RunDirectory({str(self.path)!r})"
+
+    @property
+    def id(self) -> str:
+        """The campaign's id: sha256 of its task ids, 64 hexadecimal digits."""
+        return self.info["campaign"]
+
+    @property
+    def weights_path(self) -> Path:
+        """The frozen copy of the weights."""
+        return self.path / "weights.safetensors"
+
+    @property
+    def archive_path(self) -> Path:
+        """Where `collect` puts the archive."""
+        return self.path / "archive.h5"
+
+    @cached_property
+    def config(self) -> CampaignConfig:
+        """The resolved configuration, as it was frozen."""
+        from .config import load_config
+
+        return load_config(self.path / "config.yaml")
+
+    def settings(self) -> tuple[SamplingSettings, PipelineSettings]:
+        """Settings of sampling and pipeline as frozen; `samples` differs from task to task and is the default here.
+
+        Raises:
+            InputError: settings that this version does not know.
+        """
+        from inpaint_hpc.sampling.settings import SamplingSettings
+
+        from .pipeline import PipelineSettings
+
+        sampling = self._known("sampling", SamplingSettings)
+        return SamplingSettings(**sampling), PipelineSettings(**self._known("pipeline", PipelineSettings))
+
+    def _known(self, section: str, kind: type) -> dict[str, Any]:
+        unknown = set(self.info[section]) - {f.name for f in fields(kind)}
+        if unknown:
+            raise InputError(
+                f"{self.path}: made by another version of inpaint_hpc (unknown {section} setting "
+                f"'{min(unknown)}'); go on with version {self.info['versions'].get('inpaint_hpc')}"
+            )
+        return self.info[section]
+
+    # Tasks and shards
+
+    @property
+    def n_tasks(self) -> int:
+        return int(self.info["counts"]["tasks"])
+
+    @property
+    def n_shards(self) -> int:
+        return int(self.info["counts"]["shards"])
+
+    @cached_property
+    def shards(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """First task row (int64), number of tasks (int64) and cost (float64) of each shard, each (n_shards,)."""
+        with open_table(self.path / "shards.h5") as file:
+            return file["first"][:], file["n_tasks"][:], file["cost"][:]
+
+    def shard(self, shard: int) -> tuple[int, int, float]:
+        """First task row, number of tasks and estimated cost of a shard.
+
+        Raises:
+            InputError: no such shard.
+        """
+        if not 0 <= shard < self.n_shards:
+            raise InputError(f"{self.path}: no shard {shard}; it has shards 0 to {self.n_shards - 1}")
+        first, n_tasks, cost = self.shards
+        return int(first[shard]), int(n_tasks[shard]), float(cost[shard])
+
+    def unit(self, shard: int, start: int = 0, stop: int | None = None) -> Unit:
+        """A unit of a shard, by default all of it.
+
+        Raises:
+            InputError: no such shard, or tasks that it does not have.
+        """
+        n = self.shard(shard)[1]
+        stop = n if stop is None else stop
+        if not 0 <= start < stop <= n:
+            raise InputError(f"{self.path}: shard {shard} has {n} tasks, not tasks {start} to {stop - 1}")
+        return Unit(shard, start, stop, whole=stop - start == n)
+
+    def rows(self, unit: Unit) -> np.ndarray:
+        """Task rows of a unit, int64 (len(unit),)."""
+        first = self.shard(self.unit(unit.shard, unit.start, unit.stop).shard)[0]
+        return np.arange(first + unit.start, first + unit.stop)
+
+    def task_ids(self, rows: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
+        """Ids of tasks by row, all by default: bytes of 64 hexadecimal digits, 'S64' (R,)."""
+        return read_ids(self.path, None if rows is None else np.asarray(rows, dtype=np.int64))
+
+    def tasks(self, rows: Sequence[int] | np.ndarray) -> list[CampaignTask]:
+        """Tasks by row, in the order of `rows`; tasks of one host share its `Crystal`."""
+        rows = np.asarray(rows, dtype=np.int64)
+        return read_tasks(self.path, rows) if len(rows) else []
+
+    # Results
+
+    def result_path(self, unit: Unit) -> Path:
+        """Where the result of a unit is, or will be."""
+        part = "" if len(unit) == self.shard(unit.shard)[1] else f".{unit.start}-{unit.stop}"
+        folder = self.path / "results" / f"{unit.shard // SHARDS_PER_FOLDER:03d}"
+        return folder / f"shard-{unit.shard:06d}{part}.h5"
+
+    def result_paths(self) -> list[Path]:
+        """Result files, in the order of their units."""
+        return [self.result_path(unit) for unit in self.result_units()]
+
+    def result_units(self) -> list[Unit]:
+        """Units with a result file that is not empty, sorted; files that do not belong here are passed over."""
+        _, n_tasks, _ = self.shards
+        found = []
+        for name in self._result_names():
+            match = _RESULT.fullmatch(name)
+            if match is None or int(match[1]) >= self.n_shards:
+                continue
+            n = int(n_tasks[int(match[1])])
+            start, stop = (0, n) if match[2] is None else (int(match[2]), int(match[3]))
+            if 0 <= start < stop <= n:
+                found.append(Unit(int(match[1]), start, stop, whole=stop - start == n))
+        return sorted(found)
+
+    def _result_names(self) -> Iterator[str]:
+        try:
+            folders = [entry.path for entry in os.scandir(self.path / "results") if entry.is_dir()]
+        except FileNotFoundError:
+            return
+        for folder in folders:
+            for entry in os.scandir(folder):
+                if not entry.name.startswith(".") and entry.stat().st_size:
+                    yield entry.name
+
+    def problem_of(self, unit: Unit) -> str | None:
+        """What is wrong with the result of a unit, in one line; None when its checksum holds and it belongs here."""
+        from .checking import result_problem
+
+        return result_problem(self.result_path(unit), self.info)
+
+    def damaged_units(self) -> dict[Unit, str]:
+        """Units whose result file is damaged or foreign, with what is wrong; reads every result file."""
+        problems = {unit: self.problem_of(unit) for unit in self.result_units()}
+        return {unit: problem for unit, problem in problems.items() if problem is not None}
+
+    def set_aside(self, unit: Unit) -> Path:
+        """Move the result file of a unit to RUN/damaged, so that the unit is pending again; where it is now.
+
+        Raises:
+            OSError: it cannot be moved.
+        """
+        path = self.result_path(unit)
+        target = self.path / "damaged" / f"{path.stem}.{time.time_ns()}{path.suffix}"
+        target.parent.mkdir(exist_ok=True)
+        path.replace(target)
+        return target
+
+    def pending_units(self, verify: bool = False) -> list[Unit]:
+        """What no done unit covers, as few units as possible, sorted.
+
+        Args:
+            verify: read every result file and take damaged ones as not there; otherwise names and sizes decide.
+        """
+        done: dict[int, list[Unit]] = {}
+        damaged = self.damaged_units() if verify else {}
+        for unit in self.result_units():
+            if unit not in damaged:
+                done.setdefault(unit.shard, []).append(unit)
+        pending = []
+        for shard, n in enumerate(self.shards[1].tolist()):
+            position = 0
+            # A unit without tasks at the end closes the last gap.
+            for start, stop in [*((u.start, u.stop) for u in done.get(shard, ())), (n, n)]:
+                if start > position:
+                    pending.append(Unit(shard, position, start, whole=start - position == n))
+                position = max(position, stop)
+        return pending
+
+    def remove_leftovers(self, older_than: float = 3600.0) -> int:
+        """Remove temporary files of workers and drivers that were killed while they wrote; how many there were.
+
+        Args:
+            older_than: age in s from which on nobody can still be writing a file.
+        """
+        removed = 0
+        places = (self.path, self.path / "workers", *(self.path / "results").glob("*"))
+        for path in (path for place in places for path in place.glob(".*.tmp")):
+            with suppress(OSError):  # somebody else was faster
+                if time.time() - path.stat().st_mtime > older_than:
+                    path.unlink()
+                    removed += 1
+        return removed
+
+    # What workers and the driver tell while they run
+
+    def heartbeat(self, name: str, record: Mapping[str, Any]) -> None:
+        """Write workers/NAME.json, or NAME.json for a name that starts with 'driver', with name and time added.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        folder = self.path if name.startswith("driver") else self.path / "workers"
+        with atomic_path(folder / f"{name}.json") as temporary:
+            temporary.write_text(json.dumps({"name": name, "time": time.time(), **record}, default=str) + "\n")
+
+    def heartbeats(self) -> dict[str, dict[str, Any]]:
+        """Last heartbeat of each worker and driver by name; names of drivers start with 'driver'."""
+        found = {}
+        for path in [*sorted((self.path / "workers").glob("*.json")), *sorted(self.path.glob("driver*.json"))]:
+            try:
+                record = json.loads(path.read_text())
+            except (OSError, ValueError):
+                continue  # being replaced right now, or not there
+            found[path.stem] = record
+        return found
+
+    def log(self, name: str) -> Journal:
+        """The structured log of a worker or of the driver."""
+        return Journal(self.path / "logs" / f"{name}.jsonl")
+
+    def report_journal(self, name: str) -> Journal:
+        """Where a worker writes a line for each unit that it finished."""
+        return Journal(self.path / "reports" / f"{name}.jsonl")
+
+    def reports(self) -> dict[Unit, UnitReport]:
+        """The last report on each unit.  Only for showing: a kill can lose the report of a unit that is done."""
+        found: dict[Unit, UnitReport] = {}
+        for path in sorted((self.path / "reports").glob("*.jsonl")):
+            for record in read_journal(path):
+                try:
+                    report = UnitReport.from_dict(record)
+                except (KeyError, TypeError, ValueError):
+                    continue
+                found[report.unit] = report
+        return found
+
+
+def _read_info(path: Path) -> dict[str, Any]:
+    try:
+        info = json.loads((path / "campaign.json").read_text())
+        version = info["schema"]
+        newer = int(version.split(".")[0]) > int(SCHEMA_VERSION.split(".")[0])
+    except (FileNotFoundError, NotADirectoryError):
+        what = "no such run directory" if not path.exists() else "not a run directory, campaign.json is missing"
+        raise InputError(f"{path}: {what}; make one with `inpaint-hpc run CONFIG`") from None
+    except PermissionError:
+        raise InputError(f"{path / 'campaign.json'}: permission denied") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise InputError(f"{path / 'campaign.json'}: damaged; create the run again") from None
+    if newer:
+        raise InputError(
+            f"{path}: made by a newer inpaint_hpc (schema {version}, this one reads {SCHEMA_VERSION}); upgrade"
+        )
+    return info

@@ -1,0 +1,285 @@
+"""The worker: loads the networks once, turns units into result files.
+
+The same worker runs in the driver's process, in a Ray actor on one machine and in one inside of a SLURM allocation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import re
+import socket
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from inpaint_hpc.archive.records import TaskRecord
+from inpaint_hpc.errors import InputError
+
+from .heartbeat import Heartbeat
+from .recording import done_record, failed_record
+from .run_directory import RunDirectory
+from .tables import CampaignTask
+from .unit_results import done_report, fail_unit, require_writable, unit_report, write_unit
+from .units import Unit, UnitReport
+
+__all__ = ["ShardWorker", "fail_unit"]
+
+# Edges of the tasks that go through the pipeline together, in batches of the device: enough to fill the last batch.
+BATCHES_TOGETHER = 2
+# Halvings of the edge budget for a single task that runs out of memory.
+MAX_HALVINGS = 4
+
+
+class ShardWorker:
+    """Runs units of a campaign.
+
+    Args:
+        run_path: the run directory.
+        device: torch device, 'cpu', 'cuda' or 'cuda:1'.
+        threads: torch threads of this process; None leaves them as they are.
+        name: of heartbeat and logs; by default host name and process id.  Letters, digits, '-', '_' and '.'.
+
+    Attributes:
+        run: the run directory.
+        name: of the worker.
+        edge_budget: graph edges in a batch; None until memory is short within a unit, unless configured.
+
+    Raises:
+        InputError: not a run directory, weights that are not the frozen ones, or no such device.
+    """
+
+    def __init__(
+        self, run_path: str | Path, device: str = "cpu", threads: int | None = None, name: str | None = None
+    ) -> None:
+        import torch
+
+        from .cost import CostModel
+
+        self.run = RunDirectory(run_path)
+        self.name = name or f"{socket.gethostname()}-{os.getpid()}"
+        if not re.fullmatch(r"[\w.-]+", self.name):
+            raise InputError(f"'{self.name}' cannot name a worker: use letters, digits, '-', '_' and '.'")
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self.device = _device(device)
+        self.sampling, self.pipeline = self.run.settings()
+        self.edge_budget = self.sampling.edge_budget
+        self.network = _frozen_network(self.run, self.device)
+        self.cost = CostModel.of(self.sampling, self.pipeline, self.network.info)
+        if self.pipeline.score:
+            from inpaint_hpc.scoring.chgnet_score import load_chgnet
+
+            load_chgnet(str(self.device))
+        self._totals: Counter[str] = Counter()
+        self._seconds = 0.0
+        self._log_file = self.run.log(self.name)
+        self._reports = self.run.report_journal(self.name)
+        self._heartbeat = Heartbeat(
+            self.run,
+            self.name,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            device=str(self.device),
+            threads=torch.get_num_threads(),
+            started=time.time(),
+        )
+        self._heartbeat.start()
+        self._log("started", device=str(self.device), threads=torch.get_num_threads(), pid=os.getpid())
+
+    def run_unit(self, unit: Unit) -> UnitReport:
+        """Run the tasks of a unit and write its result file; returns at once if it is there already and intact.
+
+        Raises:
+            StorageError: the result cannot be written (disk full, read-only ...); fatal for the whole campaign until
+                the cause is gone, nothing finished is lost.
+            InputError: no such unit.
+        """
+        start = time.perf_counter()
+        unit = self.run.unit(unit.shard, unit.start, unit.stop)
+        self.edge_budget = self.sampling.edge_budget
+        path = self.run.result_path(unit)
+        if path.exists():
+            problem = self.run.problem_of(unit)
+            if problem is None:
+                return done_report(unit, path, self.name)
+            self._log("damaged", level="warning", unit=str(unit), error=problem)
+        require_writable(path.parent)
+        self._heartbeat.start()
+        self._heartbeat.update(state="running", unit=str(unit), task=None, n_tasks=len(unit), tasks_done_in_unit=0)
+        self._log("unit started", unit=str(unit), tasks=len(unit))
+        try:
+            records: list[TaskRecord] = []
+            for together in self._chunks(self.run.tasks(self.run.rows(unit))):
+                self._heartbeat.update(task=together[0].id, tasks_done_in_unit=len(records))
+                records += self._run_tasks(together, unit)
+            written = time.perf_counter()
+            records = write_unit(self.run, unit, records)
+        finally:
+            self._heartbeat.update(state="idle", unit=None, task=None)
+        now = time.perf_counter()
+        report = unit_report(unit, records, now - start, self.name, {"write": now - written})
+        self._finished(report)
+        return report
+
+    def records(self, tasks: Sequence[CampaignTask]) -> list[TaskRecord]:
+        """Records of tasks, which go through the pipeline together; nothing is written or tried again."""
+        from .pipeline import run_tasks
+
+        records: dict[str, TaskRecord] = {}
+        for samples in sorted({task.samples for task in tasks}):
+            chosen = [task for task in tasks if task.samples == samples]
+            sampling = replace(self.sampling, samples=samples, edge_budget=self.edge_budget)
+            results = run_tasks(
+                self.network, [task.task for task in chosen], sampling, self.pipeline, self.device, self._progress
+            )
+            for task, result in zip(chosen, results, strict=True):
+                records[task.id] = done_record(task, result, self.name)
+        return [records[task.id] for task in tasks]
+
+    def close(self) -> None:
+        """Stop the heartbeat; the last one says that the worker has ended.  The worker may be used again."""
+        self._heartbeat.close()
+        self._log_file.close()
+        self._reports.close()
+
+    def _chunks(self, tasks: Sequence[CampaignTask]) -> Iterator[list[CampaignTask]]:
+        """Tasks that go through the pipeline together, in order."""
+        from inpaint_hpc.sampling.packing import default_edge_budget
+
+        limit = BATCHES_TOGETHER * (self.edge_budget or default_edge_budget(self.device))
+        chunk: list[CampaignTask] = []
+        edges = 0.0
+        for task in tasks:
+            host, sample = self._edges(task)
+            added = max(host, sample * task.samples)
+            if chunk and edges + added > limit:
+                yield chunk
+                chunk, edges = [], 0.0
+            chunk.append(task)
+            edges += added
+        if chunk:
+            yield chunk
+
+    def _run_tasks(
+        self, tasks: list[CampaignTask], unit: Unit, attempts: int = 0, halvings: int = 0
+    ) -> list[TaskRecord]:
+        """Records of tasks; one that raises is tried once more alone, then recorded as failed."""
+        from inpaint_hpc.sampling.packing import is_out_of_memory, release_memory
+
+        try:
+            records = self.records(tasks)
+        except Exception as error:
+            text, trace, no_memory = f"{type(error).__name__}: {error}", traceback.format_exc(), is_out_of_memory(error)
+            if isinstance(error, InputError):
+                text = str(error)
+        else:
+            for record in records:
+                self._log_task(record, unit)
+            return records
+        # Outside of the except clause: there the traceback would keep the tensors of the failed batch alive.
+        if no_memory and halvings < MAX_HALVINGS:
+            release_memory(self.device)
+            self._halve_budget(tasks, unit)
+            middle = len(tasks) // 2
+            parts = [tasks[:middle], tasks[middle:]] if middle else [tasks]
+            return [r for part in parts for r in self._run_tasks(part, unit, attempts, halvings + (not middle))]
+        if len(tasks) > 1:
+            self._log("tasks raised", level="warning", unit=str(unit), tasks=[task.id for task in tasks], error=text)
+            return [r for task in tasks for r in self._run_tasks([task], unit, attempts + 1)]
+        if attempts == 0:
+            return self._run_tasks(tasks, unit, attempts=1)
+        record = failed_record(tasks[0], text, trace, attempts + 1, self.name)
+        self._log_task(record, unit)
+        return [record]
+
+    def _progress(self, stage: str, done: int, total: int) -> None:
+        self._heartbeat.update(stage=stage, stage_done=done, stage_total=total)
+
+    def _edges(self, task: CampaignTask) -> tuple[float, float]:
+        host, sample = self.cost.edges([len(task.host)], len(task.guests), [task.host.volume])
+        return float(host[0]), float(sample[0])
+
+    def _halve_budget(self, tasks: Sequence[CampaignTask], unit: Unit) -> None:
+        """Batches of half the size, but never too small for a single sample of these tasks."""
+        from inpaint_hpc.sampling.packing import default_edge_budget
+
+        needed = math.ceil(max(max(self._edges(task)) for task in tasks))
+        self.edge_budget = max((self.edge_budget or default_edge_budget(self.device)) // 2, needed, 1)
+        self._log("out of memory", level="warning", unit=str(unit), edge_budget=self.edge_budget)
+
+    def _finished(self, report: UnitReport) -> None:
+        self._totals.update(
+            tasks=report.tasks, samples=report.samples, invalid=report.invalid, failed=report.failed, units=1
+        )
+        self._seconds += report.seconds
+        fields = {
+            "units_done": self._totals["units"],
+            "tasks_done": self._totals["tasks"],
+            "samples": self._totals["samples"],
+            "invalid": self._totals["invalid"],
+            "failed": self._totals["failed"],
+            "samples_per_second": round(self._totals["samples"] / max(self._seconds, 1e-9), 4),
+        }
+        if report.error:
+            fields["error"] = report.error
+        self._heartbeat.update(**fields)
+        self._heartbeat.write()
+        with contextlib.suppress(OSError):
+            self._reports.append(**report.as_dict())
+        self._log("unit done", **{**report.as_dict(), "unit": str(report.unit)})
+
+    def _log_task(self, record: TaskRecord, unit: Unit) -> None:
+        common = {"unit": str(unit), "task": record.task_id, "host": record.host.name, "guests": list(record.guests)}
+        if record.failed:
+            self._log("task failed", level="error", **common, error=record.error, attempts=record.attempts)
+            return
+        valid = int(record.samples.valid.sum())
+        self._log(
+            "task done",
+            **common,
+            samples=valid,
+            invalid=len(record.samples) - valid,
+            candidates=len(record.candidates),
+            seconds={stage: round(seconds, 3) for stage, seconds in record.seconds.items()},
+        )
+
+    def _log(self, event: str, level: str = "info", **fields: Any) -> None:
+        # A disk that is full says so when the result is written.
+        with contextlib.suppress(OSError):
+            self._log_file.append(level=level, event=event, **fields)
+
+
+def _frozen_network(run: RunDirectory, device: Any) -> Any:
+    """The network with the weights that were frozen.
+
+    Raises:
+        InputError: they were changed.
+    """
+    from inpaint_hpc.network.weights import load_network
+
+    network = load_network(run.weights_path, device)
+    expected = run.info["weights"]["sha256"]
+    if network.info.sha256 != expected:
+        raise InputError(
+            f"{run.weights_path}: these are other weights ({network.info.sha256[:12]}) than the campaign was created "
+            f"with ({expected[:12]}); put the right file and its card back"
+        )
+    return network
+
+
+def _device(name: str) -> Any:
+    import torch
+
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError(f"no such device '{name}'; use cpu, cuda or cuda:1") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(f"{name}: torch sees {torch.cuda.device_count()} CUDA devices; use another device")
+    return device

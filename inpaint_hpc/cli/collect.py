@@ -1,0 +1,86 @@
+"""`inpaint-hpc collect`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+_SHOWN = 20
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, required=True, metavar="RUN|FILE...", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Archive to write; RUN/archive.h5 by default.",
+)
+@click.option("--strict", is_flag=True, help="Refuse damaged result files and missing tasks; write nothing then.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing file; RUN/archive.h5 always is.")
+def collect(inputs: tuple[Path, ...], out: Path | None, strict: bool, overwrite: bool) -> int:
+    """Merge results of a run into one archive.
+
+    RUN is a run directory, also one that is still running; FILE is a result file or an archive.  Each task is taken
+    once.  The archive replaces an older one when it is complete, so killing this is safe.
+
+    Exit status: 0 when every task has a result, 1 when some are missing, 2 after an error.
+    """
+    from inpaint_hpc.archive.collect import collect as merge
+    from inpaint_hpc.archive.inputs import inputs_of
+    from inpaint_hpc.errors import InputError
+
+    if out is None and len(inputs) == 1 and inputs[0].is_dir():
+        out = inputs[0] / "archive.h5"
+    elif out is None:
+        raise click.UsageError("Say with --out where the archive goes.")
+    elif out.exists() and not overwrite:
+        raise InputError(f"{out}: exists already; add --overwrite to replace it")
+    found = inputs_of(inputs)
+    with FileProgress({"check": "checking", "merge": "merging"}) as progress:
+        report = merge(found.files, out, found.attributes, found.expected, strict, progress)
+    for line in report.damaged[:_SHOWN]:
+        click.echo(f"left out: {line}", err=True)
+    if len(report.damaged) > _SHOWN:
+        click.echo(f"left out: {len(report.damaged) - _SHOWN} more damaged files", err=True)
+    for count, what in ((report.duplicates, "results of tasks that are in it"), (report.unexpected, "foreign tasks")):
+        if count:
+            click.echo(f"left out: {count} {what}", err=True)
+    if report.missing:
+        first = ", ".join(text[:12] for text in report.missing_ids[:3])
+        click.echo(f"missing: {report.missing} of {report.expected} tasks have no result, first {first}", err=True)
+    click.echo(
+        f"{report.path}: {report.tasks} tasks ({report.done} done, {report.failed} failed), {report.samples} samples, "
+        f"{report.candidates} candidates, {report.hosts} hosts from {report.files} files"
+    )
+    return 0 if report.complete else 1
+
+
+class FileProgress:
+    """A bar for each stage, on a terminal only.
+
+    Args:
+        stages: what the bar of each stage is called.
+    """
+
+    def __init__(self, stages: dict[str, str]) -> None:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        self._stages = stages
+        self._bars = Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
+        self._tasks: dict[str, int] = {}
+
+    def __enter__(self) -> FileProgress:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Show that `done` of `total` are done."""
+        if stage not in self._tasks:
+            self._tasks[stage] = self._bars.add_task(self._stages[stage], total=total)
+        self._bars.update(self._tasks[stage], completed=done, total=total)

@@ -1,0 +1,52 @@
+"""`inpaint-hpc export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+# The same as in archive/export.py, which takes longer to import than help should.
+FORMATS = ("cif", "poscar", "extxyz", "json", "csv", "parquet")
+
+
+@click.command()
+@click.argument("archive", type=click.Path(path_type=Path))
+@click.option("--format", type=click.Choice(FORMATS), default="cif", show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="A folder for cif, poscar and json; a file for extxyz, csv and parquet.",
+)
+@click.option("--top", type=click.IntRange(min=1), default=1, show_default=True, help="Candidates of each task.")
+@click.option("--all", "everything", is_flag=True, help="All candidates of each task.")
+@click.option("--task", "tasks", multiple=True, metavar="ID", help="Only this task: the start of its id; repeatable.")
+@click.option("--host", "hosts", multiple=True, metavar="NAME", help="Only hosts of this name or pattern; repeatable.")
+@click.option("--guest", "guests", multiple=True, metavar="EL", help="Only tasks that place this element; repeatable.")
+@click.option("--relaxed", is_flag=True, help="Structures after relaxation.")
+def export(archive: Path, format: str, out: Path, top: int, everything: bool, tasks, hosts, guests, relaxed) -> None:
+    """Write structures or a table of candidates from an archive.
+
+    cif, poscar and json (pymatgen) write OUT/HOST/GUESTS-TASK-rank-000.cif and so on; extxyz writes one file of all
+    structures with their energies; csv and parquet write one table with a row per candidate.
+
+    Example: inpaint-hpc export RUN/archive.h5 --format csv --out best.csv --guest Li
+    """
+    from inpaint_hpc.archive.export import export as write
+    from inpaint_hpc.cli.collect import FileProgress
+
+    with FileProgress({"export": "writing"}) as bars:
+        report = write(
+            archive,
+            out,
+            format,
+            None if everything else top,
+            tasks or None,
+            hosts or None,
+            guests or None,
+            relaxed,
+            lambda done, total: bars("export", done, total),
+        )
+    without = f"; {report.without} without any" if report.without else ""
+    click.echo(f"{report.path}: {report.candidates} candidates of {report.tasks} tasks{without}")

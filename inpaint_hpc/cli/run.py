@@ -1,0 +1,265 @@
+"""`inpaint-hpc run`, and what it shares with `inpaint-hpc resume`."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from inpaint_hpc.cli.main import EXIT_INTERRUPTED
+
+if TYPE_CHECKING:
+    from inpaint_hpc.archive.collect import CollectReport
+    from inpaint_hpc.campaign.run_directory import RunDirectory
+    from inpaint_hpc.cluster.state import DriveState
+
+_LINE_SECONDS = 30.0
+
+
+def resource_options(command: Any) -> Any:
+    """Options of `run` and `resume` that say with what a campaign runs; none of them changes a result."""
+    options = [
+        click.option(
+            "--cluster",
+            type=click.Choice(["ray", "inline"]),
+            default="ray",
+            show_default=True,
+            help="Ray actors on this machine, or one worker in this process.",
+        ),
+        click.option("--actors", type=click.IntRange(min=1), help="Workers; by default as in the configuration."),
+        click.option("--threads", type=click.IntRange(min=1), help="Torch threads of each worker."),
+        click.option(
+            "--device", type=click.Choice(["auto", "cpu", "cuda"]), help="By default as in the configuration."
+        ),
+        click.option("--no-collect", is_flag=True, help="Leave the results in the run directory, make no archive."),
+        click.option("--top", type=click.IntRange(min=0), default=20, show_default=True, help="Tasks in the summary."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("config", type=click.Path(path_type=Path), metavar="CONFIG.yaml")
+@click.option("--out", type=click.Path(path_type=Path), metavar="RUN", help="Run directory instead of 'output'.")
+@resource_options
+def run(config: Path, out: Path | None, **options: Any) -> int:
+    """Run a campaign: hosts x guests from CONFIG.yaml, on this machine.
+
+    Everything is frozen in the run directory, so that the same command or `inpaint-hpc resume RUN` goes on after any
+    interruption.  At the end the results are merged into RUN/archive.h5.
+
+    Exit status: 0 when every task has a result, 1 when some are missing, 2 after an error, 130 after Ctrl-C.
+    """
+    from inpaint_hpc.campaign.config import load_config
+    from inpaint_hpc.campaign.create import create_run
+
+    loaded = load_config(config, {"output": str(out)} if out is not None else None)
+    start = time.perf_counter()
+    directory = create_run(loaded)
+    counts = directory.info["counts"]
+    click.echo(
+        f"{directory.path}: {counts['tasks']} tasks of {counts['hosts']} hosts in {counts['shards']} shards, "
+        f"{counts['samples']} samples ({time.perf_counter() - start:.1f} s)",
+        err=True,
+    )
+    for reason, count in counts.get("left_out", {}).items():
+        click.echo(f"left out: {count} x {reason}", err=True)
+    return finish(directory, verify=False, **options)
+
+
+def finish(
+    directory: RunDirectory,
+    verify: bool,
+    cluster: str,
+    actors: int | None,
+    threads: int | None,
+    device: str | None,
+    no_collect: bool,
+    top: int,
+) -> int:
+    """Do what is left of a campaign, collect and show; the exit status."""
+    from inpaint_hpc.cluster.local import run_campaign
+
+    with RunProgress() as progress:
+        report = run_campaign(directory, cluster, actors, threads, device, progress, verify)
+    state = report.state
+    if state.units_done or state.isolated:
+        click.echo(f"{progress.summary(state)}", err=True)
+    if report.stopped:
+        click.echo(
+            f"stopped by {report.stopped}, {report.tasks_pending} tasks are left; go on with "
+            f"`inpaint-hpc resume {directory.path}`",
+            err=True,
+        )
+        return {"SIGINT": EXIT_INTERRUPTED, "SIGTERM": 143}.get(report.stopped, 1)
+    if no_collect:
+        click.echo(f"results are in {directory.path / 'results'}; `inpaint-hpc collect {directory.path}` merges them")
+        return 0 if not report.tasks_pending else 1
+    collected = collect_run(directory)
+    if top:
+        print_best(directory.archive_path, top)
+    click.echo(
+        f"{collected.path}: {collected.tasks} tasks ({collected.done} done, {collected.failed} failed), "
+        f"{collected.samples} samples, {collected.candidates} candidates"
+    )
+    return 0 if collected.complete else 1
+
+
+def collect_run(directory: RunDirectory) -> CollectReport:
+    """Merge all results of a run into its archive and say what is not in it."""
+    from inpaint_hpc.archive.collect import collect
+    from inpaint_hpc.archive.inputs import inputs_of
+
+    found = inputs_of([directory.path])
+    report = collect(found.files, directory.archive_path, found.attributes, found.expected)
+    for line in report.damaged[:20]:
+        click.echo(f"left out: {line}", err=True)
+    if report.missing:
+        click.echo(
+            f"missing: {report.missing} of {report.expected} tasks; `inpaint-hpc resume {directory.path}` does them",
+            err=True,
+        )
+    return report
+
+
+def print_best(archive_path: Path, top: int) -> None:
+    """The best candidate of the first `top` tasks, one row each, on stdout; reads no more than these."""
+    import math
+
+    import numpy as np
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from inpaint_hpc.archive.read import Archive
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=120)  # rich would assume 80 columns and cut the table
+    table = Table(
+        title="[bold]Best candidate of each task[/]", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+    )
+    for name in ("host", "guests"):
+        table.add_column(name, overflow="fold")
+    for name in ("energy\neV/atom", "max force\neV/A", "min distance\nA"):
+        table.add_column(name, justify="right")
+    table.add_column("Wyckoff\nsite")
+    table.add_column("samples\nthat agree", justify="right")
+
+    def number(value: float, digits: int) -> str:
+        return "-" if math.isnan(value) else f"{value:.{digits}f}"
+
+    with Archive(archive_path) as archive:
+        shown = min(top, len(archive))
+        names, guests = archive.task_labels()
+        for row, record in enumerate(archive.iter_records(np.arange(shown))):
+            cells = [names[row], guests[row]]
+            if record.failed:
+                table.add_row(*cells, "failed", *[""] * 4)
+                continue
+            best = record.candidates
+            if not len(best):
+                table.add_row(*cells, "none", *[""] * 4)
+                continue
+            sites = ", ".join(dict.fromkeys(filter(None, best.wyckoff[0])))
+            cells += [number(best.energy_per_atom[0], 4), number(best.max_force[0], 2), number(best.min_distance[0], 2)]
+            table.add_row(*cells, sites, f"{best.count[0]}/{int(record.samples.valid.sum())}")
+        hidden = len(archive) - shown
+    if hidden:
+        table.caption = f"and {hidden} more tasks in {archive_path}"
+    console.print(table)
+
+
+class RunProgress(logging.Handler):
+    """Progress of a drive on stderr: a bar on a terminal, a line now and then elsewhere; warnings in between."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.text import Text
+
+        class TwoLines(Progress):
+            """The bar, and below it what does not fit beside it."""
+
+            text = "starting workers"
+
+            def get_renderables(self) -> Iterator[Any]:
+                yield self.make_tasks_table(self.tasks)
+                yield Text(self.text, overflow="ellipsis", no_wrap=True)
+
+        super().__init__(logging.WARNING)
+        self._terminal = sys.stderr.isatty()
+        self._bar = TwoLines(
+            TextColumn("[bold]tasks"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            disable=not self._terminal,
+        )
+        self._task: Any = None
+        self._last_line = time.monotonic()
+
+    def __enter__(self) -> RunProgress:
+        self._bar.start()
+        self._task = self._bar.add_task("tasks", total=None)
+        logger = logging.getLogger("inpaint_hpc")
+        self._propagates, logger.propagate = logger.propagate, False
+        logger.addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logger = logging.getLogger("inpaint_hpc")
+        logger.removeHandler(self)
+        logger.propagate = self._propagates
+        self._bar.stop()
+
+    def __call__(self, state: DriveState) -> None:
+        """Called by the driver."""
+        self._bar.text = _rates(state)
+        self._bar.update(self._task, completed=state.tasks_done, total=state.tasks)
+        if not self._terminal and time.monotonic() - self._last_line > _LINE_SECONDS:
+            self._last_line = time.monotonic()
+            click.echo(f"{state.tasks_done}/{state.tasks} tasks  {_rates(state)}", err=True)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._terminal:
+            self._bar.console.print(record.getMessage(), style="yellow", markup=False)
+        else:
+            click.echo(record.getMessage(), err=True)
+
+    @staticmethod
+    def summary(state: DriveState) -> str:
+        """One line at the end."""
+        text = f"{state.samples} samples in {_duration(state.seconds)} ({state.samples_per_second:.2f} per s)"
+        for count, what in ((state.failed, "tasks failed"), (state.deaths, "worker deaths")):
+            text += f", {count} {what}" if count else ""
+        return text
+
+
+def _rates(state: DriveState) -> str:
+    if not state.units_done and not state.in_flight:
+        return f"starting {state.workers} workers"
+    text = f"{state.samples_per_second:.1f} samples/s  {state.in_flight} of {state.workers} workers busy"
+    text += f"  {state.cores:.1f} cores"
+    if state.gpu_percent is not None:
+        text += f"  GPU {state.gpu_percent:.0f} %"
+    if state.failed:
+        text += f"  {state.failed} failed"
+    if state.deaths:
+        text += f"  {state.deaths} worker deaths"
+    if state.eta_seconds is not None:
+        text += f"  {_duration(state.eta_seconds)} to go"
+    return text
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}"

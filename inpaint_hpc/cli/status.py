@@ -1,0 +1,83 @@
+"""`inpaint-hpc status`."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from inpaint_hpc.campaign.status import Status
+
+_SHOWN_WORKERS = 16
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
+@click.option("--watch", is_flag=True, help="Show it again and again until the campaign is done or Ctrl-C.")
+@click.option("--every", type=click.FloatRange(min=0.2), default=5.0, show_default=True, help="Seconds, with --watch.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object on stdout and nothing else; with --watch a line each."
+)
+def status(run: Path, watch: bool, every: float, as_json: bool) -> None:
+    """Show how a campaign goes: tasks, speed, time to go, workers, errors.
+
+    Reads the run directory and nothing else, so it works from any shell and any machine that sees it.
+    """
+    from inpaint_hpc.campaign.run_directory import RunDirectory
+    from inpaint_hpc.campaign.status import read_status
+
+    directory = RunDirectory(run)
+    while True:
+        found = read_status(directory)
+        if as_json:
+            click.echo(json.dumps(found.as_dict(), indent=None if watch else 2))
+        else:
+            if watch:
+                click.clear()
+            click.echo("\n".join(_lines(found)))
+        if not watch or found.done:
+            return
+        time.sleep(every)
+
+
+def _lines(found: Status) -> list[str]:
+    percent = 100.0 * found.tasks_done / found.tasks
+    lines = [
+        f"{found.path}  campaign {found.campaign[:12]}, created {found.created}",
+        f"tasks    {found.tasks_done} of {found.tasks} done ({percent:.1f} %), {found.tasks_failed} failed, "
+        f"{found.tasks_pending} pending",
+        f"shards   {found.shards_done} of {found.shards} done",
+        f"samples  {found.samples}, and {found.invalid} impossible ones thrown away ({100 * found.invalid_rate:.1f} %)",
+    ]
+    if found.done:
+        archive = "archive.h5 is there" if found.collected else f"`inpaint-hpc collect {found.path}` makes the archive"
+        lines.append(f"done     {archive}")
+    elif found.samples_per_second:
+        to_go = "unknown" if found.eta_seconds is None else _duration(found.eta_seconds)
+        lines.append(f"speed    {found.samples_per_second:.2f} samples/s, {to_go} to go")
+    elif not found.workers_alive:
+        lines.append(f"speed    nothing runs; `inpaint-hpc resume {found.path}` goes on")
+    lines.append(f"workers  {found.workers_alive} alive of {len(found.workers)}")
+    for worker in found.workers[:_SHOWN_WORKERS]:
+        where = f"unit {worker.unit}" if worker.unit else worker.state
+        gone = "ended" if worker.state == "ended" else "gone, last seen"
+        what = where if worker.alive else f"{gone} {_duration(worker.age)} ago"
+        lines.append(
+            f"  {worker.name:<24} {worker.device:<8} {what:<28} {worker.tasks} tasks, "
+            f"{worker.samples_per_second:.2f} samples/s"
+        )
+    if len(found.workers) > _SHOWN_WORKERS:
+        lines.append(f"  and {len(found.workers) - _SHOWN_WORKERS} more")
+    if found.last_error:
+        lines.append(f"last error  {found.last_error}")
+    return lines
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}"

@@ -1,0 +1,373 @@
+"""The driver: hands units to workers, retries and splits those that kill their worker, and tells how it goes."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from typing import TYPE_CHECKING, Any
+
+from inpaint_hpc.campaign.units import Unit, UnitReport
+from inpaint_hpc.errors import InpaintHpcError, StorageError
+
+from .executor import DIED, DONE, LOST, ClusterError, Executor, Outcome
+from .inline import Interrupted
+from .lock import DriverLock
+from .processes import gpu_use, processor_use
+from .state import DriveReport, DriveState
+from .unit_queue import UnitQueue
+
+if TYPE_CHECKING:
+    from inpaint_hpc.campaign.run_directory import RunDirectory
+
+HEARTBEAT_SECONDS = 5.0
+_POLL_SECONDS = 0.5
+
+_LOG = logging.getLogger("inpaint_hpc.driver")
+
+
+def drive(
+    run: RunDirectory,
+    executor: Executor,
+    progress: Callable[[DriveState], None] | None = None,
+    stop_at: float | None = None,
+    *,
+    verify: bool = False,
+    shards: Collection[int] | None = None,
+    name: str = "driver",
+    grace: float = 5.0,
+) -> DriveReport:
+    """Run all units of a campaign that are not done, on the workers of an executor, which is closed at the end.
+
+    SIGINT and SIGTERM stop it within `grace`; a second one at once.  Several drivers may work on one run: results are
+    the same, whoever writes them; on one host a second driver of the same name is refused.
+
+    Args:
+        run: the campaign.
+        executor: the workers; not started yet.
+        progress: called about twice a second, and when a unit ends.
+        stop_at: time (s since 1970) at which the workers will be taken away.  No unit is handed out that would not end
+            before it, judged by those that did.
+        verify: read all results first, and do those again that are damaged.
+        shards: only these; all by default.
+        name: of heartbeat, lock and log; drivers of different parts of a run need different ones.
+        grace: s that units in flight get to end when the drive is stopped.
+
+    Raises:
+        StorageError: results cannot be written; what is finished is kept.
+        ClusterError: workers cannot be had, or end whatever they are given.
+        InputError: another driver on this host works on the run, or workers cannot load what was frozen.
+    """
+    return _Drive(run, executor, progress, stop_at, verify, shards, name, grace).run()
+
+
+class _Drive:
+    def __init__(
+        self,
+        directory: RunDirectory,
+        executor: Executor,
+        progress: Callable[[DriveState], None] | None,
+        stop_at: float | None,
+        verify: bool,
+        shards: Collection[int] | None,
+        name: str,
+        grace: float,
+    ) -> None:
+        self.directory, self.executor, self.progress = directory, executor, progress
+        self.stop_at, self.verify, self.name, self.grace = stop_at, verify, name, grace
+        self.shards = None if shards is None else frozenset(shards)
+        self.state = DriveState()
+        self.pending = UnitQueue(self._cost)
+        self.in_flight: dict[Unit, float] = {}
+        self.deaths_in_a_row = 0
+        self.cost_done = self.seconds_done = 0.0
+        self.first_hand_out: float | None = None
+        self.stopped = ""
+        self.give_up_at: float | None = None
+        self.starting = False
+        self.fatal: InpaintHpcError | None = None
+        self.record: dict[str, Any] = {}
+        self.seen: dict[int, Any] = {}
+        self.started = time.time()
+        self.shown = 0.0
+        self.journal = directory.log(name)
+
+    def run(self) -> DriveReport:
+        lock = DriverLock(self.directory.path / f"{self.name}.lock")
+        if not lock.acquire():
+            _LOG.warning("a driver on another host works on this run as well; some units may be done twice")
+        try:
+            if self.verify:
+                self._set_damaged_aside()
+            self._find_pending()
+            with self._heartbeats(lock), self._signals():
+                try:
+                    self._work()
+                except Interrupted:
+                    pass  # while the workers were started; `stopped` says by what
+                finally:
+                    try:
+                        if self.first_hand_out is not None:
+                            self._show()
+                    finally:
+                        self.executor.close()
+            return DriveReport(self.state, self.stopped, sum(len(unit) for unit in self._units_without_result()))
+        finally:
+            self.journal.close()
+            lock.release()
+
+    def _work(self) -> None:
+        if not self.pending or self.stopped:
+            return
+        self.starting = True
+        self._log("start", units=len(self.pending), tasks=self.state.tasks - self.state.tasks_done)
+        self.executor.start()
+        self.starting = False
+        while self.pending and not self.stopped:
+            done = self.state.units_done + self.state.isolated
+            self._empty()
+            if self.fatal is not None:
+                self._log("stop", error=str(self.fatal))
+                raise self.fatal
+            if self.stopped:
+                break
+            # Normally nothing; but results can be deleted or damaged by others while we work.
+            self._find_pending()
+            if self.pending and self.state.units_done + self.state.isolated == done:
+                raise ClusterError(f"{self.directory.path}: units that were done have no result files; is it writable?")
+        self._log("stop", reason=self.stopped or "done", units=self.state.units_done, failed=self.state.failed)
+
+    def _empty(self) -> None:
+        """Work until nothing is pending or in flight, or until it is time to stop."""
+        while self.pending or self.in_flight:
+            if self.fatal is None and not self.stopped:
+                self._hand_out()
+            elif not self.in_flight or time.time() > self.give_up_at:
+                return
+            if time.monotonic() - self.shown > _POLL_SECONDS:
+                self._show()
+            for outcome in self.executor.wait(_POLL_SECONDS):
+                self._settle(outcome)
+
+    def _hand_out(self) -> None:
+        while self.pending and self.executor.idle():
+            unit = self.pending.pop(None if self.stop_at is None else self._affordable())
+            if unit is None:
+                self._stop("time", self.stop_at)
+                return
+            if self._has_result(unit):
+                self._count_tasks(unit)  # by another driver
+                continue
+            self.executor.submit(unit)
+            now = time.time()
+            self.in_flight[unit] = now
+            self.first_hand_out = self.first_hand_out or now
+
+    def _affordable(self) -> float:
+        """Largest cost that ends before `stop_at`; half as much again as expected is allowed for."""
+        left = self.stop_at - time.time()
+        if left <= 0:
+            return -1.0
+        return left * self.cost_done / self.seconds_done / 1.5 if self.seconds_done > 0 else float("inf")
+
+    def _settle(self, outcome: Outcome) -> None:
+        unit = outcome.unit
+        self.in_flight.pop(unit, None)
+        if outcome.kind == DONE:
+            self._take(unit, outcome.report)
+            return
+        if not self.stopped:
+            self._note(outcome)
+        if outcome.kind == LOST or outcome.error is not None or self.stopped:
+            self.pending.push(unit)
+        else:
+            self._died(outcome)
+        if outcome.error is not None:
+            self._fail(outcome.error)
+
+    def _take(self, unit: Unit, report: UnitReport) -> None:
+        self.deaths_in_a_row = 0
+        self.state.units_done += 1
+        self.state.samples += report.samples
+        self.state.invalid += report.invalid
+        self.state.failed += report.failed
+        self._count_tasks(unit)
+        if not report.already_done:
+            self.cost_done += self._cost(unit)
+            self.seconds_done += report.seconds
+        if report.failed:
+            self.state.last_error = report.error
+            _LOG.warning("unit %s: %d tasks failed, last: %s", unit, report.failed, report.error)
+
+    def _died(self, outcome: Outcome) -> None:
+        """Try again; then halve; then record the task that is alone."""
+        unit = outcome.unit
+        self.state.deaths += 1
+        self.deaths_in_a_row += 1
+        queued = self.pending.died(unit)
+        if queued is None:
+            self._isolate(unit, outcome)
+        elif len(queued) > 1:
+            self._log("split", unit=str(unit), into=[str(part) for part in queued])
+        if self.deaths_in_a_row >= 20 + 4 * len(self.executor.workers()):
+            raise ClusterError(
+                f"workers died {self.deaths_in_a_row} times in a row without finishing a unit, last: {outcome.reason}; "
+                f"see {self.directory.path / 'logs'}"
+            )
+
+    def _isolate(self, unit: Unit, outcome: Outcome) -> None:
+        from inpaint_hpc.campaign.worker import fail_unit
+
+        what = "killed its worker each time it was tried" if outcome.kind == DIED else "could not be run"
+        error, attempts = f"{what}: {outcome.reason}", self.pending.attempts(unit)
+        try:
+            fail_unit(self.directory, unit, error, attempts)
+        except StorageError as failure:
+            self.pending.push(unit)
+            self._fail(failure)
+            return
+        self.state.isolated += 1
+        self.state.failed += 1
+        self._count_tasks(unit)
+        self._log("isolated", unit=str(unit), error=error, attempts=attempts)
+        _LOG.warning("unit %s recorded as failed: %s", unit, error)
+
+    def _fail(self, error: InpaintHpcError) -> None:
+        """Hand out nothing more, and raise once the units in flight have had their time."""
+        self.fatal = self.fatal or error
+        self.give_up_at = time.time() + self.grace
+
+    # Bookkeeping
+
+    def _find_pending(self) -> None:
+        units = self._units_without_result()
+        self.pending.fill(units)
+        shards = range(self.directory.n_shards) if self.shards is None else self.shards
+        self.state.tasks = sum(self.directory.shard(shard)[1] for shard in shards)
+        self.state.tasks_done = self.state.tasks - sum(len(unit) for unit in units)
+
+    def _units_without_result(self) -> list[Unit]:
+        return [u for u in self.directory.pending_units() if self.shards is None or u.shard in self.shards]
+
+    def _set_damaged_aside(self) -> None:
+        for unit, problem in self.directory.damaged_units().items():
+            if self.shards is None or unit.shard in self.shards:
+                place = self.directory.set_aside(unit)
+                self._log("damaged", unit=str(unit), error=problem, moved_to=str(place))
+                _LOG.warning("unit %s is done again: %s", unit, problem)
+
+    def _has_result(self, unit: Unit) -> bool:
+        try:
+            return self.directory.result_path(unit).stat().st_size > 0
+        except OSError:
+            return False
+
+    def _cost(self, unit: Unit) -> float:
+        _, n_tasks, cost = self.directory.shard(unit.shard)
+        return cost * len(unit) / n_tasks
+
+    def _count_tasks(self, unit: Unit) -> None:
+        self.state.tasks_done += len(unit)
+
+    # Telling
+
+    def _note(self, outcome: Outcome) -> None:
+        self.state.last_error = outcome.reason
+        self._log(outcome.kind, unit=str(outcome.unit), worker=outcome.worker, reason=outcome.reason)
+        _LOG.warning("unit %s on %s: %s (%s)", outcome.unit, outcome.worker, outcome.kind, outcome.reason)
+
+    def _log(self, event: str, **record: Any) -> None:
+        with contextlib.suppress(OSError):  # a full disk is reported by what matters, the results
+            self.journal.append(event=event, **record)
+
+    def _show(self) -> None:
+        self.shown = time.monotonic()
+        state, now = self.state, time.time()
+        workers = self.executor.workers()
+        state.in_flight, state.workers, state.seconds = len(self.in_flight), len(workers), now - self.started
+        if self.first_hand_out is not None:
+            elapsed = max(now - self.first_hand_out, 1e-3)
+            state.samples_per_second = state.samples / elapsed
+            if self.cost_done > 0:
+                left = self.pending.total_cost + sum(map(self._cost, self.in_flight))
+                state.eta_seconds = left * elapsed / self.cost_done
+        state.cores = processor_use((w.pid for w in workers if w.pid is not None), self.seen)
+        if any(worker.device != "cpu" for worker in workers):
+            state.gpu_percent = gpu_use()
+        self._write_record("stopping" if self.stopped or self.fatal else "running")
+        if self.progress is not None:
+            self.progress(state)
+
+    def _write_record(self, status: str) -> None:
+        """Where the heartbeat thread finds what to write."""
+        self.record = {
+            "status": status,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started": self.started,
+            **vars(self.state),
+            "units_in_flight": {str(unit): since for unit, since in list(self.in_flight.items())},
+        }
+
+    @contextlib.contextmanager
+    def _heartbeats(self, lock: DriverLock) -> Iterator[None]:
+        """driver.json every few seconds, also while this thread works on a unit itself."""
+        ended = threading.Event()
+
+        def beat() -> None:
+            with contextlib.suppress(OSError):
+                self.directory.heartbeat(self.name, self.record)
+            lock.refresh()
+
+        def keep_beating() -> None:
+            while not ended.wait(HEARTBEAT_SECONDS):
+                beat()
+
+        self._write_record("starting")
+        beat()
+        thread = threading.Thread(target=keep_beating, name="heartbeat", daemon=True)
+        thread.start()
+        status = "failed"
+        try:
+            yield
+            status = f"stopped by {self.stopped}" if self.stopped else "done"
+        except BaseException as error:
+            self.state.last_error = str(error) or type(error).__name__
+            raise
+        finally:
+            ended.set()
+            thread.join()
+            self.state.in_flight = 0
+            self.in_flight.clear()
+            self._write_record(status)
+            beat()
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """The first SIGINT or SIGTERM stops the drive, the second one interrupts it."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def stop(number: int, frame: Any) -> None:
+            if self.stopped:
+                raise KeyboardInterrupt
+            self._stop(signal.Signals(number).name, time.time() + self.grace)
+            if self.starting:
+                raise Interrupted
+            self.executor.interrupt()
+
+        handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+    def _stop(self, reason: str, give_up_at: float) -> None:
+        self.stopped, self.give_up_at = reason, give_up_at

@@ -1,0 +1,137 @@
+"""Run a campaign on this machine: which workers its resources allow, and the executor that has them."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from inpaint_hpc.errors import InputError
+
+from .driver import drive
+from .executor import Executor
+from .inline import InlineExecutor
+from .ray_actors import RayExecutor
+from .ray_node import RayNode, clean_up, visible_gpus
+from .state import DriveReport, DriveState
+
+if TYPE_CHECKING:
+    from inpaint_hpc.campaign.run_directory import RunDirectory
+
+CLUSTERS = ("ray", "inline")
+# What a CPU worker with network, CHGNet and a batch takes; `auto` does not fill a machine beyond its memory.
+_WORKER_BYTES = 1.5 * 2**30
+
+
+@dataclass(frozen=True)
+class Workers:
+    """How many workers there are to be, and what each has.
+
+    Attributes:
+        actors: number of workers.
+        device: 'cpu' or 'cuda'.
+        threads: torch threads of each.
+        gpus: GPUs of this machine that they share; 0 on CPUs.
+    """
+
+    actors: int
+    device: str
+    threads: int
+    gpus: int = 0
+
+    @property
+    def gpus_per_actor(self) -> float:
+        """Share of a GPU, rounded down to what Ray can count, so that all fit."""
+        return math.floor(1e4 * min(1.0, self.gpus / self.actors)) / 1e4
+
+
+def choose_workers(actors: int | str = "auto", threads: int | None = None, device: str = "auto") -> Workers:
+    """Workers for this machine.
+
+    Args:
+        actors: `auto` takes one per GPU, or one per `threads` CPU cores as far as memory allows.
+        threads: torch threads of each; None shares the cores out.
+        device: 'cpu', 'cuda' or 'auto', which takes GPUs where there are any.
+
+    Raises:
+        InputError: CUDA asked for but not there.
+    """
+    gpus = 0 if device == "cpu" else visible_gpus()
+    if device == "cuda" and not gpus:
+        raise InputError("no CUDA device is available to torch; use --device cpu")
+    cores = available_cores()
+    if gpus:
+        actors = gpus if actors == "auto" else int(actors)
+        return Workers(actors, "cuda", threads or max(1, cores // actors), min(gpus, actors))
+    if actors == "auto":
+        fit = max(1, int(psutil.virtual_memory().total / _WORKER_BYTES))
+        actors = max(1, min(cores // (threads or 1), fit))
+    return Workers(int(actors), "cpu", threads or max(1, cores // int(actors)))
+
+
+def available_cores() -> int:
+    """Cores that this process may use, which in a batch job are fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def make_executor(
+    run_path: str | Path, workers: Workers, cluster: str = "ray", factory: Callable[..., Any] | None = None
+) -> Executor:
+    """An executor on this machine, not started yet.
+
+    Threads are not bound to cores: two campaigns on one machine would be bound to the same ones.
+
+    Args:
+        run_path: the run directory.
+        workers: what it is to have; 'inline' has one worker whatever `workers.actors` says.
+        cluster: 'ray' or 'inline'.
+        factory: makes a worker from (run_path, device, threads, name); by default `ShardWorker`.
+
+    Raises:
+        InputError: no such cluster.
+    """
+    if cluster == "inline":
+        return InlineExecutor(run_path, workers.device, workers.threads, factory)
+    if cluster != "ray":
+        raise InputError(f"unknown cluster '{cluster}': choose one of {', '.join(CLUSTERS)}")
+    # torch and the BLAS below it read these when they are loaded, before anybody could set them.
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(workers.threads))
+    node = RayNode(run_path, cpus=workers.actors * workers.threads, gpus=workers.gpus, variables=threads)
+    return RayExecutor(run_path, node, workers.actors, workers.device, workers.threads, workers.gpus_per_actor, factory)
+
+
+def run_campaign(
+    run: RunDirectory,
+    cluster: str = "ray",
+    actors: int | str | None = None,
+    threads: int | None = None,
+    device: str | None = None,
+    progress: Callable[[DriveState], None] | None = None,
+    verify: bool = False,
+    stop_at: float | None = None,
+) -> DriveReport:
+    """Do what is left of a campaign on this machine.
+
+    Args:
+        run: the campaign.
+        cluster: 'ray' or 'inline'.
+        actors, threads, device: see `choose_workers`; by default what the campaign's configuration says.
+        progress, verify, stop_at: see `drive`.
+
+    Raises:
+        InputError, ClusterError, StorageError: as `choose_workers` and `drive`.
+    """
+    resources = run.config.resources
+    workers = choose_workers(
+        resources.actors if actors is None else actors,
+        resources.threads if threads is None else threads,
+        device or resources.device,
+    )
+    clean_up(run.path)
+    return drive(run, make_executor(run.path, workers, cluster), progress, stop_at, verify=verify)

@@ -1,0 +1,57 @@
+"""How a campaign goes, as progress displays and driver.json show it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass
+class DriveState:
+    """How a drive goes.
+
+    Attributes:
+        tasks, tasks_done: of the campaign or the part of it that this driver has; done includes earlier drivers.
+        units_done, samples, invalid, failed: by this driver.
+        deaths: workers that died with a unit in hand.
+        isolated: tasks recorded as failed because they killed every worker.
+        in_flight: units that workers have.
+        workers: workers, starting ones included.
+        seconds: since the drive began.
+        samples_per_second: since the first unit was handed out.
+        eta_seconds: to go, by estimated cost; None before the first unit is done.
+        cores: processor cores in use by workers on this host.
+        gpu_percent: mean use of this host's GPUs; None without any.
+        last_error: one line, '' if there was none.
+    """
+
+    tasks: int = 0
+    tasks_done: int = 0
+    units_done: int = 0
+    samples: int = 0
+    invalid: int = 0
+    failed: int = 0
+    deaths: int = 0
+    isolated: int = 0
+    in_flight: int = 0
+    workers: int = 0
+    seconds: float = 0.0
+    samples_per_second: float = 0.0
+    eta_seconds: float | None = None
+    cores: float = 0.0
+    gpu_percent: float | None = None
+    last_error: str = ""
+
+
+@dataclass(frozen=True)
+class DriveReport:
+    """What a drive achieved.
+
+    Attributes:
+        state: its last state.
+        stopped: why it ended before everything was done: 'SIGINT', 'SIGTERM', 'time'; '' if all is done.
+        tasks_pending: tasks without a result.
+    """
+
+    state: DriveState
+    stopped: str = ""
+    tasks_pending: int = 0

@@ -1,0 +1,115 @@
+"""Results as a campaign makes them, with everything that may occur, from random numbers."""
+
+import hashlib
+from contextlib import contextmanager
+from dataclasses import fields
+
+import h5py
+import numpy as np
+
+from inpaint_hpc.archive.records import Candidates, Samples, TaskRecord
+from inpaint_hpc.archive.storage import sign
+from inpaint_hpc.archive.write import write_result
+from inpaint_hpc.crystals.batch import Crystal
+
+WEIGHTS = {"weights_name": "made-up", "weights_sha256": "0123456789abcdef" * 4}
+
+
+def task_id(number):
+    return hashlib.sha256(f"task {number}".encode()).hexdigest()
+
+
+def make_host(number):
+    """The same for the same number; names in several scripts, columns of several kinds, atoms outside of [0, 1)."""
+    rng = np.random.default_rng(number)
+    n = int(rng.integers(1, 12))
+    info = {"energy": float(rng.normal()), "band_gap": None, "label": 'π "x"', "flags": [1, 2], "big": 2**40}
+    lattice = 6.0 * np.eye(3) + 0.3 * rng.normal(size=(3, 3))
+    return Crystal(rng.integers(1, 95, n), rng.normal(size=(n, 3)), lattice, f"mp-{number} Ω", info)
+
+
+def make_record(number, n_samples=6, host=None, **changes):
+    """Task `number`: hosts repeat; one in seven failed, one in five has no possible sample, one in three no energy."""
+    rng = np.random.default_rng([number, 1])
+    host = make_host(number // 3) if host is None else host
+    guests = tuple(sorted(rng.choice([3, 11, 12], int(rng.integers(1, 4))).tolist()))
+    content = {
+        "task_id": task_id(number),
+        "host": host,
+        "guests": guests,
+        "n_requested": n_samples,
+        "seconds": {"sample": float(rng.random()), ("score" if number % 2 else "relax_all"): float(rng.random())},
+        "worker": f"node-{number % 4}",
+    }
+    if number % 7 == 3:
+        content |= {"status": "failed", "error": "ValueError: kaputt, ü", "traceback": "Traceback:\n  line\n"}
+        content |= {"attempts": 2, "seconds": {}}
+    else:
+        content |= make_results(rng, len(guests), n_samples, possible=number % 5 != 4, scored=number % 3 != 2)
+        content |= {"notes": ("first note", "second, ß")} if number % 4 == 1 else {}
+    if number % 6 == 0:
+        content["reference_frac_coords"] = rng.normal(size=(len(guests), 3))
+    return TaskRecord(**content | changes)
+
+
+def make_results(rng, n_guests, n, possible=True, scored=True):
+    valid = rng.random(n) < 0.8 if possible else np.zeros(n, dtype=bool)
+    n_candidates = min(3, int(valid.sum()))
+    candidate = np.full(n, -1)
+    candidate[valid] = np.arange(valid.sum()) % max(n_candidates, 1)
+    positions = rng.random((n, n_guests, 3))
+    distance = 1.5 + rng.random(n)
+    if not valid.all():
+        broken = int(np.flatnonzero(~valid)[0])
+        positions[broken], distance[broken] = np.nan, np.nan
+    shown = np.array([np.flatnonzero(candidate == rank)[0] for rank in range(n_candidates)], dtype=int)
+    count = np.bincount(candidate[valid], minlength=n_candidates)[:n_candidates]
+    numbers = rng.normal(size=(3, n_candidates)) if scored else np.full((3, n_candidates), np.nan)
+    candidates = Candidates(
+        rank=np.arange(n_candidates),
+        sample=shown + 100,
+        count=count,
+        agreement=count / max(valid.sum(), 1),
+        spread=np.where(count > 1, rng.random(n_candidates), np.nan),
+        min_distance=distance[shown],
+        guest_frac_coords=positions[shown],
+        energy_per_atom=numbers[0],
+        max_force=np.abs(numbers[1]),
+        max_guest_force=np.abs(numbers[2]),
+        multiplicity=rng.integers(1, 9, (n_candidates, n_guests)),
+        wyckoff=[tuple(rng.choice(["8a", "16c", "192i"], n_guests).tolist()) for _ in range(n_candidates)],
+        error=["" if scored else "CHGNet: too close"] * n_candidates,
+    )
+    reason = ["" if fine else "Li within 1.16 A of host O" for fine in valid]
+    samples = Samples(np.arange(n) + 100, positions, valid, reason, distance, candidate)
+    return {"samples": samples, "candidates": candidates}
+
+
+def write_units(folder, n_tasks, per_unit, n_samples=6, first=0, **attributes):
+    """Result files of units with tasks `first` to `first + n_tasks - 1`."""
+    paths = []
+    for unit, start in enumerate(range(first, first + n_tasks, per_unit)):
+        records = [make_record(k, n_samples) for k in range(start, min(start + per_unit, first + n_tasks))]
+        paths.append(folder / f"shard-{unit:06d}.h5")
+        write_result(paths[-1], records, {**WEIGHTS, "unit": str(unit), "configuration": {"steps": 40}, **attributes})
+    return paths
+
+
+@contextmanager
+def changing(path):
+    """The HDF5 file open for changes, whose checksum of bytes holds afterwards."""
+    with h5py.File(path, "a") as file:
+        yield file
+    with path.open("r+b") as file:
+        sign(file)
+
+
+def same(first, second):
+    """Are two values equal, arrays bit for bit (NaN included), dataclasses field by field?"""
+    if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
+        return (first.dtype, first.shape, first.tobytes()) == (second.dtype, second.shape, second.tobytes())
+    if hasattr(first, "__dataclass_fields__"):
+        return type(first) is type(second) and all(
+            same(getattr(first, f.name), getattr(second, f.name)) for f in fields(first)
+        )
+    return first == second
