@@ -246,8 +246,8 @@ class RunProgress(logging.Handler):
 def _rates(state: DriveState) -> str:
     if not state.units_done and not state.in_flight:
         return f"starting {state.workers} workers"
-    text = f"{state.samples_per_second:.1f} samples/s  {state.in_flight} of {state.workers} workers busy"
-    text += f"  {state.cores:.1f} cores"
+    text = f"{state.units_left} shards left  {state.samples_per_second:.1f} samples/s"
+    text += f"  {state.in_flight} of {state.workers} workers busy  {state.cores:.1f} cores"
     if state.gpu_percent is not None:
         text += f"  GPU {state.gpu_percent:.0f} %"
     if state.failed:

@@ -290,6 +290,7 @@ class _Drive:
         state, now = self.state, time.time()
         workers = self.executor.workers()
         state.in_flight, state.workers, state.seconds = len(self.in_flight), len(workers), now - self.started
+        state.units_left = len(self.pending) + len(self.in_flight)
         if self.first_hand_out is not None:
             elapsed = max(now - self.first_hand_out, 1e-3)
             state.samples_per_second = state.samples / elapsed

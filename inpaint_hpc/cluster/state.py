@@ -12,6 +12,7 @@ class DriveState:
     Attributes:
         tasks, tasks_done: of the campaign or the part of it that this driver has; done includes earlier drivers.
         units_done, samples, invalid, failed: by this driver.
+        units_left: units, as a rule whole shards, that are in flight or wait.
         deaths: workers that died with a unit in hand.
         isolated: tasks recorded as failed because they killed every worker.
         in_flight: units that workers have.
@@ -27,6 +28,7 @@ class DriveState:
     tasks: int = 0
     tasks_done: int = 0
     units_done: int = 0
+    units_left: int = 0
     samples: int = 0
     invalid: int = 0
     failed: int = 0
