@@ -5,6 +5,8 @@
 #   make lint    ruff
 #   make train   a small training run (configs/train-small.yaml)
 #   make venv    only the installation
+#   make demo-slurm       a campaign on a SLURM of two nodes that is brought up here for it
+#   make test-slurm-slow  tests of time limits, preemption and deaths on such a SLURM
 #
 # PYTHON=python3.12 picks the interpreter; TORCH_ARGS is passed on to the installation of torch, e.g. an index of
 # builds for CPU or for one CUDA version.
@@ -46,3 +48,17 @@ $(STAMP): pyproject.toml constraints.txt
 
 clean:
 	rm -rf $(VENV) demo .pytest_cache .ruff_cache *.egg-info
+
+.PHONY: demo-slurm test-slurm-slow
+
+# A SLURM of its own on this machine, a campaign over its two nodes, the archive, and everything down again.
+demo-slurm: venv
+	slurm/dev-cluster up
+	@trap 'slurm/dev-cluster down' EXIT; eval "$$(slurm/dev-cluster env)"; set -e; \
+	  $(BIN)/inpaint-hpc submit slurm/demo.yaml --nodes 2 --time 20 --cpus-per-task 1; \
+	  while squeue -h -t PD,R,CG -o '%i %T %M on %N' | grep .; do sleep 5; done; \
+	  $(BIN)/inpaint-hpc status runs/demo-slurm; $(BIN)/inpaint-hpc logs runs/demo-slurm --rank 0
+
+# What a cluster does to jobs: time limits, preemption, deaths of processes and nodes.  About ten minutes.
+test-slurm-slow: venv
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'slurm and slow' tests/slurm $(ARGS)

@@ -25,10 +25,11 @@ _SHOWN_WORKERS = 16
 def status(run: Path, watch: bool, every: float, as_json: bool) -> None:
     """Show how a campaign goes: tasks, speed, time to go, workers, errors.
 
-    Reads the run directory and nothing else, so it works from any shell and any machine that sees it.
+    Reads the run directory, so it works from any shell and any machine that sees it, and asks SLURM about its jobs.
     """
     from inpaint_hpc.campaign.run_directory import RunDirectory
     from inpaint_hpc.campaign.status import read_status
+    from inpaint_hpc.cluster.slurm_submit import describe_jobs
 
     directory = RunDirectory(run)
     while True:
@@ -38,7 +39,7 @@ def status(run: Path, watch: bool, every: float, as_json: bool) -> None:
         else:
             if watch:
                 click.clear()
-            click.echo("\n".join(_lines(found)))
+            click.echo("\n".join(_lines(found) + describe_jobs(directory)))
         if not watch or found.done:
             return
         time.sleep(every)

@@ -1,0 +1,65 @@
+"""Workers that tell what they did, and what tests ask of runs; jobs have this folder in PYTHONPATH, too."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dev_cluster import wait_until
+
+from inpaint_hpc.campaign.run_directory import RunDirectory
+from inpaint_hpc.campaign.units import Unit
+from inpaint_hpc.campaign.worker import ShardWorker
+from inpaint_hpc.cluster.slurm_submit import states_of
+
+SECONDS = "TEST_SECONDS_PER_UNIT"
+
+
+class TellingWorker:
+    """Computes on the CPU whatever it is given, and writes RUN/told/*.json for each unit that it finished."""
+
+    def __init__(self, run_path: str, device: str, threads: int | None, name: str) -> None:
+        self.folder = Path(run_path) / "told"
+        self.folder.mkdir(exist_ok=True)
+        self.device, self.name = device, name
+        self.worker = ShardWorker(run_path, "cpu", threads, name)
+
+    def run_unit(self, unit: Unit) -> Any:
+        time.sleep(float(os.environ.get(SECONDS, 0)))
+        report = self.worker.run_unit(unit)
+        record = {
+            "unit": str(unit),
+            "worker": self.name,
+            "device": self.device,
+            "node": os.environ.get("SLURMD_NODENAME"),
+            "gpu": os.environ.get("CUDA_VISIBLE_DEVICES"),
+            "life": int(os.environ.get("SLURM_RESTART_COUNT", 0)),
+            "leak": os.environ.get("RAY_LEAK"),
+        }
+        (self.folder / f"{secrets.token_hex(8)}.json").write_text(json.dumps(record))
+        return report
+
+
+def told(run_path: Path) -> list[dict[str, Any]]:
+    """What workers wrote."""
+    return [json.loads(path.read_text()) for path in sorted((run_path / "told").glob("*.json"))]
+
+
+def state_of(run: RunDirectory) -> str:
+    return next(iter(states_of(run).values())).state
+
+
+def log_of(run: RunDirectory) -> str:
+    return "\n".join(path.read_text() for path in (run.path / "slurm").glob("*/*_log.out"))
+
+
+def wait_for(condition: Callable[[], bool], seconds: float, what: str, run: RunDirectory) -> None:
+    try:
+        wait_until(condition, seconds, what)
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{log_of(run)[-6000:]}") from None

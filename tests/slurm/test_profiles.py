@@ -1,0 +1,88 @@
+"""What is asked of SLURM: profiles, options, time limits.  Needs no SLURM."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from inpaint_hpc.cluster.slurm_allocation import workers_per_node
+from inpaint_hpc.cluster.slurm_meeting import Meeting, Place
+from inpaint_hpc.cluster.slurm_profile import PACKAGED, load_settings, parse_minutes
+from inpaint_hpc.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("text", "minutes"),
+    [(30, 30), ("30", 30), ("90:00", 90), ("0:30", 1), ("2:00:00", 120), ("1-12", 2160), ("1-00:30:01", 1471)],
+)
+def test_time_limits_as_slurm_writes_them(text, minutes):
+    assert parse_minutes(text) == minutes
+
+
+@pytest.mark.parametrize("text", ["soon", "1:2:3:4", "", "-5", 0, True, 1.5, "0:00"])
+def test_other_time_limits_are_refused(text):
+    with pytest.raises(ValueError, match="time limit"):
+        parse_minutes(text)
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted(PACKAGED.glob("*.yaml"))])
+def test_packaged_profiles_are_valid(name):
+    settings = load_settings(name)
+    assert settings.nodes >= 1 and 5 <= settings.warning_seconds <= 60
+
+
+def test_options_take_the_place_of_the_profile_and_lists_are_added(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    folder = tmp_path / "inpaint_hpc" / "profiles"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text("partition: gpu\nqos: high\nsetup: [module load a]\nextra: {licenses: x}\n")
+    options = {"qos": "low", "account": None, "setup": ["module load b"], "extra": {"--comment": "y"}}
+    settings = load_settings("mine", options)
+    assert (settings.partition, settings.qos, settings.account) == ("gpu", "low", None)
+    assert settings.setup == ["module load a", "module load b"]
+    assert settings.extra == {"licenses": "x", "comment": "y"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("partitions: gpu", "partition"),
+        ("nodes: 0", "nodes"),
+        ("extra: {output: /tmp/x}", "'output' cannot be set"),
+        ("extra: {'a b': 1}", "no option of sbatch"),
+        ('partition: "a b"', "one word"),
+        ("[]", "profile of a site"),
+    ],
+)
+def test_bad_profiles_are_refused_in_one_line(tmp_path: Path, text, said):
+    path = tmp_path / "p.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=said) as error:
+        load_settings(str(path))
+    assert "\n" not in str(error.value) and str(path) in str(error.value)
+
+
+def test_workers_of_a_node():
+    cpu = Place(job="1", life=0, rank=0, nodes=1, cpus=8, gpus=0, node="n1")
+    gpu = Place(job="1", life=0, rank=0, nodes=1, cpus=8, gpus=2, node="n1")
+    assert workers_per_node(cpu, "cpu", None, None) == (8, 1)
+    assert workers_per_node(cpu, "cpu", None, 4) == (2, 4)
+    assert workers_per_node(cpu, "cpu", 2, None) == (2, 4)
+    assert workers_per_node(gpu, "cuda", None, None) == (2, 4)
+    assert workers_per_node(gpu, "cuda", 4, None) == (4, 2)
+    with pytest.raises(InputError, match="no GPUs"):
+        workers_per_node(cpu, "cuda", None, None)
+
+
+def test_lives_of_a_job_do_not_see_each_others_head(tmp_path: Path):
+    first, second = (Meeting(tmp_path, "7", life) for life in (0, 1))
+    first.open()
+    first.publish_head("10.0.0.1:1")
+    first.end("time is up", 3)
+    assert second.head() is None and second.ended() is None
+    assert [record["units"] for record in second.former(2)] == [3]
+    head = first.head()
+    first.publish_head("10.0.0.1:1")  # the same address after a restart is another head
+    assert first.head() != head
+    assert (tmp_path / "slurm" / "7").stat().st_mode & 0o077 == 0
