@@ -61,7 +61,9 @@ class Tally:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=100, help="how many in all (100)")
-    parser.add_argument("--samples", type=int, default=6, help="of each of the 203 tasks; more make rounds longer (6)")
+    parser.add_argument(
+        "--samples", type=int, default=12, help="of each of the 203 tasks; more make rounds longer (12)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of victims and instants (0)")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     arguments = parser.parse_args()

@@ -22,17 +22,20 @@ REQUIRED = (
     "matplotlib",
     "numpy",
     "pandas",
+    "psutil",
     "pydantic",
     "pymatgen",
     "pyyaml",
+    "ray",
     "rich",
     "safetensors",
     "scipy",
     "spglib",
+    "submitit",
     "torch",
 )
 # Wanted only on a cluster.
-OPTIONAL = ("ray", "submitit")
+OPTIONAL = ("pyarrow",)
 SLURM_COMMANDS = ("sbatch", "srun", "squeue", "scontrol", "sacct", "scancel")
 
 

@@ -135,7 +135,9 @@ def test_interrupt_is_one_line(tmp_path):
     (tmp_path / "waiting.py").write_text(
         "import click, time\n@click.command()\ndef waiting():\n    print('begun', flush=True)\n    time.sleep(60)\n"
     )
-    script = "from inpaint_hpc.cli.main import VERBS, cli\nVERBS['waiting'] = ('waiting', '')\ncli(['waiting'])"
+    # A shell that starts its jobs in the background has them ignore SIGINT, and children inherit that.
+    script = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    script += "from inpaint_hpc.cli.main import VERBS, cli\nVERBS['waiting'] = ('waiting', '')\ncli(['waiting'])"
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
     process = subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment

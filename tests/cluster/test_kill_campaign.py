@@ -12,7 +12,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "kill_campaign.py"
 def test_no_kill_hurts_the_archive(tmp_path):
     report = tmp_path / "kills.json"
     done = subprocess.run(
-        [sys.executable, SCRIPT, "--kills", "4", "--samples", "3", "--json", report],
+        [sys.executable, SCRIPT, "--kills", "4", "--samples", "8", "--json", report],
         capture_output=True,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
