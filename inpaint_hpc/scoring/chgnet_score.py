@@ -1,30 +1,19 @@
-"""CHGNet energies and forces of candidates (B. Deng et al., Nat. Mach. Intell. 5, 1031 (2023)).
-
-Calls chgnet's own `predict_graph`.  The model is loaded once per process and kept quiet: its greeting would otherwise
-land on stdout, where `--json` promises one JSON object and nothing else.
-"""
+"""CHGNet energies and forces of candidates (B. Deng et al., Nat. Mach. Intell. 5, 1031 (2023)), one `Score` each."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from inpaint_hpc.crystals.batch import Crystal
+from inpaint_hpc.scoring.chgnet_batch import BatchEvaluator
+from inpaint_hpc.scoring.chgnet_models import DEFAULT_WEIGHTS, load_chgnet_model, load_network
 
 if TYPE_CHECKING:
     from chgnet.model.model import CHGNet
-
-MODEL_NAME = "0.3.0"
-# Native chgnet keeps the whole graph for second derivatives: 16 x 20 atoms take 8.6 GB, so batches stay small.
-BATCH_SIZE = 4
-ATOMS_PER_BATCH = 96
 
 
 @dataclass(frozen=True)
@@ -50,105 +39,60 @@ class Score:
         return bool(self.error)
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-@lru_cache(maxsize=2)
 def load_chgnet(device: str = "cpu") -> CHGNet:
-    """The pretrained CHGNet on a device, once per process."""
-    with _quiet():
-        from chgnet.model.model import CHGNet
+    """The default CHGNet on a device, once per process, together with what `score_crystals` needs of it.
 
-        model = CHGNet.load(model_name=MODEL_NAME, use_device=device, verbose=False)
-    # Forces need derivatives by positions only.
-    return model.eval().requires_grad_(False)
+    Raises:
+        InputError: a device that is not there.
+    """
+    load_network(DEFAULT_WEIGHTS, device)
+    return load_chgnet_model(DEFAULT_WEIGHTS, device)
 
 
 def score_crystals(
     crystals: Sequence[Crystal],
     n_guests: int | Sequence[int] = 0,
     device: Any = None,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[Score]:
-    """Score crystals; one that raises or gives NaN is recorded as failed and leaves its neighbours alone.
+    """Score crystals; a bad one is recorded as failed and leaves its neighbours alone (`evaluate` says when).
 
     Args:
         crystals: host and guests, guests last.
         n_guests: how many atoms at the end are guests, for all crystals or for each.
         device: torch device; None takes the CPU.
-        batch_size: most crystals at once; batches are also kept below `ATOMS_PER_BATCH` atoms.
+        batch_size: most crystals at once; None leaves it to the size of their graphs alone.
         progress: called with the number of crystals finished since the last call.
 
     Returns:
         One `Score` per crystal, in order.
+
+    Raises:
+        ValueError: as many numbers of guests as crystals are needed.
+        InputError: a device that is not there.
     """
     counts = [n_guests] * len(crystals) if isinstance(n_guests, int) else list(n_guests)
     if len(counts) != len(crystals):
         raise ValueError(f"{len(crystals)} crystals but {len(counts)} numbers of guests")
-    if not crystals:
-        return []
-    model = load_chgnet(str(device or "cpu"))
+    evaluator = BatchEvaluator(load_network(DEFAULT_WEIGHTS, device), "ef")
     scores: list[Score] = []
-    for start, stop in _batches([len(c) for c in crystals], batch_size):
-        with _quiet():
-            scores += _score_batch(model, crystals[start:stop], counts[start:stop])
-        if progress is not None:
-            progress(stop - start)
+    size = batch_size or max(1, len(crystals))
+    for start in range(0, len(crystals), size):
+        part = crystals[start : start + size]
+        result = evaluator(part, progress).to("cpu")
+        energies, forces = (
+            result.energy_per_atom.tolist(),
+            np.split(result.forces.numpy(), result.counts.cumsum(0)[:-1]),
+        )
+        rows = zip(energies, forces, result.errors, counts[start : start + size], strict=True)
+        scores += [_score(*row) for row in rows]
     return scores
 
 
-def _batches(sizes: Sequence[int], batch_size: int) -> Iterator[tuple[int, int]]:
-    start, atoms = 0, 0
-    for i, size in enumerate(sizes):
-        if i > start and (i - start >= batch_size or atoms + size > ATOMS_PER_BATCH):
-            yield start, i
-            start, atoms = i, 0
-        atoms += size
-    yield start, len(sizes)
-
-
-def _score_batch(model: CHGNet, crystals: Sequence[Crystal], n_guests: Sequence[int]) -> list[Score]:
-    graphs, scores = {}, {}
-    for i, crystal in enumerate(crystals):
-        try:
-            graphs[i] = model.graph_converter(crystal.to_structure())
-        except Exception as error:
-            scores[i] = _failure(error)
-    predictions = {}
-    if graphs:
-        try:
-            predictions = dict(zip(graphs, _predict(model, list(graphs.values())), strict=True))
-        except Exception:
-            # One crystal can spoil its batch: try each alone, so that only the culprit fails.
-            for i, graph in graphs.items():
-                try:
-                    predictions[i] = _predict(model, [graph])[0]
-                except Exception as error:
-                    scores[i] = _failure(error)
-    for i, prediction in predictions.items():
-        scores[i] = _score(prediction, n_guests[i])
-    return [scores[i] for i in range(len(crystals))]
-
-
-def _predict(model: CHGNet, graphs: list) -> list[dict[str, np.ndarray]]:
-    predictions = model.predict_graph(graphs, task="ef", batch_size=len(graphs))
-    return [predictions] if isinstance(predictions, dict) else predictions
-
-
-def _score(prediction: dict[str, np.ndarray], n_guests: int) -> Score:
-    energy, forces = float(prediction["e"]), np.asarray(prediction["f"], dtype=np.float64)
-    if not (np.isfinite(energy) and np.isfinite(forces).all()):
-        return _failure("CHGNet gives an energy or force that is not a finite number")
+def _score(energy: float, forces: np.ndarray, error: str, n_guests: int) -> Score:
+    if error:
+        return Score(float("nan"), float("nan"), float("nan"), None, f"not scored: {error}")
     sizes = np.linalg.norm(forces, axis=1)
     guests = sizes[len(sizes) - n_guests :]
     return Score(energy, float(sizes.max(initial=0.0)), float(guests.max(initial=0.0)), forces)
-
-
-def _failure(error: Exception | str) -> Score:
-    text = " ".join((str(error) or type(error).__name__).split())
-    return Score(float("nan"), float("nan"), float("nan"), None, f"not scored: {text}")

@@ -10,6 +10,7 @@ import pytest
 import inpaint_hpc
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.reading import read_hosts
+from inpaint_hpc.scoring.chgnet_models import quiet
 from inpaint_hpc.scoring.chgnet_score import _score, load_chgnet, score_crystals
 
 MNO2 = Path(inpaint_hpc.__file__).parent / "examples" / "mno2"
@@ -26,7 +27,8 @@ def test_equal_to_chgnet_itself():
     scores = score_crystals(crystals, [1, 1, 0])
     model = load_chgnet()
     for crystal, score, n_guests in zip(crystals, scores, [1, 1, 0], strict=True):
-        expected = model.predict_structure(crystal.to_structure(), task="ef")
+        with quiet():
+            expected = model.predict_structure(crystal.to_structure(), task="ef")
         forces = np.linalg.norm(expected["f"], axis=1)
         assert score.energy_per_atom == pytest.approx(float(expected["e"]), abs=1e-5)
         np.testing.assert_allclose(score.forces, expected["f"], atol=1e-3)
@@ -47,13 +49,14 @@ def test_failures_leave_their_neighbours_alone():
     assert sum(counted) == 5
 
 
-def test_energies_and_forces_that_are_not_finite_are_failures():
+def test_the_largest_force_is_that_of_guests_or_of_all():
     forces = np.zeros((13, 3))
-    forces[12] = [0.0, 3.0, 4.0]
-    good = _score({"e": np.array(-1.0), "f": forces}, 1)
-    assert not good.failed and good.max_guest_force == good.max_force == 5.0
-    for prediction in ({"e": np.array(np.nan), "f": forces}, {"e": np.array(-1.0), "f": np.full((13, 3), np.inf)}):
-        assert "not a finite number" in _score(prediction, 1).error
+    forces[0, 0], forces[12] = 6.0, [0.0, 3.0, 4.0]
+    good = _score(-1.0, forces, "", 1)
+    assert not good.failed and (good.energy_per_atom, good.max_force, good.max_guest_force) == (-1.0, 6.0, 5.0)
+    assert _score(-1.0, forces, "", 0).max_guest_force == 0.0
+    bad = _score(np.nan, np.full((13, 3), np.nan), "no such thing", 1)
+    assert bad.failed and bad.error == "not scored: no such thing" and bad.forces is None and np.isnan(bad.max_force)
 
 
 def test_batches_do_not_matter():
