@@ -1,0 +1,89 @@
+"""The sites that a host offers to one kind of ion, and how they exclude each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from inpaint_hpc.crystals.batch import Crystal
+from inpaint_hpc.sampling.minimum_image import PeriodicCell
+
+
+@dataclass(frozen=True)
+class Orbit:
+    """A site and its images under the symmetry that the network was built with.
+
+    Attributes:
+        frac_coords: all sites of the orbit in the host's cell, float64 (m, 3) in [0, 1).
+        wyckoff: multiplicity in the conventional cell and Wyckoff letter, '8a'; without a letter where none is known.
+        occupancy: share of the pooled guest positions that lie on the orbit, 0 to 1.
+        spread: root mean square distance in A of those positions from their site.
+        coordination: host atoms around a site: element symbol -> (neighbours, mean distance in A).
+        energy: of the host with one guest on the site after relaxation of that guest, eV per cell; NaN if not computed.
+    """
+
+    frac_coords: np.ndarray
+    wyckoff: str
+    occupancy: float
+    spread: float
+    coordination: dict[str, tuple[int, float]]
+    energy: float = float("nan")
+
+    @property
+    def multiplicity(self) -> int:
+        """Sites in the host's own cell."""
+        return len(self.frac_coords)
+
+
+@dataclass(frozen=True)
+class SiteNetwork:
+    """Sites of one ion in one host.
+
+    Attributes:
+        host: the host, without guests that are to be placed.
+        number: atomic number of the ion.
+        orbits: most occupied first.
+        symprec: distance tolerance in A of the symmetry in use; 0 for no symmetry at all.
+        rotations, translations: its operations in fractional coordinates, int64 (O, 3, 3) and float64 (O, 3).
+        samples: number of guest positions that the network was built from.
+        saturated: sampling stopped because new samples found no new site.
+    """
+
+    host: Crystal
+    number: int
+    orbits: tuple[Orbit, ...]
+    symprec: float
+    rotations: np.ndarray
+    translations: np.ndarray
+    samples: int
+    saturated: bool
+
+    def __len__(self) -> int:
+        return len(self.orbit_of)
+
+    @cached_property
+    def frac_coords(self) -> np.ndarray:
+        """All sites, orbit after orbit, float64 (S, 3)."""
+        parts = [orbit.frac_coords for orbit in self.orbits]
+        return np.concatenate(parts) if parts else np.zeros((0, 3))
+
+    @cached_property
+    def orbit_of(self) -> np.ndarray:
+        """Index of the orbit of each site, int64 (S,)."""
+        return np.repeat(np.arange(len(self.orbits)), [orbit.multiplicity for orbit in self.orbits])
+
+    @cached_property
+    def distances(self) -> np.ndarray:
+        """Shortest distance between sites in A, float64 (S, S); 0 on the diagonal."""
+        return PeriodicCell(self.host.lattice).distances(self.frac_coords, self.frac_coords)
+
+    @cached_property
+    def permutations(self) -> np.ndarray:
+        """What each symmetry operation does to the sites: site s goes to `permutations[o, s]`, int64 (O, S)."""
+        cell = PeriodicCell(self.host.lattice)
+        images = np.einsum("oij,sj->osi", self.rotations, self.frac_coords) + self.translations[:, None]
+        return np.array([cell.distances(image, self.frac_coords).argmin(axis=1) for image in images]).reshape(
+            len(self.rotations), len(self)
+        )
