@@ -6,17 +6,22 @@ have seen, and no random state needs to be stored.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from inpaint_hpc.crystals.batch import Crystal, Crystals, Guests
-from inpaint_hpc.crystals.packed import PackedDataset
+from inpaint_hpc.crystals.batch import Crystals, Guests
+from inpaint_hpc.crystals.packed import ElectrodePair, PackedDataset
 from inpaint_hpc.diffusion.noise import stratified_log_uniform
 from inpaint_hpc.diffusion.wrapped_normal import scaled_score
 
-from .masks import KINDS, MaskMixture, double_cell, draw_mask
+from .drawing import masked_example, pair_example, perturbed
+from .masks import KINDS, MaskMixture
+
+# What `TrainingBatch.kind` says of an electrode pair.
+PAIR = len(KINDS)
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class TrainingBatch:
         guests: noised guests of S samples.
         sigma: noise level of each sample in A, (S,).
         target: sigma times the score of the wrapped normal, (G, 3).
-        kind: index into `KINDS` of each host, (B,).
+        kind: index into `KINDS` of each host, `PAIR` for electrode pairs, (B,).
     """
 
     hosts: Crystals
@@ -47,9 +52,11 @@ class BatchSettings:
         draws: most noise draws per encoding; crystals with many guests get fewer, see `guest_budget`.
         guest_budget: aim for at most this many noised guests per crystal, so that all-atom masks do not eat the step.
         sigma_min, sigma_max: range of noise levels, A.
-        host_noise, host_noise_fraction: that fraction of hosts is perturbed by normal noise of up to so many A:
-            real hosts were not relaxed around the guests.
+        host_noise, host_strain, host_noise_fraction: that fraction of hosts is perturbed, by normal noise of up to so
+            many A and a strain of the cell of up to so much: real hosts were not relaxed around the guests.
         supercell_atoms: partial masks may double a cell up to this many atoms.
+        pair_fraction: share of crystals that are electrode pairs, where the run has any.
+        pair_partial: share of those in which some of the guests are in place already.
     """
 
     batch_size: int = 16
@@ -60,6 +67,9 @@ class BatchSettings:
     host_noise: float = 0.1
     host_noise_fraction: float = 0.15
     supercell_atoms: int = 20
+    host_strain: float = 0.0
+    pair_fraction: float = 0.0
+    pair_partial: float = 0.3
 
 
 def training_indices(n: int, step: int, size: int, seed: int, rank: int = 0, world_size: int = 1) -> np.ndarray:
@@ -82,26 +92,29 @@ def make_batch(
     masks: MaskMixture,
     key: list[int],
     device: torch.device | str = "cpu",
+    pairs: Sequence[ElectrodePair] = (),
 ) -> TrainingBatch:
-    """Mask, noise and batch some crystals; all randomness comes from `key`."""
+    """Mask, noise and batch some crystals; all randomness comes from `key`.
+
+    Of the crystals, `settings.pair_fraction` are replaced by electrode pairs drawn from `pairs`, if there are any.
+    """
     rng = np.random.default_rng(key)
-    hosts, clean, guest_numbers, counts, draws = [], [], [], [], []
+    examples, counts, draws = [], [], []
     kinds = rng.choice(len(KINDS), size=len(rows), p=masks.probabilities())
+    if pairs:
+        kinds[rng.random(len(rows)) < settings.pair_fraction] = PAIR
     for row, kind in zip(rows, kinds, strict=True):
-        crystal = dataset[int(row)]
-        numbers, frac, lattice = crystal.numbers, crystal.frac_coords, crystal.lattice
-        if KINDS[kind] == "part" and 2 * len(numbers) <= settings.supercell_atoms and rng.random() < 0.5:
-            numbers, frac, lattice = double_cell(numbers, frac, lattice)
-        mask = draw_mask(numbers, KINDS[kind], rng)
-        host = Crystal(numbers[~mask], frac[~mask], lattice)
+        if kind == PAIR:
+            example = pair_example(pairs, settings.pair_partial, rng)
+        else:
+            example = masked_example(dataset[int(row)], KINDS[kind], settings.supercell_atoms, rng)
         if rng.random() < settings.host_noise_fraction:
-            noise = rng.normal(size=(len(host), 3)) * rng.uniform(0, settings.host_noise)
-            host = Crystal(host.numbers, host.frac_coords + noise @ np.linalg.inv(lattice), lattice)
-        hosts.append(host)
-        clean.append(frac[mask] @ lattice)
-        guest_numbers.append(numbers[mask])
-        counts.append(int(mask.sum()))
+            example = perturbed(example, settings.host_noise, settings.host_strain, rng)
+        examples.append(example)
+        counts.append(len(example.guest_numbers))
         draws.append(int(np.clip(settings.guest_budget // counts[-1], 1, settings.draws)))
+    hosts = [example.host for example in examples]
+    clean = [example.guest_frac @ example.host.lattice for example in examples]
 
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     levels = stratified_log_uniform((len(rows), settings.draws), settings.sigma_min, settings.sigma_max, generator)
@@ -113,7 +126,7 @@ def make_batch(
     per_sample = np.array(counts)[sample_host]
     sample = np.repeat(np.arange(len(sample_host)), per_sample)
     guests = Guests(
-        torch.as_tensor(np.concatenate([guest_numbers[b] for b in sample_host])),
+        torch.as_tensor(np.concatenate([examples[b].guest_numbers for b in sample_host])),
         torch.as_tensor(np.concatenate([clean[b] for b in sample_host]), dtype=torch.float32),
         torch.as_tensor(sample),
         torch.as_tensor(sample_host),

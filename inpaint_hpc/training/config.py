@@ -50,6 +50,9 @@ class BatchSection(Section):
     host_noise: float = Field(0.1, ge=0)
     host_noise_fraction: float = Field(0.15, ge=0, le=1)
     supercell_atoms: int = Field(20, ge=0)
+    host_strain: float = Field(0.0, ge=0, lt=0.2)
+    pair_fraction: float = Field(0.0, ge=0, le=1)
+    pair_partial: float = Field(0.3, ge=0, le=1)
 
 
 class OptimizerSection(Section):
@@ -75,12 +78,18 @@ class TrainingConfig(Section):
     Attributes:
         data: packed HDF5 with a `split`.
         out: run directory: checkpoint, logs, weights.
+        pairs: packed electrode file; `batch.pair_fraction` of the crystals of a batch come from it.
+        pairs_max_atoms: pairs of at most this many atoms when discharged.
+        start_from: packaged weights, or a .safetensors file, that training begins with, of the same sizes.
         max_atoms: crystals of at most this many atoms.
         steps, minutes: the budget; exactly one of them.
     """
 
     data: Path
     out: Path
+    pairs: Path | None = None
+    pairs_max_atoms: int | None = Field(64, gt=0)
+    start_from: str | None = None
     max_atoms: int | None = Field(20, gt=0)
     steps: int | None = Field(None, gt=0)
     minutes: float | None = Field(None, gt=0)
@@ -99,6 +108,8 @@ class TrainingConfig(Section):
     def _one_budget(self) -> TrainingConfig:
         if (self.steps is None) == (self.minutes is None):
             raise ValueError("give exactly one of 'steps' and 'minutes'")
+        if bool(self.pairs) != (self.batch.pair_fraction > 0):
+            raise ValueError("'pairs' and batch.pair_fraction above 0 belong together; give both or neither")
         if self.batch.sigma_min >= self.batch.sigma_max:
             raise ValueError("batch.sigma_min must be smaller than batch.sigma_max")
         return self

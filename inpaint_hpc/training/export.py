@@ -20,18 +20,18 @@ def export_weights(trainer: Trainer, path: Path, metrics: dict[str, Any]) -> Wei
     """Write the averaged weights of a run and a card that says where they come from."""
     config = trainer.config
     data = Path(config.data)
-    if data not in _DIGESTS:
-        _DIGESTS[data] = file_digest(data)
     card = {
         "name": path.stem,
         "network": trainer.network_sizes(),
         "parameters": sum(p.numel() for p in trainer.parameters),
         "data": {
             "file": data.name,
-            "sha256": _DIGESTS[data],
+            "sha256": _digest(data),
             "crystals": len(trainer.data),
             "max_atoms": config.max_atoms,
         },
+        **({"pairs": pairs} if (pairs := _pairs(trainer)) else {}),
+        **({"start_from": trainer.start_sha256} if trainer.start_sha256 else {}),
         "training": {
             "steps": trainer.step,
             "crystals_seen": trainer.step * trainer.settings.batch_size * trainer.parallel.world_size,
@@ -50,6 +50,20 @@ def export_weights(trainer: Trainer, path: Path, metrics: dict[str, Any]) -> Wei
         "licence": "MIT (weights); training data CC BY 4.0, see `data`",
     }
     return save_weights(trainer.average, path, card)
+
+
+def _pairs(trainer: Trainer) -> dict[str, Any] | None:
+    path = trainer.config.pairs
+    if path is None:
+        return None
+    return {"file": path.name, "sha256": _digest(path), "train": len(trainer.pairs), "val": len(trainer.held_out_pairs)}
+
+
+def _digest(path: Path) -> str:
+    """sha256 of a data file, read once."""
+    if path not in _DIGESTS:
+        _DIGESTS[path] = file_digest(path)
+    return _DIGESTS[path]
 
 
 def _commit() -> str | None:

@@ -21,23 +21,19 @@ from inpaint_hpc.crystals.packed import PackedDataset
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.files import atomic_path
 from inpaint_hpc.network.score_network import NetworkConfig, ScoreNetwork
+from inpaint_hpc.network.weights import load_network
 
-from .batches import BatchSettings, TrainingBatch, make_batch, training_indices
+from .batches import BatchSettings, make_batch, training_indices
 from .config import TrainingConfig
+from .drawing import load_pairs
 from .export import export_weights
 from .masks import MaskMixture
 from .parallel import Parallel
-from .validation import validate
+from .validation import sample_loss, validate
 
 CHECKPOINT = "checkpoint.pt"
 # Gradients that are not finite are skipped; so many in a row mean that the run has diverged.
 _MAX_BAD_STEPS = 20
-
-
-def sample_loss(network: ScoreNetwork, batch: TrainingBatch) -> torch.Tensor:
-    """Squared error of sigma times the score of every guest, summed over x, y, z, (G,)."""
-    predicted = network.denoise(network.encode(batch.hosts), batch.guests, batch.sigma)
-    return ((predicted - batch.target) ** 2).sum(1)
 
 
 class Trainer:
@@ -70,14 +66,20 @@ class Trainer:
             raise InputError(
                 f"{config.data}: no training or no validation crystals of at most {config.max_atoms} atoms"
             )
+        self.pairs, self.held_out_pairs = [], []
+        if config.pairs:
+            self.pairs, self.held_out_pairs = load_pairs(config.pairs, config.pairs_max_atoms)
         self.masks = MaskMixture(**config.masks.model_dump())
         self.settings = BatchSettings(**config.batch.model_dump())
+        self.start_sha256: str | None = None
         torch.manual_seed(config.seed)
         self.network = ScoreNetwork(
             NetworkConfig(
                 **config.network.model_dump(), sigma_min=config.batch.sigma_min, sigma_max=config.batch.sigma_max
             )
         ).to(self.parallel.device)
+        if config.start_from:
+            self._start_from(config.start_from)
         self.parameters = list(self.network.parameters())
         opt = config.optimizer
         self.optimizer = torch.optim.AdamW(
@@ -151,7 +153,7 @@ class Trainer:
             len(self.data), self.step, self.settings.batch_size, seed, rank, self.parallel.world_size
         )
         key = [seed, 2, self.step, rank]
-        batch = make_batch(self.data, rows, self.settings, self.masks, key, self.parallel.device)
+        batch = make_batch(self.data, rows, self.settings, self.masks, key, self.parallel.device, self.pairs)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate()
         self.optimizer.zero_grad(set_to_none=True)
@@ -184,7 +186,12 @@ class Trainer:
 
     def _validate(self) -> dict[str, Any]:
         record = validate(
-            self.averaged_network(), self.held_out, self.settings, self.masks, self.config.validation_crystals
+            self.averaged_network(),
+            self.held_out,
+            self.settings,
+            self.masks,
+            self.config.validation_crystals,
+            self.held_out_pairs,
         )
         record = {"step": self.step, "minutes": round(self.elapsed / 60, 2), **record}
         _append_csv(self.out / "validation.csv", record)
@@ -223,6 +230,17 @@ class Trainer:
         with atomic_path(self.out / CHECKPOINT) as temporary:
             torch.save(state, temporary)
         export_weights(self, self.out / "model.safetensors", record or {})
+
+    def _start_from(self, weights: str) -> None:
+        begin = load_network(weights, self.parallel.device)
+        if begin.config != self.network.config:
+            other = next(k for k, v in asdict(begin.config).items() if v != getattr(self.network.config, k))
+            raise InputError(
+                f"start_from: {weights} has {other} {getattr(begin.config, other)}, the configuration "
+                f"{getattr(self.network.config, other)}; give 'network' and 'batch' the sizes on the weights' card"
+            )
+        self.network.load_state_dict(begin.state_dict())
+        self.start_sha256 = begin.info.sha256
 
     def _load(self, path: Path) -> None:
         if not path.exists():
