@@ -149,3 +149,28 @@ def test_a_checkpoint_in_the_way_or_damaged_is_refused(tmp_path):
     checkpoint.unlink()
     with pytest.raises(InputError, match="no checkpoint"):
         Trainer(config(tmp_path), resume=True, device="cpu")
+
+
+def test_training_goes_on_from_weights_and_says_so_on_the_card(tmp_path):
+    Trainer(config(tmp_path, steps=2), device="cpu").run()
+    weights = tmp_path / "run" / "model.safetensors"
+    batch = {"batch_size": 8, "draws": 4, "pair_fraction": 0.5, "host_strain": 0.02}
+    settings = config(
+        tmp_path, steps=1, out="more", start_from=str(weights), pairs="tests/data/electrodes.h5", batch=batch
+    )
+    trainer = Trainer(settings, device="cpu")
+    before = load_network(weights)
+    assert equal(trainer.network.state_dict(), before.state_dict()) and equal(trainer.average, before.state_dict())
+    record = trainer.run()
+    assert record["loss_pair"] > 0
+    card = json.loads((tmp_path / "more" / "model.json").read_text())
+    assert card["start_from"] == before.info.sha256
+    assert card["pairs"]["train"] == 13 and card["pairs"]["val"] == 3
+    other = config(tmp_path, out="other", start_from="small")
+    with pytest.raises(InputError, match="small has scalars 96, the configuration 16"):
+        Trainer(other, device="cpu")
+
+
+def test_pairs_and_their_fraction_belong_together(tmp_path):
+    with pytest.raises(InputError, match="belong together"):
+        config(tmp_path, pairs="tests/data/electrodes.h5")
