@@ -15,6 +15,7 @@ import numpy as np
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.packed import PackedDataset
 from inpaint_hpc.errors import InputError
+from inpaint_hpc.sampling.deduplication import deduplicate, guest_displacements
 from inpaint_hpc.sampling.sample import SamplingSettings, Task, sample
 
 
@@ -27,12 +28,37 @@ class Reconstruction:
         ion: atomic number of the ion that was taken out.
         n_guests: how many of them.
         matches: `StructureMatcher.fit` of each sample, bool (S,).
+        rmsd: root mean square distance in A of the guests from the nearest image of the reference under the host's
+            symmetry, in the frame of the host, (S,); NaN where a guest is over 1 A away from all of them.
+        clusters: equal samples: indices of the members, the representative first; largest cluster first.
+        frac_coords: guests of the samples, (S, n_guests, 3).
     """
 
     reference: Crystal
     ion: int
     n_guests: int
     matches: np.ndarray
+    rmsd: np.ndarray
+    clusters: tuple[tuple[int, ...], ...] = ()
+    frac_coords: np.ndarray | None = None
+
+    @property
+    def host(self) -> Crystal:
+        """The reference without the ion."""
+        return self.reference.without(self.ion)
+
+    def row(self) -> dict[str, Any]:
+        """Plain values, for a file of records."""
+        return {
+            "id": self.reference.name,
+            "formula": self.reference.formula,
+            "ion": self.ion,
+            "n_guests": self.n_guests,
+            "n_atoms": len(self.reference),
+            "matches": self.matches.tolist(),
+            "rmsd": [None if np.isnan(d) else round(float(d), 4) for d in self.rmsd],
+            "clusters": [list(members) for members in self.clusters],
+        }
 
 
 def choose_references(
@@ -76,7 +102,15 @@ def reconstruct(
     for reference, drawn in zip(references, sample(network, tasks, settings, progress=progress), strict=True):
         target = reference.to_structure()
         matches = np.array([matcher.fit(target, c.to_structure()) for c in drawn.crystals()])
-        results.append(Reconstruction(reference, ion, len(drawn.task.guests), matches))
+        host, guests, coords = drawn.task.host, np.array(drawn.task.guests), drawn.frac_coords
+        right = reference.frac_coords[reference.numbers == ion]
+        moved = guest_displacements(host, guests, right, coords)
+        rmsd = np.array([np.nan if d is None else np.sqrt((d**2).sum(1).mean()) for d in moved])
+        clusters = tuple(
+            (c.representative, *(int(m) for m in c.members if m != c.representative))
+            for c in deduplicate(host, guests, coords)
+        )
+        results.append(Reconstruction(reference, ion, len(guests), matches, rmsd, clusters, coords))
     return results
 
 
@@ -85,10 +119,11 @@ def summarize(results: Sequence[Reconstruction], resamples: int = 2000, seed: in
 
     Returns:
         `hosts`; `one`: mean over all samples, the chance that one sample matches; `any`: share of hosts with at
-        least one match; each with `_low` and `_high`; None where there is no host.
+        least one match; each with `_low` and `_high`; None where there is no host.  `rmsd`: median of the guests' RMSD
+        over the samples that match, A; None without a match.
     """
     if not results:
-        return {"hosts": 0, "one": None, "any": None}
+        return {"hosts": 0, "one": None, "any": None, "rmsd": None}
     one = np.array([r.matches.mean() for r in results])
     some = np.array([r.matches.any() for r in results], dtype=float)
     rows = np.random.default_rng(seed).integers(len(results), size=(resamples, len(results)))
@@ -96,6 +131,9 @@ def summarize(results: Sequence[Reconstruction], resamples: int = 2000, seed: in
     for name, values in (("one", one), ("any", some)):
         low, high = np.quantile(values[rows].mean(1), [0.025, 0.975])
         record |= {name: float(values.mean()), f"{name}_low": float(low), f"{name}_high": float(high)}
+    matched = np.concatenate([r.rmsd[r.matches] for r in results])
+    matched = matched[np.isfinite(matched)]
+    record["rmsd"] = float(np.median(matched)) if len(matched) else None
     return record
 
 

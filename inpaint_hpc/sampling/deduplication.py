@@ -79,6 +79,42 @@ def deduplicate(
     return sorted(clusters, key=lambda c: (-len(c), int(c.members[0])))
 
 
+def guest_displacements(
+    host: Crystal,
+    guest_numbers: np.ndarray,
+    reference: np.ndarray,
+    frac_coords: np.ndarray,
+    tolerance: float = 1.0,
+    symprec: float = 0.1,
+) -> list[np.ndarray | None]:
+    """How far guests are from where they should be, in the frame of the host and up to its symmetry.
+
+    Args:
+        host, guest_numbers, frac_coords, symprec: as `deduplicate`.
+        reference: fractional coordinates of the right placement, (n, 3).
+        tolerance: beyond this distance in A two guests are no partners.
+
+    Returns:
+        For each sample displacements in A from the nearest image of the reference, (n, 3), in the order of its guests
+        (permuted within a species); None where there is no image with every guest within `tolerance`.
+
+    Raises:
+        ValueError: as `deduplicate`.
+    """
+    guest_numbers = np.asarray(guest_numbers, dtype=np.int64)
+    if len(host) == 0 or len(guest_numbers) == 0:
+        raise ValueError("displacements need host atoms and guests")
+    from inpaint_hpc.crystals.symmetry import symmetry_operations
+
+    samples = np.asarray(frac_coords, dtype=np.float64).reshape(-1, len(guest_numbers), 3)
+    everyone = np.concatenate([np.asarray(reference, dtype=np.float64)[None], samples])
+    if not np.isfinite(everyone).all():
+        raise ValueError("a coordinate is not a finite number")
+    matcher = _Matcher(host, guest_numbers, everyone, tolerance, symprec, symmetry_operations(host, symprec))
+    found = matcher.match(0, np.arange(1, len(everyone)), tolerance)
+    return [found.get(row) for row in range(1, len(everyone))]
+
+
 class _Matcher:
     """Compares the samples of one host."""
 

@@ -50,6 +50,7 @@ def test_a_denoiser_that_knows_the_answer_matches_everything():
     assert all(0 < (c.numbers == ion).sum() < len(c) for c in references)
     results = reconstruct(Pull(references, ion), references, ion, SamplingSettings(samples=2, steps=4))
     assert all(r.matches.all() and len(r.matches) == 2 for r in results)
+    assert all(np.nanmax(r.rmsd) < 1e-3 and r.clusters == ((0, 1),) for r in results)
     table = by_guests(results)
     assert table["all"]["hosts"] == 4 and table["all"]["one"] == 1.0
     assert table["one guest"]["hosts"] + table["several guests"]["hosts"] == 4
@@ -68,8 +69,11 @@ def test_rates_and_intervals():
     from inpaint_hpc.benchmark.reconstruction import Reconstruction
 
     matches = [[1, 1, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1], [0, 1, 0, 0]]
-    results = [Reconstruction(None, 3, 1, np.array(m, bool)) for m in matches]
+    rmsd = np.array([0.1, 0.2, np.nan, 0.4])
+    results = [Reconstruction(None, 3, 1, np.array(m, bool), rmsd) for m in matches]
     record = summarize(results)
     assert record["one"] == pytest.approx(7 / 16) and record["any"] == pytest.approx(0.75)
     assert record["one_low"] < record["one"] < record["one_high"]
+    # Of samples that match: 0.1 and 0.2, then 0.1, 0.2 and 0.4, then 0.2.
+    assert record["rmsd"] == pytest.approx(0.2)
     assert summarize([])["one"] is None
