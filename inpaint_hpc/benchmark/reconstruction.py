@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from inpaint_hpc.benchmark.failures import kind_of_failure
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.packed import PackedDataset
 from inpaint_hpc.errors import InputError
@@ -31,7 +32,7 @@ class Reconstruction:
         rmsd: root mean square distance in A of the guests from the nearest image of the reference under the host's
             symmetry, in the frame of the host, (S,); NaN where a guest is over 1 A away from all of them.
         clusters: equal samples: indices of the members, the representative first; largest cluster first.
-        frac_coords: guests of the samples, (S, n_guests, 3).
+        failures: for each sample its `kind_of_failure`, '' where it matches; empty if not asked for.
     """
 
     reference: Crystal
@@ -40,12 +41,7 @@ class Reconstruction:
     matches: np.ndarray
     rmsd: np.ndarray
     clusters: tuple[tuple[int, ...], ...] = ()
-    frac_coords: np.ndarray | None = None
-
-    @property
-    def host(self) -> Crystal:
-        """The reference without the ion."""
-        return self.reference.without(self.ion)
+    failures: tuple[str, ...] = ()
 
     def row(self) -> dict[str, Any]:
         """Plain values, for a file of records."""
@@ -58,6 +54,7 @@ class Reconstruction:
             "matches": self.matches.tolist(),
             "rmsd": [None if np.isnan(d) else round(float(d), 4) for d in self.rmsd],
             "clusters": [list(members) for members in self.clusters],
+            "failures": list(self.failures),
         }
 
 
@@ -110,7 +107,31 @@ def reconstruct(
             (c.representative, *(int(m) for m in c.members if m != c.representative))
             for c in deduplicate(host, guests, coords)
         )
-        results.append(Reconstruction(reference, ion, len(guests), matches, rmsd, clusters, coords))
+        failures = tuple(
+            "" if match else kind_of_failure(host, guests, right, found)
+            for match, found in zip(matches, coords, strict=True)
+        )
+        results.append(Reconstruction(reference, ion, len(guests), matches, rmsd, clusters, failures))
+    return results
+
+
+def generate_all(network: Any, references: Sequence[Crystal], settings: SamplingSettings) -> list[Reconstruction]:
+    """All-atom generation of every reference's composition in its cell.
+
+    The matcher is `StructureMatcher(ltol=0.3, stol=0.5, angle_tol=10)`, and `rmsd` its distance, normalised by
+    (V / N)^(1/3), as in DiffCSP (R. Jiao et al., NeurIPS 2023); NaN where it finds none.
+    """
+    from pymatgen.analysis.structure_matcher import StructureMatcher
+
+    matcher = StructureMatcher(ltol=0.3, stol=0.5, angle_tol=10)
+    none = np.zeros(0, dtype=np.int64), np.zeros((0, 3))
+    tasks = [Task(Crystal(*none, c.lattice, c.name), c.numbers.tolist()) for c in references]
+    results = []
+    for reference, drawn in zip(references, sample(network, tasks, settings), strict=True):
+        target = reference.to_structure()
+        found = [matcher.get_rms_dist(target, c.to_structure()) for c in drawn.crystals()]
+        rmsd = np.array([np.nan if d is None else d[0] for d in found])
+        results.append(Reconstruction(reference, 0, len(reference), np.isfinite(rmsd), rmsd))
     return results
 
 

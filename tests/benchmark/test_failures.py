@@ -1,0 +1,63 @@
+"""Kinds of failure in a host whose answers are known."""
+
+import numpy as np
+import pytest
+
+from inpaint_hpc.benchmark.failures import chemistry, formula_distances, kind_of_failure
+from inpaint_hpc.crystals.batch import Crystal
+from inpaint_hpc.crystals.packed import PackedDataset
+
+# Simple cubic Mn with an O at each face centre: tunnels of 6 A along all axes in a cell of 6 A, doubled along c.
+HOST = Crystal([25, 25], [[0, 0, 0], [0, 0, 0.5]], np.diag([6.0, 6.0, 12.0]))
+RIGHT = np.array([[0.5, 0.5, 0.25]])
+LI = np.array([3])
+
+
+@pytest.mark.parametrize(
+    ("found", "kind"),
+    [
+        ([[0.5, 0.5, 0.30]], "blurred"),  # 0.6 A from the site
+        ([[0.5, 0.5, 0.75]], "blurred"),  # an image of the site: nothing but the matcher can be at fault
+        ([[0.5, 0.5, 0.5]], "wrong sites"),
+        ([[0.0, 0.0, 0.05]], "colliding"),  # 0.6 A from Mn
+    ],
+)
+def test_one_guest(found, kind):
+    assert kind_of_failure(HOST, LI, RIGHT, np.array(found)) == kind
+
+
+def test_several_guests():
+    host = Crystal([25, 25, 25, 25], [[0, 0, k / 4] for k in range(4)], np.diag([6.0, 6.0, 12.0]))
+    right = np.array([[0.5, 0.5, 0.125], [0.5, 0.5, 0.375]])  # neighbours in the tunnel
+    two = np.array([3, 3])
+    apart = np.array([[0.5, 0.5, 0.125], [0.5, 0.5, 0.625]])
+    assert kind_of_failure(host, two, right, apart) == "other arrangement"
+    one_off = np.array([[0.5, 0.5, 0.125], [0.5, 0.0, 0.5]])
+    assert kind_of_failure(host, two, right, one_off) == "some wrong sites"
+    together = np.array([[0.5, 0.5, 0.125], [0.5, 0.5, 0.15]])
+    assert kind_of_failure(host, two, right, together) == "colliding"
+
+
+def test_chemistries():
+    assert chemistry(np.array([3, 25, 8, 8])) == "oxide"
+    assert chemistry(np.array([3, 22, 16, 16])) == "chalcogenide"
+    assert chemistry(np.array([3, 26, 9, 8])) == "halide"
+    assert chemistry(np.array([12, 28])) == "intermetallic"
+    assert chemistry(np.array([12, 18, 1])) == "hydride"
+
+
+def test_distance_to_the_nearest_formula():
+    training = PackedDataset("tests/data/smoke.h5", "train")
+    own = training[3].numbers
+    doubled = np.repeat(own, 2)
+    foreign = np.array([118, 118])
+    brute = min(
+        0.5
+        * np.abs(
+            np.bincount(training[k].numbers, minlength=119) / len(training[k])
+            - np.bincount([3, 8, 8], minlength=119) / 3
+        ).sum()
+        for k in range(len(training))
+    )
+    found = formula_distances([own, doubled, foreign, np.array([3, 8, 8])], training)
+    np.testing.assert_allclose(found, [0, 0, 1, brute], atol=1e-6)
