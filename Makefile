@@ -4,6 +4,7 @@
 #   make test    the tests, in parallel on JOBS processes (default 2)
 #   make lint    ruff
 #   make train   a small training run (configs/train-small.yaml)
+#   make train-slice      ten minutes of it on another machine: REMOTE="ssh gpu-machine" CONFIG=configs/train-large.yaml
 #   make venv    only the installation
 #   make demo-slurm       a campaign on a SLURM of two nodes that is brought up here for it
 #   make test-slurm-slow  tests of time limits, preemption and deaths on such a SLURM
@@ -18,7 +19,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint train venv clean
+.PHONY: demo test lint train train-slice venv clean
 .DELETE_ON_ERROR:
 
 demo: venv
@@ -34,6 +35,11 @@ lint: venv
 
 train: venv
 	$(BIN)/inpaint-hpc train configs/train-small.yaml $(ARGS)
+
+CONFIG ?= configs/train-small.yaml
+REMOTE ?= bash -c
+train-slice: venv
+	slurm/train-slice $(CONFIG) --remote "$(REMOTE)" $(ARGS)
 
 venv: $(STAMP)
 
