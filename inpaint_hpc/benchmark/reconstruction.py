@@ -14,7 +14,7 @@ import numpy as np
 
 from inpaint_hpc.benchmark.failures import kind_of_failure
 from inpaint_hpc.crystals.batch import Crystal
-from inpaint_hpc.crystals.packed import PackedDataset
+from inpaint_hpc.crystals.packed import ElectrodePair, PackedDataset
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.sampling.deduplication import deduplicate, guest_displacements
 from inpaint_hpc.sampling.sample import SamplingSettings, Task, sample
@@ -91,16 +91,30 @@ def reconstruct(
     The matcher is pymatgen's `StructureMatcher(ltol=0.2, stol=0.2).fit`: the largest site distance must stay below
     0.2 (V / N)^(1/3) on the whole structure.
     """
-    from pymatgen.analysis.structure_matcher import StructureMatcher
-
-    matcher = StructureMatcher(ltol=0.2, stol=0.2)
     tasks = [Task(c.without(ion), [ion] * int((c.numbers == ion).sum())) for c in references]
+    placements = [c.frac_coords[c.numbers == ion] for c in references]
+    return _reconstruct(network, tasks, references, placements, settings, _matcher(0.2, 0.2), progress)
+
+
+def intercalate(network: Any, pairs: Sequence[ElectrodePair], settings: SamplingSettings) -> list[Reconstruction]:
+    """Place the guests of electrode pairs in the hosts as they relaxed without them, and match with the references.
+
+    The matcher is `StructureMatcher(ltol=0.3, stol=0.3).fit`: hosts and references differ by their relaxation.
+    """
+    tasks = [Task(pair.host, [pair.guest_z] * pair.n_guest) for pair in pairs]
+    references = [pair.reference for pair in pairs]
+    placements = [pair.reference.frac_coords[len(pair.host) :] for pair in pairs]
+    return _reconstruct(network, tasks, references, placements, settings, _matcher(0.3, 0.3))
+
+
+def _reconstruct(network, tasks, references, placements, settings, matcher, progress=None) -> list[Reconstruction]:
+    """`placements`: where the guests of each task belong, in fractional coordinates of its host."""
     results = []
-    for reference, drawn in zip(references, sample(network, tasks, settings, progress=progress), strict=True):
+    drawn = sample(network, tasks, settings, progress=progress)
+    for task, reference, right, found in zip(tasks, references, placements, drawn, strict=True):
         target = reference.to_structure()
-        matches = np.array([matcher.fit(target, c.to_structure()) for c in drawn.crystals()])
-        host, guests, coords = drawn.task.host, np.array(drawn.task.guests), drawn.frac_coords
-        right = reference.frac_coords[reference.numbers == ion]
+        matches = np.array([matcher.fit(target, c.to_structure()) for c in found.crystals()])
+        host, guests, coords = task.host, np.array(task.guests), found.frac_coords
         moved = guest_displacements(host, guests, right, coords)
         rmsd = np.array([np.nan if d is None else np.sqrt((d**2).sum(1).mean()) for d in moved])
         clusters = tuple(
@@ -108,11 +122,17 @@ def reconstruct(
             for c in deduplicate(host, guests, coords)
         )
         failures = tuple(
-            "" if match else kind_of_failure(host, guests, right, found)
-            for match, found in zip(matches, coords, strict=True)
+            "" if match else kind_of_failure(host, guests, right, placed)
+            for match, placed in zip(matches, coords, strict=True)
         )
-        results.append(Reconstruction(reference, ion, len(guests), matches, rmsd, clusters, failures))
+        results.append(Reconstruction(reference, int(guests[0]), len(guests), matches, rmsd, clusters, failures))
     return results
+
+
+def _matcher(ltol: float, stol: float) -> Any:
+    from pymatgen.analysis.structure_matcher import StructureMatcher
+
+    return StructureMatcher(ltol=ltol, stol=stol)
 
 
 def generate_all(network: Any, references: Sequence[Crystal], settings: SamplingSettings) -> list[Reconstruction]:
