@@ -12,7 +12,7 @@ from inpaint_hpc.crystals.batch import Crystal
 SYMPREC = 0.05
 # Images of a position that lies exactly on a symmetry element, up to spglib's rounding, in A.
 _SAME_SITE = 0.01
-# An atomic number no host has, for atoms that only mark a site.
+# The first of the atomic numbers that no host has, for atoms that only mark a site.
 _MARKER = 119
 
 
@@ -55,8 +55,8 @@ def site_orbit(host: Crystal, frac_position: np.ndarray, symprec: float = SYMPRE
     Returns:
         Fractional coordinates in [0, 1), (multiplicity in the host's cell, 3); the first is the position itself, moved.
     """
-    rotations, translations = symmetry_operations(host, symprec)
-    return _orbit(host.lattice, rotations, translations, np.asarray(frac_position, dtype=np.float64), tol)
+    operations = symmetry_operations(host, symprec)
+    return orbit_under(host.lattice, operations, onto_symmetry_elements(host.lattice, operations, frac_position, tol))
 
 
 def site_multiplicity(host: Crystal, frac_position: np.ndarray, symprec: float = SYMPREC, tol: float = 0.5) -> int:
@@ -86,22 +86,39 @@ def wyckoff_label(host: Crystal, frac_position: np.ndarray, symprec: float = SYM
     standard setting that spglib gives the host alone, so that all guests of one host are named alike; where a space
     group has several equivalent origins, another cell of the same crystal may get the other letter (8b for 8a).
     """
-    orbit = site_orbit(host, frac_position, symprec, tol)
+    return wyckoff_labels(host, site_orbit(host, frac_position, symprec, tol)[:1], symprec)[0]
+
+
+def wyckoff_labels(host: Crystal, frac_positions: np.ndarray, symprec: float = SYMPREC) -> list[Wyckoff]:
+    """As `wyckoff_label` for positions (n, 3) of different orbits, each exactly on its symmetry elements."""
+    frac_positions = np.asarray(frac_positions, dtype=np.float64).reshape(-1, 3)
     dataset = _dataset(host, symprec)
     if dataset is None:
-        return Wyckoff(len(orbit), None)
+        return [Wyckoff(1, None) for _ in frac_positions]
     # In the standard cell spglib keeps the origin when guests are added; in another cell it may pick the other one of
     # two equivalent origins, and name the same site 8a in one call and 8b in the next.
     standard = Crystal(dataset.std_types, dataset.std_positions, dataset.std_lattice)
-    position = dataset.transformation_matrix @ orbit[0] + dataset.origin_shift
-    orbit = site_orbit(standard, position, symprec, 2 * symprec)
+    moved = frac_positions @ dataset.transformation_matrix.T + dataset.origin_shift
+    orbits = [site_orbit(standard, position, symprec, 2 * symprec) for position in moved]
+    letters = _wyckoff_letters(standard, orbits, symprec)
+    return [Wyckoff(len(orbit), letter) for orbit, letter in zip(orbits, letters, strict=True)]
+
+
+def _wyckoff_letters(standard: Crystal, orbits: list[np.ndarray], symprec: float) -> list[str | None]:
+    """Letters of orbits in a crystal in its standard cell; None where adding the orbit changes what spglib finds."""
+    if not orbits:
+        return []
+    n, counts = len(standard), [len(orbit) for orbit in orbits]
+    markers = np.repeat(_MARKER + np.arange(len(orbits)), counts)
     alone = _dataset(standard, symprec)
-    filled = _dataset(standard.with_guests(np.full(len(orbit), _MARKER), orbit), symprec)
-    n = len(standard)
+    filled = _dataset(standard.with_guests(markers, np.concatenate(orbits)), symprec)
     if alone is None or filled is None or list(filled.wyckoffs[:n]) != list(alone.wyckoffs):
-        return Wyckoff(len(orbit), None)
-    letters = set(filled.wyckoffs[n:])
-    return Wyckoff(len(orbit), letters.pop() if len(letters) == 1 else None)
+        if len(orbits) == 1:
+            return [None]
+        # One odd orbit must not cost the others their names.
+        return [_wyckoff_letters(standard, [orbit], symprec)[0] for orbit in orbits]
+    parts = np.split(np.array(filled.wyckoffs[n:]), np.cumsum(counts)[:-1])
+    return [str(part[0]) if len(set(part)) == 1 else None for part in parts]
 
 
 def _dataset(crystal: Crystal, symprec: float) -> Any:
@@ -120,11 +137,17 @@ def _dataset(crystal: Crystal, symprec: float) -> Any:
         raise
 
 
-def _orbit(
-    lattice: np.ndarray, rotations: np.ndarray, translations: np.ndarray, position: np.ndarray, tol: float
-) -> np.ndarray:
-    position = _onto_symmetry_elements(lattice, rotations, translations, position, tol)
-    images = rotations @ position + translations
+def orbit_under(lattice: np.ndarray, operations: tuple[np.ndarray, np.ndarray], position: np.ndarray) -> np.ndarray:
+    """The different images of a position (3,) that lies exactly on the symmetry elements it is on.
+
+    Args:
+        lattice: rows a, b, c in A, (3, 3).
+        operations: rotations (n, 3, 3) and translations (n, 3) of a group, as from `symmetry_operations`.
+
+    Returns:
+        Fractional coordinates in [0, 1), (m, 3); the first is the position itself.
+    """
+    images = operations[0] @ position + operations[1]
     sites = []
     while len(images):
         site = images[0]
@@ -134,14 +157,16 @@ def _orbit(
     return np.where(orbit == 1.0, 0.0, orbit)  # -1e-17 - floor(-1e-17) is 1
 
 
-def _onto_symmetry_elements(
-    lattice: np.ndarray, rotations: np.ndarray, translations: np.ndarray, position: np.ndarray, tol: float
+def onto_symmetry_elements(
+    lattice: np.ndarray, operations: tuple[np.ndarray, np.ndarray], position: np.ndarray, tol: float
 ) -> np.ndarray:
-    """The position moved onto every symmetry element that has it closer than `tol` to its image, nearest first.
+    """The position (3,) moved onto every symmetry element that has it closer than `tol` to its image, nearest first.
 
     Averaging over all images within `tol` at once would not do: they need not be a group, and their mean would then
-    lie on no element.
+    lie on no element.  Arguments as `orbit_under`, `tol` in A.
     """
+    rotations, translations = operations
+    position = np.asarray(position, dtype=np.float64)
     stabilizer = [(np.eye(3, dtype=np.int64), np.zeros(3))]
     tried: set[int] = set()
     while True:
