@@ -30,9 +30,6 @@ class Pull:
         # All atoms are guests where there is no ion; guests come sorted by their numbers.
         guests = [np.argsort(c.numbers, kind="stable") if ion is None else c.numbers == ion for c in references]
         self.goals = [c.positions[rows] for c, rows in zip(references, guests, strict=True)]
-            c.positions[np.argsort(c.numbers, kind="stable")] if ion is None else c.positions[c.numbers == ion]
-            for c in references
-        ]
         self.lattices = [c.lattice for c in references]
 
     def encode(self, hosts: Crystals):
