@@ -1,0 +1,196 @@
+"""Pool guest positions of many samples of a host, until new samples find no new site.
+
+Single guests say where one ion likes to be; joint samples of several guests say where ions go when the best sites are
+taken.  Rounds of both are drawn for all hosts together, in full batches; a host whose round found nothing new leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from inpaint_hpc.crystals.batch import Crystal
+from inpaint_hpc.errors import InputError
+from inpaint_hpc.sampling.sample import sample
+from inpaint_hpc.sampling.settings import SamplingSettings
+from inpaint_hpc.sampling.tasks import Task
+
+from .clustering import MERGE, assign_sites, networks_from_positions
+from .site_network import SiteNetwork
+
+Progress = Callable[[str, int, int], None]
+"""(stage, done, total) with stage 'sites'; starts again with every round."""
+
+
+@dataclass(frozen=True)
+class PoolingSettings:
+    """How positions are pooled.
+
+    Attributes:
+        single_samples: samples of a single guest in a round.
+        joint_samples: samples of several guests in a round; where several numbers of guests are asked for they share
+            this, each gets at least one.
+        min_rounds, max_rounds: a host is never left before, and always after, so many rounds.
+        symprec: distance tolerance in A of the symmetry under which a site counts as seen before.
+        merge: merging distance of sites in A.
+        sampling: steps, sampler, strategy, seed ... of the samples; its `samples` are not used.
+
+    Raises:
+        InputError: a value out of range.
+    """
+
+    single_samples: int = 8
+    joint_samples: int = 4
+    min_rounds: int = 2
+    max_rounds: int = 4
+    symprec: float = 0.1
+    merge: float = MERGE
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)
+
+    def __post_init__(self) -> None:
+        if self.single_samples < 1 or self.joint_samples < 0:
+            raise InputError("pooling needs at least one single-guest sample in a round, and no negative numbers")
+        if not 1 <= self.min_rounds <= self.max_rounds:
+            raise InputError(f"rounds from {self.min_rounds} to {self.max_rounds} make no sense")
+        if not (0.0 < self.symprec < 5.0 and 0.0 < self.merge < 3.0):
+            raise InputError("symprec must be above 0 and below 5 A, the merging distance above 0 and below 3 A")
+
+
+@dataclass
+class Pool:
+    """Pooled samples of one ion in one host.
+
+    Attributes:
+        host: the host.
+        number: atomic number of the ion.
+        samples: number of guests -> samples in the order of their indices, float64 (S, n, 3).
+        new_sites: sites that each round was the first to find.
+        saturated: the last round found no new site.
+        nfe: network evaluations spent on all samples.
+    """
+
+    host: Crystal
+    number: int
+    samples: dict[int, np.ndarray]
+    new_sites: tuple[int, ...] = ()
+    saturated: bool = False
+    nfe: int = 0
+
+    @property
+    def rounds(self) -> int:
+        """Rounds drawn."""
+        return len(self.new_sites)
+
+    @property
+    def n_samples(self) -> int:
+        """Samples drawn, whatever their number of guests."""
+        return sum(len(coords) for coords in self.samples.values())
+
+    @property
+    def frac_coords(self) -> np.ndarray:
+        """All guest positions, float64 (P, 3)."""
+        return np.concatenate([coords.reshape(-1, 3) for coords in self.samples.values()])
+
+    def networks(self, **options: Any) -> list[SiteNetwork]:
+        """Site networks of the pool; options as `networks_from_positions`."""
+        return networks_from_positions(self.host, self.number, self.frac_coords, saturated=self.saturated, **options)
+
+
+def pool_positions(
+    network: Any,
+    host: Crystal,
+    number: int,
+    n_guests: int | Sequence[int] = 1,
+    settings: PoolingSettings | None = None,
+    device: Any = None,
+    progress: Progress | None = None,
+) -> Pool:
+    """Pool guest positions of one host; see `pool_many`."""
+    return pool_many(network, [host], [number], [n_guests], settings, device, progress)[0]
+
+
+def pool_many(
+    network: Any,
+    hosts: Sequence[Crystal],
+    numbers: Sequence[int],
+    n_guests: Sequence[int | Sequence[int]],
+    settings: PoolingSettings | None = None,
+    device: Any = None,
+    progress: Progress | None = None,
+) -> list[Pool]:
+    """Pool guest positions of many hosts, sampled together.
+
+    A pool depends on its host, ion, numbers of guests, settings and weights, not on the hosts that are pooled with it.
+
+    Args:
+        network: a score network.
+        hosts: the hosts.
+        numbers: atomic number of the ion of each.
+        n_guests: for each host how many guests joint samples have, one number or several; single guests always come
+            in addition.
+        settings: by default `PoolingSettings()`.
+        device: by default that of the network.
+        progress: called after every step.
+
+    Raises:
+        InputError: an empty host, or more guests than a cell can hold.
+    """
+    settings = settings or PoolingSettings()
+    pools = []
+    for host, number, wanted in zip(hosts, numbers, n_guests, strict=True):
+        if len(host) == 0:
+            raise InputError(f"{host.name or 'host'}: a site network needs host atoms")
+        counts = sorted({1, *([wanted] if np.ndim(wanted) == 0 else wanted)})
+        pools.append(Pool(host, int(number), {int(count): np.zeros((0, int(count), 3)) for count in counts}))
+    tasks = [
+        {
+            count: Task(pool.host, [pool.number] * count, f"{pool.host.name or 'host'} ({count})")
+            for count in pool.samples
+        }
+        for pool in pools
+    ]
+    for done in range(settings.max_rounds):
+        open_pools = [k for k, pool in enumerate(pools) if done < settings.min_rounds or not pool.saturated]
+        if not open_pools:
+            break
+        _draw_round(network, pools, tasks, open_pools, settings, device, progress)
+    return pools
+
+
+def _draw_round(network, pools, tasks, open_pools, settings: PoolingSettings, device, progress) -> None:
+    rows = [(k, count) for k in open_pools for count in pools[k].samples]
+    wanted = [_wanted(count, len(pools[k].samples) - 1, settings) for k, count in rows]
+    sets = sample(
+        network,
+        [tasks[k][count] for k, count in rows],
+        settings.sampling,
+        device,
+        None if progress is None else lambda done, total: progress("sites", done, total),
+        first_sample=[len(pools[k].samples[count]) for k, count in rows],
+        samples=wanted,
+    )
+    before = {k: pools[k].frac_coords for k in open_pools}
+    for (k, count), found in zip(rows, sets, strict=True):
+        pools[k].samples[count] = np.concatenate([pools[k].samples[count], found.frac_coords])
+        pools[k].nfe += found.nfe * len(found)
+    for k in open_pools:
+        new = _new_sites(pools[k], before[k], settings)
+        pools[k].new_sites += (new,)
+        pools[k].saturated = new == 0
+
+
+def _wanted(count: int, joint_counts: int, settings: PoolingSettings) -> int:
+    if count == 1:
+        return settings.single_samples
+    return -(-settings.joint_samples // joint_counts)
+
+
+def _new_sites(pool: Pool, before: np.ndarray, settings: PoolingSettings) -> int:
+    """Orbits of the pool on which no position lay before the last round."""
+    network = pool.networks(symprecs=[settings.symprec], merge=settings.merge)[0]
+    sites = assign_sites(network, before, settings.merge)[0]
+    seen = set(network.orbit_of[sites[sites >= 0]].tolist())
+    return len(network.orbits) - len(seen)
