@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from .columns import Block, Table, host_of, strings
-from .records import STATUSES, host_id
+from .records import RELAXATIONS, STATUSES, host_id
 from .schema import SECONDS
 
 _HEXADECIMAL = frozenset(b"0123456789abcdef")
@@ -134,7 +134,8 @@ def _candidates(block: Block) -> Iterator[str]:
         "an energy that is infinite": np.flatnonzero(np.isinf(found["energy_per_atom_eV"])),
         "a multiplicity below 0": _owners(found["guest_offsets"])[found["multiplicity"] < 0],
     }
-    for name in ("spread_A", "max_force_eV_per_A", "max_guest_force_eV_per_A", "relaxed_max_force_eV_per_A"):
+    forces = ("max_force_eV_per_A", "max_guest_force_eV_per_A")
+    for name in ("spread_A", *forces, *("relaxed_" + force for force in forces)):
         if name in found:
             bad[f"{name} that is negative or infinite"] = _not_at_least_0(found[name], null=True)
     if "relaxed_guest_frac_coords" in found:
@@ -145,6 +146,20 @@ def _candidates(block: Block) -> Iterator[str]:
             values = found[name].reshape(len(task), -1)
             partly = np.isnan(values).any(axis=1) & ~np.isnan(values).all(axis=1)
             bad[f"{name} that is infinite or lacks a number"] = np.flatnonzero(np.isinf(values).any(axis=1) | partly)
+    if "relaxation" in found:
+        outcome = found["relaxation"]
+        bad["an unknown outcome of relaxation"] = np.flatnonzero(
+            ~np.isin(outcome, [b"", *(text.encode() for text in RELAXATIONS)])
+        )
+        sound = (outcome == b"converged") | (outcome == b"unfinished")
+        energy = found.get("relaxed_energy_per_atom_eV", np.full(len(task), np.nan))
+        bad["a sound relaxation without an energy"] = np.flatnonzero(sound & np.isnan(energy))
+        bad["a relaxation that diverged without an error"] = np.flatnonzero(
+            (outcome == b"diverged") & (found["error"] == b"")
+        )
+    for name in ("relaxed_steps", "placements"):
+        if name in found:
+            bad[f"{name} below 0"] = np.flatnonzero(found[name] < 0)
     sample_task = np.repeat(np.arange(len(counts)), np.diff(tasks["sample_offsets"]))
     member = samples["candidate"] >= 0
     first = tasks["candidate_offsets"][:-1][sample_task[member]]

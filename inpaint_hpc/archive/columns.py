@@ -18,7 +18,7 @@ import numpy as np
 from inpaint_hpc.crystals.batch import Crystal
 
 from .records import Candidates, Samples, TaskRecord
-from .schema import CHILDREN, ROW, SECONDS, TABLES, column, is_offsets, offsets_of
+from .schema import CHILDREN, ROW, SECONDS, TABLES, column, fill_value, is_absent, is_offsets, offsets_of
 
 if TYPE_CHECKING:
     import h5py
@@ -305,6 +305,9 @@ def _candidates(records: Sequence[TaskRecord]) -> Table:
         values = [getattr(c, field) for c in every]
         if what.optional and all(value is None for value in values):
             continue
+        if what.dtype == "S":
+            found[name] = texts([t for c, v in zip(every, values, strict=True) for t in v or ("",) * len(c)])
+            continue
         if what.per == "host_offsets":
             counts = [0 if v is None else v.shape[1] for v in values]
             found[what.per] = offsets([n for n, c in zip(counts, every, strict=True) for _ in range(len(c))])
@@ -312,7 +315,7 @@ def _candidates(records: Sequence[TaskRecord]) -> Table:
         elif what.optional:
             shapes = [(len(r.guests),) if what.per else () for r in records]
             values = [
-                np.full((len(c), *shape, *what.tail), np.nan) if v is None else v
+                np.full((len(c), *shape, *what.tail), fill_value(what)) if v is None else v
                 for v, c, shape in zip(values, every, shapes, strict=True)
             ]
         found[name] = _cat([v.reshape(-1, *what.tail) for v in values], what.dtype)
@@ -346,7 +349,10 @@ def _candidates_of(block: Block, row: int, n_guests: int) -> Candidates:
             continue
         start, end = (first, last) if what.per == ROW else (int(i) for i in found[what.per][[first, last]])
         array = found[name][start:end]
-        if what.optional and (not n or np.isnan(array).all()):
+        if what.optional and is_absent(what, array):
+            continue
+        if what.dtype == "S":
+            values[field] = tuple(strings(array))
             continue
         width = () if what.per == ROW else (n_guests if what.per == "guest_offsets" else (end - start) // max(n, 1),)
         values[field] = array.reshape(n, *np.atleast_1d(width).astype(int), *what.tail)

@@ -13,7 +13,7 @@ import numpy as np
 from inpaint_hpc.files import atomic_path
 
 from .columns import Block, Table, take
-from .schema import CHILDREN, ROW, TABLES, column, is_offsets, offsets_of
+from .schema import CHILDREN, ROW, TABLES, column, fill_value, is_offsets, offsets_of
 from .sink import Sink, remove_stale
 from .storage import CACHE_BYTES, USER_BLOCK, create_growing, digest, seal, sign, to_file
 
@@ -127,7 +127,7 @@ class GrowingArchive:
             what = column(table, name)
             if name not in filled:
                 count = rows if what.per == ROW else int({**columns, **filled}[what.per][-1])
-                filled[name] = np.full((count, *what.tail), b"" if what.dtype == "S" else np.nan, what.dtype)
+                filled[name] = np.full((count, *what.tail), fill_value(what), what.dtype)
         return filled
 
     def _append(self, table: str, name: str, values: np.ndarray) -> None:

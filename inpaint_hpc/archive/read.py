@@ -126,7 +126,8 @@ class Archive:
         """One row per task; the index is the task's number.
 
         Columns: id, host (name), host_row (in `hosts()`), guests ('Li=4 Na=1'), status, n_requested, n_samples,
-        n_valid, n_candidates, energy_per_atom_eV (lowest, NaN when not scored), seconds_STAGE, worker, notes.
+        n_valid, n_candidates, energy_per_atom_eV (lowest as placed, NaN when not scored), relaxed_energy_per_atom_eV
+        (lowest, if the file has relaxed candidates), seconds_STAGE, worker, notes.
         """
         import pandas as pd
 
@@ -145,7 +146,7 @@ class Archive:
                 "n_samples": last - first,
                 "n_valid": valid[last] - valid[first],
                 "n_candidates": np.diff(group["candidate_offsets"][:]),
-                "energy_per_atom_eV": self._lowest_energies(),
+                **self._lowest_energies(),
                 **{name: group[name][:] for name in group if name.startswith(SECONDS)},
                 "worker": self._texts("tasks", "worker"),
                 "notes": self._texts("tasks", "notes"),
@@ -285,12 +286,16 @@ class Archive:
         step = max(1, _TEXT_BYTES // dataset.dtype.itemsize)
         return [text for i in range(start, stop, step) for text in strings(dataset[i : min(i + step, stop)])]
 
-    def _lowest_energies(self) -> np.ndarray:
-        energy = self._open["candidates/energy_per_atom_eV"][:]
+    def _lowest_energies(self) -> dict[str, np.ndarray]:
+        """Of each task, as placed and, if the file has them, relaxed."""
         owner = np.repeat(np.arange(self._n_tasks), np.diff(self._open["tasks/candidate_offsets"][:]))
-        lowest = np.full(self._n_tasks, np.inf)
-        np.fmin.at(lowest, owner, energy)
-        return np.where(np.isinf(lowest), np.nan, lowest)
+        found = {}
+        for name in ("energy_per_atom_eV", "relaxed_energy_per_atom_eV"):
+            if self.has_column("candidates", name):
+                lowest = np.full(self._n_tasks, np.inf)
+                np.fmin.at(lowest, owner, self._open[f"candidates/{name}"][:])
+                found[name] = np.where(np.isinf(lowest), np.nan, lowest)
+        return found
 
     def _table(self, table: str, task: int | str | None, per_guest: bool | None) -> pd.DataFrame:
         import pandas as pd

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import string
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,10 @@ def host_id(host: Crystal) -> str:
         # Adding zero turns -0.0 into 0.0; the length keeps neighbouring arrays apart.
         digest.update(np.int64(array.size).tobytes() + np.ascontiguousarray(array + 0, dtype=kind).tobytes())
     return digest.hexdigest()
+
+
+RELAXATIONS = ("converged", "unfinished", "diverged")
+"""How the relaxation of a candidate may end."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,11 +89,15 @@ class Candidates:
         wyckoff: Wyckoff position of each guest such as '8a', C sequences of g strings; '' where not determined.
         error: why scoring or relaxation failed, '' otherwise, C strings.
         relaxed_energy_per_atom: after relaxation, eV per atom, float64 (C,); this and what follows is None when no
-            candidate of the task was relaxed, and NaN for one that was not.
+            candidate of the task was relaxed, and NaN for one that was not (texts '', integers 0).
         relaxed_max_force: eV/A, float64 (C,).
+        relaxed_max_guest_force: eV/A, float64 (C,).
         relaxed_guest_frac_coords: in [0, 1), in the relaxed cell, float64 (C, g, 3).
         relaxed_host_frac_coords: of the n host atoms, float64 (C, n, 3); None also when the host was frozen.
         relaxed_lattice: rows a, b, c in A, float64 (C, 3, 3); None also when the cell was frozen.
+        relaxation: 'converged', 'unfinished', 'diverged', or '' for one that was not relaxed, C strings.
+        relaxed_steps: steps of relaxation taken, int64 (C,).
+        placements: different placements that relaxed into this minimum, int64 (C,).
 
     Raises:
         ValueError: shapes that do not fit together.
@@ -113,14 +121,19 @@ class Candidates:
     relaxed_guest_frac_coords: np.ndarray | None = None
     relaxed_host_frac_coords: np.ndarray | None = None
     relaxed_lattice: np.ndarray | None = None
+    relaxed_max_guest_force: np.ndarray | None = None
+    relaxation: Sequence[str] | None = None
+    relaxed_steps: np.ndarray | None = None
+    placements: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         floats = ("agreement", "spread", "min_distance", "energy_per_atom", "max_force", "max_guest_force")
-        optional = ("relaxed_energy_per_atom", "relaxed_max_force")
-        given = [name for name in optional if getattr(self, name) is not None]
-        n = _row_arrays(
-            self, rank=np.int64, sample=np.int64, count=np.int64, **dict.fromkeys((*floats, *given), np.float64)
-        )
+        optional = dict.fromkeys(
+            ("relaxed_energy_per_atom", "relaxed_max_force", "relaxed_max_guest_force"), np.float64
+        ) | dict.fromkeys(("relaxed_steps", "placements"), np.int64)
+        given = {name: kind for name, kind in optional.items() if getattr(self, name) is not None}
+        kinds = dict.fromkeys(("rank", "sample", "count"), np.int64) | dict.fromkeys(floats, np.float64)
+        n = _row_arrays(self, **kinds | given)
         g = _positions(self, "guest_frac_coords", n)
         for name in ("relaxed_guest_frac_coords", "relaxed_host_frac_coords", "relaxed_lattice"):
             if getattr(self, name) is not None:
@@ -134,6 +147,8 @@ class Candidates:
         object.__setattr__(self, "multiplicity", multiplicity)
         object.__setattr__(self, "wyckoff", wyckoff)
         _texts(self, "error", n)
+        if self.relaxation is not None:
+            _texts(self, "relaxation", n)
 
     def __len__(self) -> int:
         return len(self.rank)
@@ -141,7 +156,7 @@ class Candidates:
     @classmethod
     def none(cls, n_guests: int) -> Candidates:
         """No candidates, of a task with `n_guests` guests."""
-        required = [f.name for f in fields(cls) if not f.name.startswith("relaxed_")]
+        required = [f.name for f in fields(cls) if f.default is MISSING]
         empty: dict[str, Any] = {name: np.zeros(0) for name in required}
         empty["guest_frac_coords"] = np.zeros((0, n_guests, 3))
         return cls(**empty | {"wyckoff": (), "error": ()})

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import h5py
 
 SCHEMA = "inpaint_hpc archive"
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 ROW = ""
 
 
@@ -34,7 +34,7 @@ class Column:
         tail: shape of one row.
         unit: '' for a pure number or text.
         what: description, an attribute of the dataset.
-        optional: may be absent; where others have it, it is filled with NaN (floats) or '' (text).
+        optional: may be absent; where others have it, it is filled with NaN (floats), 0 (integers) or '' (text).
         null: NaN says that the value is not known.
     """
 
@@ -101,6 +101,10 @@ TABLES: dict[str, dict[str, Column]] = {
         "relaxed_host_frac_coords": Column(
             "f8", "host atoms after relaxation", per="host_offsets", tail=(3,), optional=True, null=True
         ),
+        "relaxed_max_guest_force_eV_per_A": Column("f8", "after relaxation", "eV/A", optional=True, null=True),
+        "relaxation": Column("S", "converged, unfinished or diverged; '' where there was none", optional=True),
+        "relaxed_steps": Column("i8", "steps of relaxation", optional=True),
+        "placements": Column("i8", "placements that relaxed into this minimum", optional=True),
     },
     "failures": {
         "task": Column("i8", "row in /tasks"),
@@ -128,6 +132,16 @@ def column(table: str, name: str) -> Column | None:
     if table == "tasks" and name.startswith(SECONDS):
         return Column("f8", "wall time of a stage", "s", optional=True, null=True)
     return None
+
+
+def fill_value(what: Column) -> float | int | bytes:
+    """What says that an entry has no value in an optional column."""
+    return {"S": b"", "f": np.nan}.get(what.dtype[0], 0)
+
+
+def is_absent(what: Column, values: np.ndarray) -> bool:
+    """Whether no entry has a value in an optional column."""
+    return not len(values) or bool((np.isnan(values) if what.dtype[0] == "f" else values == fill_value(what)).all())
 
 
 def offsets_of(table: str) -> dict[str, list[str]]:

@@ -18,7 +18,7 @@ from inpaint_hpc.configuration import Section, nearest, read_yaml, section_of, v
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.sampling.settings import SamplingSettings
 
-from .pipeline import PipelineSettings
+from .pipeline_settings import PipelineSettings
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 MAX_COUNT = 1000

@@ -14,7 +14,7 @@ import numpy as np
 from inpaint_hpc.network.weights import WeightsInfo
 from inpaint_hpc.sampling.settings import SamplingSettings
 
-from .pipeline import PipelineSettings
+from .pipeline_settings import PipelineSettings
 
 # One core, network of default size: 21 microseconds per edge in full batches, a little more with what comes around it.
 CPU_SECONDS = 25e-6
@@ -22,6 +22,8 @@ CPU_SECONDS = 25e-6
 GUEST_EDGES = 10.0
 # CHGNet with forces: 6 ms per atom where an edge takes 60 microseconds.
 SCORE_EDGES = 100.0
+# Evaluations until the guests have converged; with the host or the cell moving, half as many again.
+RELAX_EVALUATIONS = {"guests": 20.0, "positions": 30.0, "cell": 30.0}
 # Samples that remain after deduplication, measured on WBM hosts: one guest, several guests.
 CANDIDATES = (0.4, 0.8)
 
@@ -70,5 +72,10 @@ class CostModel:
         moving = n_guests if self.sampling.strategy == "conditional" else n_guests + np.asarray(n_atoms)
         each = self.sampling.nfe * (sample + GUEST_EDGES * moving)
         if self.pipeline.score:
-            each = each + CANDIDATES[n_guests > 1] * SCORE_EDGES * (np.asarray(n_atoms) + n_guests)
-        return host + samples * each
+            atoms = np.asarray(n_atoms) + n_guests
+            each = each + CANDIDATES[n_guests > 1] * SCORE_EDGES * atoms
+        total = host + samples * each
+        if self.pipeline.relaxes:
+            relaxed = min(CANDIDATES[n_guests > 1] * samples, self.pipeline.top_k or math.inf)
+            total = total + relaxed * RELAX_EVALUATIONS[self.pipeline.relax] * SCORE_EDGES * atoms
+        return total

@@ -33,6 +33,7 @@ from .config import CampaignConfig
 from .cost import CPU_SECONDS, CostModel
 from .expansion import TaskBlock, expand
 from .host_table import HostTable
+from .pipeline_settings import decisive
 from .run_directory import SCHEMA_VERSION, RunDirectory
 from .sources import LeftOut, read_sources
 from .tables import HostWriter, write_shards, write_tasks
@@ -288,7 +289,7 @@ def _decisive(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _settings_digest(settings: dict[str, dict[str, Any]], weights: WeightsInfo) -> bytes:
-    content = {"sampling": _decisive(settings), "pipeline": settings["pipeline"], "weights": weights.sha256}
+    content = {"sampling": _decisive(settings), "pipeline": decisive(settings["pipeline"]), "weights": weights.sha256}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()
 
 
@@ -328,7 +329,7 @@ def _require_same(existing: RunDirectory, info: dict[str, Any]) -> None:
         for what, same in (
             ("weights", existing.info["weights"]["sha256"] == info["weights"]["sha256"]),
             ("sampling settings", _decisive(existing.info) == _decisive(info)),
-            ("pipeline settings", existing.info["pipeline"] == info["pipeline"]),
+            ("pipeline settings", decisive(existing.info["pipeline"]) == decisive(info["pipeline"])),
         )
         if not same
     ]

@@ -17,7 +17,7 @@ from inpaint_hpc.sampling.tasks import SampleSet, Task
 from inpaint_hpc.sampling.validity import Validity, invalid_samples
 
 Progress = Callable[[str, int, int], None]
-"""(stage, done, total) with stage 'sample', 'redraw' or 'score'."""
+"""(stage, done, total) with stage 'sample', 'redraw', 'score' or 'relax'."""
 
 
 @dataclass

@@ -49,6 +49,11 @@ pipeline:
   score: true                   # rank by CHGNet energy, otherwise by agreement of samples
   redraws: 3                    # how often impossible samples are drawn again
   tolerance: 0.5                # A; samples closer than this are the same candidate
+  relax: none                   # none, guests (frozen host), positions or cell: then rank by the energy afterwards
+  # top_k: 4                    # relax only the best so many candidates of each task
+  # fmax: 0.05                  # eV/A; relaxed when no force is larger
+  # relax_steps: 500            # most steps of a relaxation
+  # chgnet: "0.3.0"             # CHGNet weights: 0.3.0, 0.2.0 or r2scan
 
 # What may be used.  Nothing here changes a result.
 resources:

@@ -1,4 +1,4 @@
-"""The work of one host: encode, sample, drop impossible samples and draw again, deduplicate, score, rank.
+"""The work of one host: encode, sample, drop impossible samples and draw again, deduplicate, score, relax, rank.
 
 Example:
     network = load_network()
@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -25,40 +26,14 @@ from inpaint_hpc.sampling.cells import generation_task
 from inpaint_hpc.sampling.deduplication import Cluster, deduplicate, group_equal
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
-from inpaint_hpc.scoring.chgnet_score import score_crystals
 
 from .drawing import Drawn, Progress, draw_valid
-from .results import Candidate, InpaintResult
+from .pipeline_settings import PipelineSettings
+from .results import DIVERGED, UNFINISHED, Candidate, InpaintResult
+from .scoring_stage import Placements, score_placements
 from .sites import SiteBook
 
 Guests = Mapping[str | int, int] | Sequence[str | int]
-
-
-@dataclass(frozen=True)
-class PipelineSettings:
-    """What happens to samples.
-
-    Attributes:
-        score: rank by CHGNet energy; otherwise by agreement.
-        redraws: how often impossible samples are replaced by fresh ones.
-        tolerance: samples whose guests are within this distance in A are equal.
-        symprec: distance tolerance in A of the host's symmetry.
-
-    Raises:
-        InputError: a value out of range.
-    """
-
-    score: bool = True
-    redraws: int = 3
-    tolerance: float = 0.5
-    symprec: float = 0.1
-
-    def __post_init__(self) -> None:
-        if self.redraws < 0:
-            raise InputError(f"redraws must be at least 0, not {self.redraws}")
-        for name in ("tolerance", "symprec"):
-            if not 0.0 < getattr(self, name) < 5.0:
-                raise InputError(f"{name} must be above 0 and below 5 A, not {getattr(self, name):g}")
 
 
 def inpaint(
@@ -67,13 +42,9 @@ def inpaint(
     guests: Guests,
     samples: int = 16,
     *,
-    score: bool = True,
-    redraws: int = 3,
-    tolerance: float = 0.5,
-    symprec: float = 0.1,
     device: Any = None,
     progress: Progress | None = None,
-    **sampling: Any,
+    **settings: Any,
 ) -> InpaintResult:
     """Place guests in one host.
 
@@ -82,10 +53,10 @@ def inpaint(
         host: the crystal that stays as it is; it may already hold atoms of the guests' elements.
         guests: element -> count, or a list of elements: `{"Li": 4}`, `["Li", "Na"]`.
         samples: valid samples wanted.
-        score, redraws, tolerance, symprec: see `PipelineSettings`.
         device: torch device of sampling and CHGNet; by default that of the network.
         progress: called with (stage, done, total).
-        sampling: other fields of `SamplingSettings`: steps, sampler, strategy, seed ...
+        settings: fields of `PipelineSettings` (score, relax, top_k, redraws, tolerance ...) and of `SamplingSettings`
+            (steps, sampler, strategy, seed ...).
 
     Returns:
         Candidates, best first; none if every sample was impossible, and then `notes` says so.
@@ -93,19 +64,7 @@ def inpaint(
     Raises:
         InputError: no guests, unknown element, more guests than the cell can hold, a bad setting, not enough memory.
     """
-    return inpaint_many(
-        network,
-        [host],
-        guests,
-        samples,
-        score=score,
-        redraws=redraws,
-        tolerance=tolerance,
-        symprec=symprec,
-        device=device,
-        progress=progress,
-        **sampling,
-    )[0]
+    return inpaint_many(network, [host], guests, samples, device=device, progress=progress, **settings)[0]
 
 
 def inpaint_many(
@@ -114,13 +73,9 @@ def inpaint_many(
     guests: Guests | Sequence[Guests],
     samples: int = 16,
     *,
-    score: bool = True,
-    redraws: int = 3,
-    tolerance: float = 0.5,
-    symprec: float = 0.1,
     device: Any = None,
     progress: Progress | None = None,
-    **sampling: Any,
+    **settings: Any,
 ) -> list[InpaintResult]:
     """Place guests in several hosts, sampled together in full batches.  Arguments and errors as `inpaint`.
 
@@ -133,14 +88,8 @@ def inpaint_many(
     if len(per_host) != len(hosts):
         raise InputError(f"{len(hosts)} hosts but guests for {len(per_host)}")
     tasks = [Task(host, wanted) for host, wanted in zip(hosts, per_host, strict=True)]
-    return run_tasks(
-        network,
-        tasks,
-        _sampling_settings(samples, sampling),
-        PipelineSettings(score, redraws, tolerance, symprec),
-        device,
-        progress,
-    )
+    sampling, pipeline = _split_settings(samples, settings)
+    return run_tasks(network, tasks, sampling, pipeline, device, progress)
 
 
 def generate(
@@ -152,11 +101,9 @@ def generate(
     shape: Mapping[str, float] | None = None,
     samples: int = 16,
     *,
-    score: bool = True,
-    redraws: int = 3,
     device: Any = None,
     progress: Progress | None = None,
-    **sampling: Any,
+    **settings: Any,
 ) -> InpaintResult:
     """Place all atoms of a composition in a cell.
 
@@ -164,7 +111,7 @@ def generate(
         composition: atoms in the cell, "Li4 Mn4 O8" or element -> count.
         lattice: rows a, b, c in A, (3, 3); or else
         volume_per_atom: A^3, with `family` and `shape` (axis ratios and angles) as in `bravais_lattice`.
-        samples, score, redraws, device, progress, sampling: as in `inpaint`.
+        samples, device, progress, settings: as in `inpaint`.
 
     Returns:
         Candidates that pymatgen's `StructureMatcher` finds different, best first, with their space groups.
@@ -173,8 +120,8 @@ def generate(
         InputError: as `inpaint`, or a formula or cell that is not possible.
     """
     task = generation_task(composition, lattice, volume_per_atom, family, **(shape or {}))
-    pipeline = PipelineSettings(score, redraws)
-    return run_tasks(network, [task], _sampling_settings(samples, sampling), pipeline, device, progress)[0]
+    sampling, pipeline = _split_settings(samples, settings)
+    return run_tasks(network, [task], sampling, pipeline, device, progress)[0]
 
 
 def run_tasks(
@@ -194,22 +141,20 @@ def run_tasks(
         start = time.perf_counter()
         clusters.append(_clusters(task, drawn, pipeline))
         drawn.seconds["deduplicate"] = time.perf_counter() - start
-    total = sum(len(groups) for groups in clusters)
-    done = 0
-    results = []
+    placements = []
     for task, drawn, groups in zip(tasks, draws, clusters, strict=True):
         start = time.perf_counter()
-        candidates = _describe(task, drawn, groups, pipeline)
-        described = time.perf_counter()
-        drawn.seconds["deduplicate"] += described - start
-        if pipeline.score:
-            base = done
-            report = None if progress is None else (lambda n, base=base: progress("score", base + n, total))
-            candidates = _scored(task, candidates, device if device is not None else _device_of(network), report)
-            done += len(groups)
-        drawn.seconds["score"] = time.perf_counter() - described
-        results.append(_result(network, task, drawn, candidates, sampling, pipeline))
-    return results
+        book = SiteBook(task.host, pipeline.symprec, pipeline.tolerance) if len(task.host) else None
+        placements.append(Placements(task, book, _describe(task, drawn, groups, book, pipeline)))
+        drawn.seconds["deduplicate"] += time.perf_counter() - start
+    if pipeline.score:
+        score_placements(placements, pipeline, device if device is not None else _device_of(network), progress)
+    for drawn, one in zip(draws, placements, strict=True):
+        drawn.seconds.update(one.seconds)
+    return [
+        _result(network, one.task, drawn, one.candidates, sampling, pipeline)
+        for drawn, one in zip(draws, placements, strict=True)
+    ]
 
 
 def _require_known_elements(tasks: Sequence[Task]) -> None:
@@ -241,10 +186,11 @@ def _deduplicate_crystals(crystals: Sequence[Crystal]) -> list[Cluster]:
     return sorted(clusters, key=lambda c: (-len(c), int(c.members[0])))
 
 
-def _describe(task: Task, drawn: Drawn, clusters: Sequence[Cluster], pipeline: PipelineSettings) -> list[Candidate]:
+def _describe(
+    task: Task, drawn: Drawn, clusters: Sequence[Cluster], book: SiteBook | None, pipeline: PipelineSettings
+) -> list[Candidate]:
     """Candidates in the order of their agreement."""
     host = task.host
-    book = SiteBook(host, pipeline.symprec, pipeline.tolerance) if len(host) else None
     candidates = []
     for rank, cluster in enumerate(clusters):
         coords = drawn.frac_coords[cluster.representative]
@@ -266,33 +212,6 @@ def _describe(task: Task, drawn: Drawn, clusters: Sequence[Cluster], pipeline: P
     return candidates
 
 
-def _scored(task: Task, candidates: Sequence[Candidate], device: Any, report) -> list[Candidate]:
-    """The candidates with CHGNet's energies and forces, lowest energy first, those that failed last."""
-    crystals = [task.host.with_guests(task.guests, c.guest_frac_coords) for c in candidates]
-    finished = 0
-
-    def progress(count: int) -> None:
-        nonlocal finished
-        finished += count
-        if report is not None:
-            report(finished)
-
-    scores = score_crystals(crystals, len(task.guests), device, progress=progress)
-    scored = [
-        replace(candidate, error=score.error)
-        if score.failed
-        else replace(
-            candidate,
-            energy_per_atom=score.energy_per_atom,
-            max_force=score.max_force,
-            max_guest_force=score.max_guest_force,
-        )
-        for candidate, score in zip(candidates, scores, strict=True)
-    ]
-    scored.sort(key=lambda c: (c.energy_per_atom is None, c.energy_per_atom or 0.0, -c.agreement, c.sample))
-    return [replace(candidate, rank=rank) for rank, candidate in enumerate(scored)]
-
-
 def _result(network, task: Task, drawn: Drawn, candidates, sampling, pipeline) -> InpaintResult:
     settings = {**asdict(sampling), "nfe": sampling.nfe, **asdict(pipeline)}
     n_invalid = drawn.n_drawn - len(drawn.indices)
@@ -303,7 +222,7 @@ def _result(network, task: Task, drawn: Drawn, candidates, sampling, pipeline) -
         n_drawn=drawn.n_drawn,
         n_invalid=n_invalid,
         reasons=dict(drawn.reasons.most_common()),
-        notes=tuple(_notes(task, drawn, candidates, sampling)),
+        notes=tuple(_notes(task, drawn, candidates, sampling, pipeline)),
         settings=settings,
         weights=_weights(network),
         seconds=drawn.seconds,
@@ -311,7 +230,13 @@ def _result(network, task: Task, drawn: Drawn, candidates, sampling, pipeline) -
     )
 
 
-def _notes(task: Task, drawn: Drawn, candidates: Sequence[Candidate], sampling: SamplingSettings) -> list[str]:
+def _notes(
+    task: Task,
+    drawn: Drawn,
+    candidates: Sequence[Candidate],
+    sampling: SamplingSettings,
+    pipeline: PipelineSettings,
+) -> list[str]:
     from ase.data import chemical_symbols
 
     notes = []
@@ -324,9 +249,19 @@ def _notes(task: Task, drawn: Drawn, candidates: Sequence[Candidate], sampling: 
         notes.append(f"all {drawn.n_drawn} samples are impossible ({why}); ask for fewer guests or a larger cell")
     elif len(drawn.indices) < sampling.samples:
         notes.append(f"only {len(drawn.indices)} possible samples in {drawn.n_drawn} draws, not {sampling.samples}")
-    failed = sum(bool(c.error) for c in candidates)
+    failed = sum(c.error != "" and c.energy_per_atom is None for c in candidates)
     if failed:
         notes.append(f"CHGNet could not score {failed} of {len(candidates)} candidates")
+    outcomes = Counter(c.relaxed.outcome for c in candidates if c.relaxed is not None)
+    if outcomes[DIVERGED]:
+        notes.append(
+            f"{outcomes[DIVERGED]} of {outcomes.total()} relaxations diverged; they are ranked after the others"
+        )
+    if outcomes[UNFINISHED]:
+        notes.append(
+            f"{outcomes[UNFINISHED]} of {outcomes.total()} relaxations had not converged after "
+            f"{pipeline.relax_steps} steps"
+        )
     return notes
 
 
@@ -335,12 +270,15 @@ def _weights(network: Any) -> dict[str, str]:
     return {} if info is None else {"name": info.name, "sha256": info.sha256}
 
 
-def _sampling_settings(samples: int, options: Mapping[str, Any]) -> SamplingSettings:
-    unknown = set(options) - {name for name in SamplingSettings.__dataclass_fields__}
+def _split_settings(samples: int, settings: Mapping[str, Any]) -> tuple[SamplingSettings, PipelineSettings]:
+    """Settings by name, each to where it belongs."""
+    ours, theirs = (tuple(kind.__dataclass_fields__) for kind in (PipelineSettings, SamplingSettings))
+    unknown = set(settings) - {*ours, *theirs}
     if unknown:
-        known = ", ".join(SamplingSettings.__dataclass_fields__)
-        raise InputError(f"unknown setting '{sorted(unknown)[0]}'; choose from {known}")
-    return SamplingSettings(samples=samples, **options)
+        raise InputError(f"unknown setting '{sorted(unknown)[0]}'; choose from {', '.join([*theirs, *ours])}")
+    pipeline = {name: value for name, value in settings.items() if name in ours}
+    sampling = {name: value for name, value in settings.items() if name in theirs}
+    return SamplingSettings(samples=samples, **sampling), PipelineSettings(**pipeline)
 
 
 def _device_of(network: Any) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 
 from inpaint_hpc.archive.records import FAILED, Candidates, Samples, TaskRecord
 
-from .results import Candidate, InpaintResult
+from .results import Candidate, InpaintResult, Relaxed
 from .tables import CampaignTask
 
 
@@ -69,6 +69,7 @@ def _candidates(found: tuple[Candidate, ...]) -> Candidates:
     def column(name: str) -> list[Any]:
         return [np.nan if getattr(candidate, name) is None else getattr(candidate, name) for candidate in found]
 
+    columns = _relaxed_columns(found) if any(candidate.relaxed is not None for candidate in found) else {}
     return Candidates(
         rank=column("rank"),
         sample=column("sample"),
@@ -83,7 +84,32 @@ def _candidates(found: tuple[Candidate, ...]) -> Candidates:
         multiplicity=[candidate.multiplicity for candidate in found],
         wyckoff=[candidate.wyckoff for candidate in found],
         error=column("error"),
+        **columns,
     )
+
+
+def _relaxed_columns(found: tuple[Candidate, ...]) -> dict[str, Any]:
+    """The columns of relaxation, NaN where a candidate has no value, and left out where none has."""
+
+    def column(name: str) -> np.ndarray | None:
+        values = [None if candidate.relaxed is None else getattr(candidate.relaxed, name) for candidate in found]
+        shape = next((np.shape(value) for value in values if value is not None), None)
+        if shape is None:
+            return None
+        return np.stack([np.full(shape, np.nan) if value is None else value for value in values])
+
+    steps = [0 if candidate.relaxed is None else candidate.relaxed.steps for candidate in found]
+    return {
+        "relaxation": ["" if candidate.relaxed is None else candidate.relaxed.outcome for candidate in found],
+        "relaxed_steps": np.array(steps, dtype=np.int64),
+        "placements": np.array([candidate.placements for candidate in found], dtype=np.int64),
+        "relaxed_energy_per_atom": column("energy_per_atom"),
+        "relaxed_max_force": column("max_force"),
+        "relaxed_max_guest_force": column("max_guest_force"),
+        "relaxed_guest_frac_coords": column("guest_frac_coords"),
+        "relaxed_host_frac_coords": column("host_frac_coords"),
+        "relaxed_lattice": column("lattice"),
+    }
 
 
 def with_error(record: TaskRecord, error: str) -> TaskRecord:
@@ -149,4 +175,22 @@ def _candidate(record: TaskRecord, rank: int) -> Candidate:
         max_force=number("max_force"),
         max_guest_force=number("max_guest_force"),
         error=found.error[rank],
+        relaxed=_relaxed(found, rank),
+        placements=1 if found.placements is None else max(1, int(found.placements[rank])),
     )
+
+
+def _relaxed(found: Candidates, rank: int) -> Relaxed | None:
+    outcome = found.relaxation[rank] if found.relaxation is not None else ""
+    if not outcome:
+        return None
+
+    def value(name: str) -> Any:
+        column = getattr(found, "relaxed_" + name)
+        if column is None or np.isnan(column[rank]).any():
+            return None
+        return column[rank] if column.ndim > 1 else float(column[rank])
+
+    names = ("energy_per_atom", "max_force", "max_guest_force", "guest_frac_coords", "host_frac_coords", "lattice")
+    steps = 0 if found.relaxed_steps is None else int(found.relaxed_steps[rank])
+    return Relaxed(outcome, steps, **{name: value(name) for name in names})

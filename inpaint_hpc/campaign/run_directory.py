@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from inpaint_hpc.sampling.settings import SamplingSettings
 
     from .config import CampaignConfig
-    from .pipeline import PipelineSettings
+    from .pipeline_settings import PipelineSettings
 
 SCHEMA_VERSION = "1.0"
 SHARDS_PER_FOLDER = 1000
@@ -87,7 +87,7 @@ class RunDirectory:
         """
         from inpaint_hpc.sampling.settings import SamplingSettings
 
-        from .pipeline import PipelineSettings
+        from .pipeline_settings import PipelineSettings
 
         sampling = self._known("sampling", SamplingSettings)
         return SamplingSettings(**sampling), PipelineSettings(**self._known("pipeline", PipelineSettings))

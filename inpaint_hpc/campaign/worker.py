@@ -75,7 +75,7 @@ class ShardWorker:
         if self.pipeline.score:
             from inpaint_hpc.scoring.chgnet_score import load_chgnet
 
-            load_chgnet(str(self.device))
+            load_chgnet(str(self.device), self.pipeline.chgnet)
         self._totals: Counter[str] = Counter()
         self._seconds = 0.0
         self._log_file = self.run.log(self.name)

@@ -31,9 +31,9 @@ DEFAULT_OUT = "generated"
 def generate(composition: str, cell: str | None, volume_per_atom: float | None, family: str, **options: Any) -> int:
     """Place all atoms of a composition in a cell.
 
-    Structures that pymatgen's StructureMatcher finds different are ranked by CHGNet energy, not relaxed, and written
-    to DIR/FORMULA/rank-000.cif and so on.  DIR is 'generated' unless --out says otherwise; with --json nothing is
-    written without --out.
+    Structures that pymatgen's StructureMatcher finds different are ranked by CHGNet energy (relaxed first, with
+    --relax) and written to DIR/FORMULA/rank-000.cif and so on.  DIR is 'generated' unless --out says otherwise; with
+    --json nothing is written without --out.
 
     Example: inpaint-hpc generate --composition Li8O4 --cell 4.62,4.62,4.62,90,90,90
     """

@@ -40,9 +40,10 @@ def inpaint(hosts: tuple[str, ...], guests: tuple[str, ...], strategy: str, **op
 
     Prints a table per host, best candidate first by CHGNet energy, and writes structures to DIR/HOST/rank-000.cif
     and so on (rank files of an earlier run there are replaced) with results.json.  DIR is 'inpainted' unless --out
-    says otherwise; with --json nothing is written without --out.
+    says otherwise; with --json nothing is written without --out.  With --relax, ranks, tables and structures are those
+    after relaxation, and candidates that end in the same minimum are one.
 
-    Example: inpaint-hpc inpaint LiMn2O4-host.cif --guest Li=2 --samples 32
+    Example: inpaint-hpc inpaint LiMn2O4-host.cif --guest Li=2 --samples 32 --relax guests --top-k 4
     """
     from inpaint_hpc.crystals.reading import read_hosts
 

@@ -10,6 +10,9 @@ import click
 from inpaint_hpc.errors import InputError
 
 FORMATS = ("cif", "poscar", "extxyz", "json")
+# As `campaign.pipeline_settings.RELAX` and `scoring.chgnet_models.CHGNET_WEIGHTS`, which would import torch.
+RELAX = ("none", "guests", "positions", "cell")
+CHGNET = ("0.3.0", "0.2.0", "r2scan")
 
 
 def sampling_options(command: Callable) -> Callable:
@@ -26,6 +29,17 @@ def sampling_options(command: Callable) -> Callable:
         click.option("--seed", default=0, show_default=True, help="Same seed and weights, same samples."),
         click.option("--redraws", default=3, show_default=True, help="Times impossible samples are drawn again."),
         click.option("--no-score", is_flag=True, help="Without CHGNet: rank by agreement of samples."),
+        click.option(
+            "--relax",
+            type=click.Choice(RELAX),
+            default="none",
+            show_default=True,
+            help="Relax in CHGNet's forces, then rank: guests in the frozen host, all positions, or the cell too.",
+        ),
+        click.option("--top-k", type=click.IntRange(min=1), help="Relax only the best so many, as placed."),
+        click.option("--fmax", default=0.05, show_default=True, help="Relaxed when no force is larger, eV/A."),
+        click.option("--relax-steps", default=500, show_default=True, help="Most steps of a relaxation."),
+        click.option("--chgnet", type=click.Choice(CHGNET), default="0.3.0", show_default=True, help="CHGNet weights."),
         click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
         click.option("--weights", metavar="NAME|PATH", help="Packaged weights or a .safetensors file."),
         click.option("--edge-budget", type=int, help="Graph edges per batch, the measure of its memory."),
@@ -70,4 +84,5 @@ def choose_device(name: str) -> str:
 def sampling_arguments(options: dict[str, Any]) -> dict[str, Any]:
     """Command line options as keyword arguments of the pipeline."""
     names = ("samples", "steps", "sampler", "seed", "redraws", "edge_budget")
+    names += ("relax", "top_k", "fmax", "relax_steps", "chgnet")
     return {"score": not options["no_score"], **{name: options[name] for name in names}}

@@ -12,7 +12,14 @@ import click
 if TYPE_CHECKING:
     from inpaint_hpc.campaign.results import Candidate, InpaintResult
 
-_STAGES = {"sample": "sampling", "redraw": "drawing again", "score": "CHGNet energies", "picture": "pictures"}
+_STAGES = {
+    "sample": "sampling",
+    "redraw": "drawing again",
+    "score": "CHGNet energies",
+    "relax": "relaxation",
+    "picture": "pictures",
+}
+_UNITS = {"score": "candidates", "relax": "candidates", "picture": "hosts"}
 
 
 class PipelineProgress:
@@ -57,7 +64,7 @@ class PipelineProgress:
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Called by the pipeline; a stage may start again with another total."""
         if stage not in self._tasks:
-            unit = {"score": "candidates", "picture": "hosts"}.get(stage, "steps")
+            unit = _UNITS.get(stage, "steps")
             self._tasks[stage] = self._bars.add_task(_STAGES.get(stage, stage), total=total, unit=unit)
         self._bars.update(self._tasks[stage], completed=done, total=total)
         if done >= total and self._done.get(stage) != (done, total) and not sys.stderr.isatty():
@@ -103,7 +110,7 @@ def print_summary(results: Sequence[InpaintResult]) -> None:
         row = [result.name if first else "", result.guest_label.replace("=1", "")]
         if result.candidates:
             best = result.candidates[0]
-            row += [_number(best.energy_per_atom, 4), _number(best.max_force, 2), _number(best.min_distance, 2)]
+            row += [_number(best.ranking_energy, 4), _number(best.max_force, 2), _number(best.min_distance, 2)]
             row += [_counted(best.wyckoff), f"{best.count}/{result.n_valid}"]
         else:
             row += ["-"] * 5
@@ -134,7 +141,11 @@ def _table(result: InpaintResult, top: int | None):
     title += f" ({result.host.formula}) + {result.guest_label}" if in_host else ""
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     one_guest = len(result.guests) == 1
-    for name in ("rank", "energy\neV/atom", "above best\nmeV/atom", "max force\neV/A", "min distance\nA"):
+    relaxed = any(candidate.relaxed is not None for candidate in result.candidates)
+    names = ["rank", "energy\neV/atom", "above best\nmeV/atom", "max force\neV/A", "min distance\nA"]
+    if relaxed:
+        names[3:] = ["as placed\nmeV/atom", "relaxation\nsteps"]
+    for name in names:
         table.add_column(name, justify="right")
     if in_host:
         table.add_column("Wyckoff\nsite", justify="left")
@@ -144,14 +155,19 @@ def _table(result: InpaintResult, top: int | None):
     table.add_column("samples\nthat agree", justify="right")
     if one_guest:
         table.add_column("guest at\nfractional", justify="left")
-    best = result.candidates[0].energy_per_atom
+    best = result.candidates[0].ranking_energy
     for candidate in result.candidates[:top]:
-        row = [str(candidate.rank), _number(candidate.energy_per_atom, 4), _above(candidate, best)]
-        row += [_number(candidate.max_force, 2), _number(candidate.min_distance, 2)]
+        row = [str(candidate.rank), _number(candidate.ranking_energy, 4), _above(candidate.ranking_energy, best)]
+        if relaxed:
+            row += [_above(candidate.energy_per_atom, best), _steps(candidate)]
+        else:
+            row += [_number(candidate.max_force, 2), _number(candidate.min_distance, 2)]
         row += [_counted(candidate.wyckoff), _counted(candidate.multiplicity)] if in_host else [candidate.spacegroup]
         row.append(f"{candidate.count}/{result.n_valid}")
         if one_guest:
-            row.append(" ".join(f"{x:.4f}" for x in candidate.guest_frac_coords[0]))
+            sound = candidate.relaxed is not None and candidate.relaxed.sound
+            shown = candidate.relaxed.guest_frac_coords if sound else candidate.guest_frac_coords
+            row.append(" ".join(f"{x:.4f}" for x in shown[0]))
         table.add_row(*row)
     hidden = len(result) - len(result.candidates[:top])
     if hidden:
@@ -171,10 +187,16 @@ def _number(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-def _above(candidate: Candidate, best: float | None) -> str:
-    if candidate.energy_per_atom is None or best is None:
+def _above(energy: float | None, best: float | None) -> str:
+    return "-" if energy is None or best is None else f"{1000 * (energy - best):.0f}"
+
+
+def _steps(candidate: Candidate) -> str:
+    """Steps of a relaxation that converged, with a word if it did not."""
+    if candidate.relaxed is None:
         return "-"
-    return f"{1000 * (candidate.energy_per_atom - best):.0f}"
+    outcome = "" if candidate.relaxed.outcome == "converged" else f" {candidate.relaxed.outcome}"
+    return f"{candidate.relaxed.steps}{outcome}"
 
 
 def _counted(values: Sequence[object]) -> str:

@@ -62,6 +62,23 @@ def deduplicate(
     Raises:
         ValueError: empty host, no guests, or a coordinate that is not finite.
     """
+    matcher = _matcher(host, guest_numbers, frac_coords, tolerance, symprec, operations)
+    if matcher is None:
+        return []
+    clusters = [_cluster(matcher, members) for members in group_equal(matcher.equal())]
+    return sorted(clusters, key=lambda c: (-len(c), int(c.members[0])))
+
+
+def equal_samples(
+    host: Crystal, guest_numbers: np.ndarray, frac_coords: np.ndarray, tolerance: float = 0.5, symprec: float = 0.1
+) -> np.ndarray:
+    """Which of S samples are equal, bool (S, S), symmetric; arguments and errors as `deduplicate`."""
+    matcher = _matcher(host, guest_numbers, frac_coords, tolerance, symprec)
+    return np.zeros((0, 0), dtype=bool) if matcher is None else matcher.equal()
+
+
+def _matcher(host, guest_numbers, frac_coords, tolerance, symprec, operations=None) -> _Matcher | None:
+    """None without samples."""
     guest_numbers = np.asarray(guest_numbers, dtype=np.int64)
     if len(host) == 0 or len(guest_numbers) == 0:
         raise ValueError("deduplication needs host atoms and guests")
@@ -69,14 +86,12 @@ def deduplicate(
     if not np.isfinite(frac_coords).all():
         raise ValueError("a coordinate is not a finite number")
     if len(frac_coords) == 0:
-        return []
+        return None
     if operations is None:
         from inpaint_hpc.crystals.symmetry import symmetry_operations
 
         operations = symmetry_operations(host, symprec)
-    matcher = _Matcher(host, guest_numbers, frac_coords, tolerance, symprec, operations)
-    clusters = [_cluster(matcher, members) for members in group_equal(matcher.equal())]
-    return sorted(clusters, key=lambda c: (-len(c), int(c.members[0])))
+    return _Matcher(host, guest_numbers, frac_coords, tolerance, symprec, operations)
 
 
 def guest_displacements(

@@ -40,8 +40,7 @@ def load_chgnet_model(weights: str = DEFAULT_WEIGHTS, device: str = "cpu") -> CH
     Raises:
         InputError: unknown weights, or a device that is not there.
     """
-    if weights not in CHGNET_WEIGHTS:
-        raise InputError(f"unknown CHGNet weights '{weights}'; choose one of {', '.join(CHGNET_WEIGHTS)}")
+    require_weights(weights)
     _require_device(device)
     with quiet():
         from chgnet.model.model import CHGNet
@@ -75,6 +74,16 @@ def load_network(model: str | CHGNet | ChgnetNetwork = DEFAULT_WEIGHTS, device: 
     if isinstance(model, str):
         return _published_network(model, device)
     return ChgnetNetwork(model, device)
+
+
+def require_weights(name: str) -> None:
+    """Refuse a name that is not in `CHGNET_WEIGHTS`.
+
+    Raises:
+        InputError: unknown weights.
+    """
+    if name not in CHGNET_WEIGHTS:
+        raise InputError(f"unknown CHGNet weights '{name}'; choose one of {', '.join(CHGNET_WEIGHTS)}")
 
 
 def _is_same(one: torch.device, other: torch.device) -> bool:

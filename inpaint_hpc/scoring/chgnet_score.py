@@ -39,14 +39,14 @@ class Score:
         return bool(self.error)
 
 
-def load_chgnet(device: str = "cpu") -> CHGNet:
-    """The default CHGNet on a device, once per process, together with what `score_crystals` needs of it.
+def load_chgnet(device: str = "cpu", weights: str = DEFAULT_WEIGHTS) -> CHGNet:
+    """A CHGNet on a device, once per process, together with what `score_crystals` needs of it.
 
     Raises:
-        InputError: a device that is not there.
+        InputError: unknown weights, or a device that is not there.
     """
-    load_network(DEFAULT_WEIGHTS, device)
-    return load_chgnet_model(DEFAULT_WEIGHTS, device)
+    load_network(weights, device)
+    return load_chgnet_model(weights, device)
 
 
 def score_crystals(
@@ -55,6 +55,7 @@ def score_crystals(
     device: Any = None,
     batch_size: int | None = None,
     progress: Callable[[int], None] | None = None,
+    weights: str = DEFAULT_WEIGHTS,
 ) -> list[Score]:
     """Score crystals; a bad one is recorded as failed and leaves its neighbours alone (`evaluate` says when).
 
@@ -64,18 +65,19 @@ def score_crystals(
         device: torch device; None takes the CPU.
         batch_size: most crystals at once; None leaves it to the size of their graphs alone.
         progress: called with the number of crystals finished since the last call.
+        weights: a name in `CHGNET_WEIGHTS`.
 
     Returns:
         One `Score` per crystal, in order.
 
     Raises:
         ValueError: as many numbers of guests as crystals are needed.
-        InputError: a device that is not there.
+        InputError: unknown weights, or a device that is not there.
     """
     counts = [n_guests] * len(crystals) if isinstance(n_guests, int) else list(n_guests)
     if len(counts) != len(crystals):
         raise ValueError(f"{len(crystals)} crystals but {len(counts)} numbers of guests")
-    evaluator = BatchEvaluator(load_network(DEFAULT_WEIGHTS, device), "ef")
+    evaluator = BatchEvaluator(load_network(weights, device), "ef")
     scores: list[Score] = []
     size = batch_size or max(1, len(crystals))
     for start in range(0, len(crystals), size):

@@ -15,6 +15,7 @@ from inpaint_hpc.archive.collect import collect, task_ids
 from inpaint_hpc.archive.columns import from_records, texts
 from inpaint_hpc.archive.compare import compare
 from inpaint_hpc.archive.read import Archive
+from inpaint_hpc.archive.schema import SCHEMA_VERSION
 from inpaint_hpc.archive.storage import USER_BLOCK, create_dataset, seal, sign
 from inpaint_hpc.archive.verify import verify
 from inpaint_hpc.archive.write import write_result
@@ -105,6 +106,10 @@ def test_columns_that_some_units_lack(tmp_path):
         relaxed_energy_per_atom=rng.normal(size=len(other.candidates)),
         relaxed_guest_frac_coords=rng.random(other.candidates.guest_frac_coords.shape),
         relaxed_host_frac_coords=rng.random((len(other.candidates), len(other.host), 3)),
+        relaxed_max_guest_force=rng.random(len(other.candidates)),
+        relaxation=("converged", "unfinished", "converged")[: len(other.candidates)],
+        relaxed_steps=np.array([12, 500, 3])[: len(other.candidates)],
+        placements=np.array([2, 1, 1])[: len(other.candidates)],
     )
     records = [plain, replace(other, candidates=relaxed, reference_frac_coords=rng.random((len(other.guests), 3)))]
     records.append(make_record(2, reference_frac_coords=None))
@@ -145,12 +150,40 @@ def test_weights_are_not_mixed(tmp_path):
 
 def test_schemas_are_not_mixed(tmp_path):
     paths = write_units(tmp_path, 10, 5)
-    for version, match in (("2.0", "newer"), ("1.1", "newer"), ("0.9", "too old")):
+    for version, match in (("2.0", "newer"), ("1.999", "newer"), ("0.9", "too old")):
         with changing(paths[1]) as file:
             file.attrs["schema_version"] = version
         with pytest.raises(InputError, match=f"{paths[1].name}.*{match}"):
             collect(paths, tmp_path / "out.h5")
     assert not (tmp_path / "out.h5").exists()
+
+
+def test_files_of_schema_1_0_are_collected_with_newer_ones(tmp_path):
+    """What 1.1 added is optional, so a file without it is a file of 1.0."""
+    old, new = make_record(0), make_record(1)
+    relaxed = replace(
+        new.candidates,
+        relaxed_energy_per_atom=new.candidates.energy_per_atom - 0.1,
+        relaxation=("converged",) * len(new.candidates),
+        relaxed_steps=np.arange(1, 1 + len(new.candidates)),
+    )
+    new = replace(new, candidates=relaxed)
+    paths = [tmp_path / "old.h5", tmp_path / "new.h5"]
+    for path, record in zip(paths, (old, new), strict=True):
+        write_result(path, [record], WEIGHTS)
+    with changing(paths[0]) as file:
+        file.attrs["schema_version"] = "1.0"
+        assert not {"relaxation", "relaxed_steps", "placements"} & set(file["candidates"])
+    collect(paths, tmp_path / "out.h5")
+    assert verify(tmp_path / "out.h5") == []
+    assert all(same(a, b) for a, b in zip((old, new), records_of(tmp_path / "out.h5"), strict=True))
+    with Archive(tmp_path / "out.h5") as archive:
+        assert archive.attributes["schema_version"] == SCHEMA_VERSION
+        table = archive.candidates()
+        assert set(table.query("task == 0")["relaxation"]) <= {""}
+        assert table.query("task == 1")["relaxed_steps"].tolist() == relaxed.relaxed_steps.tolist()
+        energies = archive.tasks()["relaxed_energy_per_atom_eV"]
+        assert np.isnan(energies[0]) and energies[1] == relaxed.relaxed_energy_per_atom.min()
 
 
 def test_damaged_units_are_left_out_and_named(tmp_path):

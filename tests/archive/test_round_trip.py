@@ -11,6 +11,7 @@ from made_up_results import WEIGHTS, make_host, make_record, make_results, same,
 
 from inpaint_hpc.archive.read import Archive
 from inpaint_hpc.archive.records import Candidates, Samples, TaskRecord, host_id
+from inpaint_hpc.archive.schema import SCHEMA_VERSION
 from inpaint_hpc.archive.verify import verify
 from inpaint_hpc.archive.write import check_record, write_result
 
@@ -46,7 +47,7 @@ def test_any_h5py_reads_it(tmp_path, records):
     """Nothing but plain datasets, text and attributes."""
     write_result(tmp_path / "a.h5", records, {**WEIGHTS, "configuration": {"guests": ["Li"]}, "seed": 3, "none": None})
     with h5py.File(tmp_path / "a.h5") as file:
-        assert file.attrs["schema_version"] == "1.0"
+        assert file.attrs["schema_version"] == SCHEMA_VERSION
         assert json.loads(file.attrs["configuration"]) == {"guests": ["Li"]}
         assert file.attrs["weights_sha256"] == WEIGHTS["weights_sha256"]
         assert "none" not in file.attrs
@@ -89,6 +90,11 @@ def test_relaxed_candidates(tmp_path):
     )
     everything = replace(
         only_guests,
+        relaxed_max_guest_force=np.full(len(c), 0.01),
+        relaxation=("converged", "diverged", "unfinished")[: len(c)],
+        relaxed_steps=np.array([7, 3, 500])[: len(c)],
+        placements=np.array([3, 1, 1])[: len(c)],
+        error=["", "not relaxed: two atoms are 0.4 A apart", ""][: len(c)],
         relaxed_host_frac_coords=rng.random((len(c), len(frozen.host), 3)),
         relaxed_lattice=frozen.host.lattice + rng.normal(size=(len(c), 3, 3)),
     )
@@ -203,6 +209,30 @@ def test_impossible_values_are_not_written(tmp_path, part, name, row, value, mat
         write_result(tmp_path / "a.h5", [make_record(0), record])
     assert list(tmp_path.iterdir()) == []
     check_record(make_record(1))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "changes", "match"),
+    [
+        ("melted", {}, "unknown outcome of relaxation"),
+        ("converged", {"relaxed_energy_per_atom": np.nan}, "sound relaxation without an energy"),
+        ("diverged", {}, "diverged without an error"),
+        ("converged", {"relaxed_steps": -1}, "relaxed_steps below 0"),
+        ("converged", {"relaxed_max_guest_force": -1.0}, "relaxed_max_guest_force_eV_per_A that is negative"),
+    ],
+)
+def test_impossible_relaxations_are_not_written(outcome, changes, match):
+    record = make_record(1)
+    n = len(record.candidates)
+    columns = {"relaxed_energy_per_atom": -1.0, "relaxed_steps": 3, "relaxed_max_guest_force": 0.01}
+    columns = {name: np.full(n, value) for name, value in {**columns, **changes}.items()}
+    fine = replace(
+        record.candidates, relaxation=("converged",) * n, **columns | {"relaxed_energy_per_atom": -np.ones(n)}
+    )
+    if not changes:
+        check_record(replace(record, candidates=fine))
+    with pytest.raises(ValueError, match=match):
+        check_record(replace(record, candidates=replace(fine, relaxation=(outcome,) * n, **columns)))
 
 
 @pytest.mark.parametrize(

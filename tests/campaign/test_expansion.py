@@ -155,10 +155,12 @@ def test_estimated_edges_are_those_of_the_sampler(strategy):
 
 
 def test_cost_grows_with_samples_steps_and_scoring():
-    def cost(samples=8, steps=40, score=True):
-        model = CostModel(SamplingSettings(steps=steps), PipelineSettings(score=score))
+    def cost(samples=8, steps=40, score=True, **relaxation):
+        model = CostModel(SamplingSettings(steps=steps), PipelineSettings(score=score, **relaxation))
         return model.costs(np.array([12]), 2, np.array([150.0]), samples)[0]
 
     assert cost(samples=16) == pytest.approx(2 * cost(), rel=0.01)
     assert cost(steps=80) > 1.3 * cost()
     assert cost(score=False) < cost()
+    assert cost() < cost(relax="guests", top_k=1) < cost(relax="guests", top_k=3) < cost(relax="guests")
+    assert cost(relax="guests", top_k=100) == cost(relax="guests") < cost(relax="cell")

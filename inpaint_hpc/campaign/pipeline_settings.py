@@ -1,0 +1,80 @@
+"""Settings of everything that happens to samples after they are drawn."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from inpaint_hpc.errors import InputError
+
+RELAX = ("none", "guests", "positions", "cell")
+
+
+@dataclass(frozen=True)
+class PipelineSettings:
+    """What happens to samples.
+
+    Attributes:
+        score: rank by CHGNet energy; otherwise by agreement.
+        redraws: how often impossible samples are replaced by fresh ones.
+        tolerance: samples whose guests are within this distance in A are equal.
+        symprec: distance tolerance in A of the host's symmetry.
+        relax: 'none'; 'guests' relaxes the guests in the frozen host, 'positions' all atoms in the fixed cell, 'cell'
+            all atoms and the cell.  Ranking is by the energy afterwards, and candidates that end in the same minimum
+            become one.
+        top_k: relax only so many candidates, those lowest in energy as placed; None relaxes all.
+        fmax: converged when no force exceeds it, eV/A.
+        relax_steps: most steps of a relaxation.
+        chgnet: CHGNet weights: '0.3.0', '0.2.0' or 'r2scan'.
+
+    Raises:
+        InputError: a value out of range, or a relaxation without scoring.
+    """
+
+    score: bool = True
+    redraws: int = 3
+    tolerance: float = 0.5
+    symprec: float = 0.1
+    relax: Literal["none", "guests", "positions", "cell"] = "none"
+    top_k: int | None = None
+    fmax: float = 0.05
+    relax_steps: int = 500
+    chgnet: str = "0.3.0"
+
+    def __post_init__(self) -> None:
+        if self.redraws < 0:
+            raise InputError(f"redraws must be at least 0, not {self.redraws}")
+        for name in ("tolerance", "symprec"):
+            if not 0.0 < getattr(self, name) < 5.0:
+                raise InputError(f"{name} must be above 0 and below 5 A, not {getattr(self, name):g}")
+        if self.relax not in RELAX:
+            raise InputError(f"unknown relaxation '{self.relax}'; choose one of {', '.join(RELAX)}")
+        if self.relax != "none" and not self.score:
+            raise InputError(f"relax '{self.relax}' needs CHGNet: leave score on, or set relax to none")
+        if self.top_k is not None and self.top_k < 1:
+            raise InputError(f"top_k must be at least 1, not {self.top_k}; leave it out to relax all")
+        if not 0.0 < self.fmax < 10.0:
+            raise InputError(f"fmax must be above 0 and below 10 eV/A, not {self.fmax:g}")
+        if self.relax_steps < 1:
+            raise InputError(f"relax_steps must be at least 1, not {self.relax_steps}")
+        if self.chgnet != PipelineSettings.chgnet:  # torch is needed to know the others
+            from inpaint_hpc.scoring.chgnet_models import require_weights
+
+            require_weights(self.chgnet)
+
+    @property
+    def relaxes(self) -> bool:
+        """Whether anything is relaxed."""
+        return self.relax != "none"
+
+
+def decisive(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings that decide a result, of `asdict(PipelineSettings(...))` or of what an older version froze.
+
+    Those of a relaxation that does not happen are left out, as is what has its default: so a campaign that uses none
+    of them has the same task ids as before there were any.
+    """
+    settings = asdict(PipelineSettings()) | settings
+    left_out = set() if settings["relax"] != "none" else {"relax", "top_k", "fmax", "relax_steps"}
+    left_out |= {"chgnet"} if settings["chgnet"] == PipelineSettings.chgnet or not settings["score"] else set()
+    return {name: value for name, value in settings.items() if name not in left_out}
