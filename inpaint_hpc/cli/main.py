@@ -17,6 +17,7 @@ from inpaint_hpc.errors import InpaintHpcError
 VERBS = {
     "inpaint": ("inpaint_hpc.cli.inpaint", "Place guest ions in host crystals; table and structures."),
     "generate": ("inpaint_hpc.cli.generate", "Place all atoms: composition and cell in, structures out."),
+    "sites": ("inpaint_hpc.cli.sites", "Find the sites that hosts offer to an ion; table and structures."),
     "demo": ("inpaint_hpc.cli.demo", "Li and Mg in seven MnO2 polymorphs, in minutes."),
     "init": ("inpaint_hpc.cli.init", "Write a commented configuration of a campaign."),
     "plan": ("inpaint_hpc.cli.plan", "Say what a campaign will cost before it is run."),

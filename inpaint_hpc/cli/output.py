@@ -18,8 +18,10 @@ _STAGES = {
     "score": "CHGNet energies",
     "relax": "relaxation",
     "picture": "pictures",
+    "sites": "sampling",
+    "energies": "relaxation",
 }
-_UNITS = {"score": "candidates", "relax": "candidates", "picture": "hosts"}
+_UNITS = {"score": "candidates", "relax": "candidates", "picture": "hosts", "energies": "sites"}
 
 
 class PipelineProgress:
@@ -74,7 +76,7 @@ class PipelineProgress:
 
 def print_results(results: Sequence[InpaintResult], top: int | None = None) -> None:
     """One table per result on stdout, with its invalid rate and notes below."""
-    console = _console()
+    console = stdout_console()
     for result in results:
         if result.candidates:
             console.print(_table(result, top))
@@ -116,14 +118,14 @@ def print_summary(results: Sequence[InpaintResult]) -> None:
             row += ["-"] * 5
         last = index + 1 == len(results) or results[index + 1].name != result.name
         table.add_row(*row, str(len(result)), found, end_section=last)
-    console = _console()
+    console = stdout_console()
     console.print(table)
     for result in results:
         for note in result.notes:
             console.print(f"Note: {result.name} + {result.guest_label}: {note}", markup=False)
 
 
-def _console():
+def stdout_console():
     from rich.console import Console
 
     console = Console(highlight=False)

@@ -12,6 +12,8 @@ from inpaint_hpc.crystals.batch import Crystal
 SYMPREC = 0.05
 # Images of a position that lies exactly on a symmetry element, up to spglib's rounding, in A.
 _SAME_SITE = 0.01
+# Images of a position this close to it, in A: it is on the element but for rounding.
+_ON_ELEMENT = 1e-7
 # The first of the atomic numbers that no host has, for atoms that only mark a site.
 _MARKER = 119
 
@@ -172,7 +174,7 @@ def onto_symmetry_elements(
     while True:
         images = rotations @ position + translations
         shifts, distances = _shortest(lattice, position, images)
-        near = [i for i in np.argsort(distances) if _SAME_SITE <= distances[i] < tol and i not in tried]
+        near = [i for i in np.argsort(distances) if _ON_ELEMENT <= distances[i] < tol and i not in tried]
         if not near:
             return position
         tried.add(near[0])

@@ -7,7 +7,7 @@ taken.  Rounds of both are drawn for all hosts together, in full batches; a host
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from inpaint_hpc.sampling.sample import sample
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
 
-from .clustering import MERGE, assign_sites, networks_from_positions
+from .clustering import MERGE, STRAY, assign_sites, network_from_positions, networks_from_positions
 from .site_network import SiteNetwork
 
 Progress = Callable[[str, int, int], None]
@@ -95,8 +95,14 @@ class Pool:
         return np.concatenate([coords.reshape(-1, 3) for coords in self.samples.values()])
 
     def networks(self, **options: Any) -> list[SiteNetwork]:
-        """Site networks of the pool; options as `networks_from_positions`."""
+        """Site networks of the pool, one for each symmetry; options as `networks_from_positions`."""
         return networks_from_positions(self.host, self.number, self.frac_coords, saturated=self.saturated, **options)
+
+    def network(self, symprec: float = 0.1, merge: float = MERGE) -> SiteNetwork:
+        """Site network of the pool under one symmetry; see `network_from_positions`."""
+        return network_from_positions(
+            self.host, self.number, self.frac_coords, symprec, merge=merge, saturated=self.saturated
+        )
 
 
 def pool_positions(
@@ -120,6 +126,7 @@ def pool_many(
     settings: PoolingSettings | None = None,
     device: Any = None,
     progress: Progress | None = None,
+    earlier: Sequence[Pool] | None = None,
 ) -> list[Pool]:
     """Pool guest positions of many hosts, sampled together.
 
@@ -134,17 +141,21 @@ def pool_many(
         settings: by default `PoolingSettings()`.
         device: by default that of the network.
         progress: called after every step.
+        earlier: pools of the same hosts and ions to go on with, drawn with the same settings; their samples are kept,
+            and as many rounds are drawn on top as without them.
 
     Raises:
         InputError: an empty host, or more guests than a cell can hold.
     """
     settings = settings or PoolingSettings()
     pools = []
-    for host, number, wanted in zip(hosts, numbers, n_guests, strict=True):
+    for k, (host, number, wanted) in enumerate(zip(hosts, numbers, n_guests, strict=True)):
         if len(host) == 0:
             raise InputError(f"{host.name or 'host'}: a site network needs host atoms")
-        counts = sorted({1, *([wanted] if np.ndim(wanted) == 0 else wanted)})
-        pools.append(Pool(host, int(number), {int(count): np.zeros((0, int(count), 3)) for count in counts}))
+        start = earlier[k] if earlier is not None else Pool(host, int(number), {})
+        counts = sorted({1, *start.samples, *([wanted] if np.ndim(wanted) == 0 else wanted)})
+        samples = {int(count): start.samples.get(count, np.zeros((0, int(count), 3))) for count in counts}
+        pools.append(replace(start, samples=samples))
     tasks = [
         {
             count: Task(pool.host, [pool.number] * count, f"{pool.host.name or 'host'} ({count})")
@@ -190,7 +201,7 @@ def _wanted(count: int, joint_counts: int, settings: PoolingSettings) -> int:
 
 def _new_sites(pool: Pool, before: np.ndarray, settings: PoolingSettings) -> int:
     """Orbits of the pool on which no position lay before the last round."""
-    network = pool.networks(symprecs=[settings.symprec], merge=settings.merge)[0]
-    sites = assign_sites(network, before, settings.merge)[0]
+    network = pool.network(settings.symprec, settings.merge)
+    sites = assign_sites(network, before, STRAY * settings.merge)[0]
     seen = set(network.orbit_of[sites[sites >= 0]].tolist())
     return len(network.orbits) - len(seen)

@@ -1,0 +1,80 @@
+"""Tables of site networks on stdout."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from inpaint_hpc.occupancy.site_network import SiteNetwork
+
+
+def print_sites(networks: Sequence[SiteNetwork]) -> None:
+    """For each network its sites, and the shortest distances between them."""
+    from inpaint_hpc.cli.output import stdout_console
+
+    console = stdout_console()
+    for network in networks:
+        if not network.orbits:
+            console.print(f"{network.host.name}: no sites; every sampled position is on a host atom", markup=False)
+            continue
+        console.print(_sites(network))
+        if len(network.orbits) > 1:
+            console.print(_distances(network))
+        console.print(_footer(network), style="dim")
+        console.print()
+
+
+def _sites(network: SiteNetwork):
+    from ase.data import chemical_symbols
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    ion = chemical_symbols[network.number]
+    title = f"[bold]{escape(network.host.name)}[/] ({network.host.formula}): sites of {ion}"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("site", "Wyckoff", "sites\nin cell", "share of\nsamples", "spread\nA", "neighbours"):
+        table.add_column(name, justify="left" if name in ("Wyckoff", "neighbours") else "right")
+    for name in ("energy\neV", "above best\nmeV", "moved\nA", "nearest\nsite, A"):
+        table.add_column(name, justify="right")
+    table.add_column("at\nfractional", justify="left")
+    for row in network.rows():
+        table.add_row(
+            str(row["site"]),
+            row["wyckoff"],
+            str(row["multiplicity"]),
+            f"{100 * row['occupancy']:.0f} %",
+            _number(row["spread_A"], 2),
+            f"{row['coordination']} at {row['bond_A']:.2f} A" if row["coordination"] else "-",
+            _number(row["energy_eV"], 3),
+            _number(row["above_best_meV"], 0),
+            _number(row["shift_A"], 2),
+            f"{row['nearest_site']}: {row['nearest_A']:.2f}",
+            " ".join(f"{round(row[axis], 4) % 1.0:.4f}" for axis in "xyz"),
+        )
+    return table
+
+
+def _distances(network: SiteNetwork):
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title="shortest distances, A", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("site", justify="right")
+    for k in range(len(network.orbits)):
+        table.add_column(str(k), justify="right")
+    for k, row in enumerate(network.orbit_distances):
+        table.add_row(str(k), *(f"{distance:.2f}" for distance in row))
+    return table
+
+
+def _footer(network: SiteNetwork) -> str:
+    symmetry = f"{len(network.rotations)} symmetry operations (symprec {network.symprec:g} A)"
+    stopped = "the last round found no new site" if network.saturated else "new sites were still being found"
+    return f"{network.samples} guest positions, {symmetry}; {stopped}"
+
+
+def _number(value: Any, digits: int) -> str:
+    return f"{value:.{digits}f}" if math.isfinite(value) else "-"

@@ -1,0 +1,108 @@
+"""`inpaint-hpc sites`."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from inpaint_hpc.cli.options import choose_device, parse_guests
+
+
+@click.command()
+@click.argument("hosts", nargs=-1, required=True, metavar="HOST...")
+@click.option(
+    "--guest",
+    "guests",
+    multiple=True,
+    required=True,
+    metavar="EL[=N]",
+    help="The ion; with =N, joint samples have N guests. By default as many as fill the best sites once and twice.",
+)
+@click.option("--symprec", default=0.1, show_default=True, help="Distance tolerance (A) of the host's symmetry.")
+@click.option("--merge", default=0.5, show_default=True, help="Positions this near to a site (A) belong to it.")
+@click.option("--single", default=8, show_default=True, help="Single-guest samples in a round.")
+@click.option("--joint", default=4, show_default=True, help="Joint samples in a round.")
+@click.option("--rounds", type=click.IntRange(min=1), default=4, show_default=True, help="At most so many rounds.")
+@click.option("--steps", default=40, show_default=True, help="Network evaluations per sample.")
+@click.option("--seed", default=0, show_default=True, help="Same seed and weights, same sites.")
+@click.option(
+    "--energies", type=click.IntRange(min=0), default=12, show_default=True, help="CHGNet energies of so many sites."
+)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--weights", metavar="NAME|PATH", help="Packaged weights or a .safetensors file.")
+@click.option("--edge-budget", type=int, help="Graph edges per batch, the measure of its memory.")
+@click.option("--out", metavar="DIR", help="Write the host with all its sites, tables and sites.json there.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout and nothing else.")
+def sites(hosts: tuple[str, ...], guests: tuple[str, ...], **options: Any) -> int:
+    """Find the sites that hosts offer to an ion.
+
+    HOST is read as by `inpaint-hpc inpaint`. Samples are drawn until a round finds no new site; their positions are
+    clustered under the host's symmetry.
+
+    Prints, for each host, a table of sites (Wyckoff position, sites in the cell, share of the samples, spread,
+    neighbours, CHGNet energy of one guest relaxed in the frozen host) and the shortest distances between them.
+
+    Example: inpaint-hpc sites LiMn2O4-host.cif --guest Li --out sites
+    """
+    from inpaint_hpc.crystals.reading import read_hosts
+    from inpaint_hpc.errors import InputError
+
+    start = time.perf_counter()
+    if len(guests) != 1:
+        raise InputError(f"one ion at a time, not {', '.join(guests)}; run once for each")
+    ((guest, count),) = parse_guests(guests).items()
+    crystals = read_hosts(list(hosts))
+    device = choose_device(options["device"])
+
+    from inpaint_hpc.cli.output import PipelineProgress
+    from inpaint_hpc.network.weights import load_network
+    from inpaint_hpc.occupancy.find_sites import find_sites_many
+    from inpaint_hpc.occupancy.pooling import PoolingSettings
+    from inpaint_hpc.sampling.settings import SamplingSettings
+
+    pooling = PoolingSettings(
+        options["single"],
+        options["joint"],
+        min(2, options["rounds"]),
+        options["rounds"],
+        options["symprec"],
+        options["merge"],
+        SamplingSettings(steps=options["steps"], seed=options["seed"], edge_budget=options["edge_budget"]),
+    )
+    network = load_network(options["weights"], device)
+    with PipelineProgress() as progress:
+        found = find_sites_many(
+            network,
+            crystals,
+            guest,
+            count if "=" in guests[0] else None,
+            symprec=options["symprec"],
+            energies=options["energies"],
+            settings=pooling,
+            device=device,
+            progress=progress,
+        )
+    return _show(found, network.info, options, time.perf_counter() - start)
+
+
+def _show(networks: list, weights: Any, options: dict[str, Any], seconds: float) -> int:
+    """Write files, print tables or the JSON document; exit status 1 if no host has a site."""
+    from inpaint_hpc.analysis.site_report import site_document, write_sites
+    from inpaint_hpc.campaign.outputs import to_json, write_json
+    from inpaint_hpc.cli.site_tables import print_sites
+
+    out, names = options["out"], ("symprec", "merge", "single", "joint", "rounds", "steps", "seed", "energies")
+    files = write_sites(networks, out) if out else []
+    info = {"name": weights.name, "sha256": weights.sha256}
+    content = site_document(networks, {name: options[name] for name in names}, info, seconds, files)
+    if out:
+        write_json(content, f"{out}/sites.json")
+    if options["as_json"]:
+        click.echo(to_json(content))
+    else:
+        print_sites(networks)
+        if out:
+            click.echo(f"sites.cif and sites.csv of {len(files)} hosts and sites.json in {out}")
+    return 0 if any(len(network) for network in networks) else 1
