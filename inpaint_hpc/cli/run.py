@@ -168,7 +168,10 @@ def print_best(archive_path: Path, top: int) -> None:
                 table.add_row(*cells, "none", *[""] * 4)
                 continue
             sites = ", ".join(dict.fromkeys(filter(None, best.wyckoff[0])))
-            cells += [number(best.energy_per_atom[0], 4), number(best.max_force[0], 2), number(best.min_distance[0], 2)]
+            energy, force = best.relaxed_energy_per_atom, best.relaxed_max_force
+            if energy is None or np.isnan(energy[0]):
+                energy, force = best.energy_per_atom, best.max_force
+            cells += [number(energy[0], 4), number(force[0], 2), number(best.min_distance[0], 2)]
             table.add_row(*cells, sites, f"{best.count[0]}/{int(record.samples.valid.sum())}")
         hidden = len(archive) - shown
     if hidden:

@@ -1,0 +1,352 @@
+"""Intercalation energies, voltages and volume changes of hosts, from an archive or from structures.
+
+Energies of host, filled hosts and metal are of one potential and of one treatment: where the guests were relaxed in the
+frozen host, the host is taken as it is; where everything was relaxed, so is the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from inpaint_hpc.archive.read import Archive
+from inpaint_hpc.archive.records import TaskRecord
+from inpaint_hpc.crystals.batch import Crystal
+from inpaint_hpc.errors import InputError
+from inpaint_hpc.scoring.chgnet_batch import evaluate
+from inpaint_hpc.scoring.chgnet_models import DEFAULT_WEIGHTS
+from inpaint_hpc.scoring.energetics import (
+    IntercalationHull,
+    VoltageStep,
+    average_voltage,
+    intercalation_energy,
+    intercalation_hull,
+    ion_charge,
+    voltage_curve,
+    volume_change,
+)
+from inpaint_hpc.scoring.metals import metal_energy
+from inpaint_hpc.scoring.relaxation import relax
+
+TREATMENTS = {
+    "none": "not relaxed",
+    "guests": "guests relaxed in the frozen host",
+    "positions": "positions relaxed in the host's cell",
+    "cell": "positions and cell relaxed",
+}
+
+
+@dataclass(frozen=True)
+class FilledHost:
+    """A host with guests of one element.
+
+    Attributes:
+        count: guests in one host cell beyond those that the host already has.
+        energy: eV per host cell.
+        volume: A^3 per host cell.
+        label: task id or name of the structure.
+    """
+
+    count: float
+    energy: float
+    volume: float
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class VoltageProfile:
+    """What intercalating one element into one host costs and gives.
+
+    Attributes:
+        host: its name.
+        ion: atomic number of the guest.
+        charge: of the ion, in elementary charges.
+        metal_energy: of the guest's metal, eV per atom.
+        empty: the host, `count` 0.
+        filled: by count, then energy.
+        hull: over the empty host (entry 0) and the filled ones (entries 1 ...).
+        steps: of the voltage curve.
+        treatment: a key of `TREATMENTS`.
+        chgnet: weights of the potential.
+        notes: what a user should know, one line each.
+    """
+
+    host: str
+    ion: int
+    charge: float
+    metal_energy: float
+    empty: FilledHost
+    filled: tuple[FilledHost, ...]
+    hull: IntercalationHull
+    steps: tuple[VoltageStep, ...]
+    treatment: str
+    chgnet: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def symbol(self) -> str:
+        """Symbol of the guest."""
+        from ase.data import chemical_symbols
+
+        return chemical_symbols[self.ion]
+
+    @property
+    def label(self) -> str:
+        """What the voltages are against, e.g. `Li/Li+`."""
+        sign = "" if self.charge == 1 else f"{self.charge:g}"
+        return f"{self.symbol}/{self.symbol}{sign}+"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row per filled host; names carry units.
+
+        `intercalation_energy_eV` is per guest, `average_voltage_V` that from the empty host up to here,
+        `volume_change_percent` against the empty host, `above_hull_eV` per host cell.
+        """
+        stable = set(self.hull.stable.tolist())
+        return [
+            {
+                "guests": one.count,
+                "energy_eV": one.energy,
+                "intercalation_energy_eV": intercalation_energy(
+                    one.energy, self.empty.energy, one.count, self.metal_energy
+                ),
+                "average_voltage_V": average_voltage(
+                    one.energy, self.empty.energy, one.count, self.metal_energy, self.charge
+                ),
+                "volume_change_percent": volume_change(one.volume, self.empty.volume),
+                "formation_energy_eV": float(self.hull.formation_energies[k]),
+                "above_hull_eV": float(self.hull.above_hull[k]),
+                "stable": k in stable,
+                "label": one.label,
+            }
+            for k, one in enumerate(self.filled, start=1)
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain numbers, lists and strings for JSON."""
+        return {
+            "host": self.host,
+            "ion": self.symbol,
+            "charge": self.charge,
+            "against": self.label,
+            "treatment": self.treatment,
+            "chgnet": self.chgnet,
+            "metal_energy_eV_per_atom": self.metal_energy,
+            "host_energy_eV": self.empty.energy,
+            "host_volume_A3": self.empty.volume,
+            "filled": self.rows(),
+            "steps": [{"from": s.start, "to": s.stop, "voltage_V": s.voltage} for s in self.steps],
+            "notes": list(self.notes),
+        }
+
+
+def voltage_profile(
+    host: str,
+    ion: int,
+    empty: FilledHost,
+    filled: Iterable[FilledHost],
+    metal: float,
+    charge: float | None = None,
+    treatment: str = "cell",
+    chgnet: str = DEFAULT_WEIGHTS,
+    notes: Sequence[str] = (),
+) -> VoltageProfile:
+    """Put energies of one host together; formulas and sources in `inpaint_hpc.scoring.energetics`.
+
+    Args:
+        host: its name.
+        ion: atomic number of the guest.
+        empty: the host.
+        filled: hosts with guests; several of one count are welcome.
+        metal: energy of the guest's metal, eV per atom, of the same potential.
+        charge: of the ion; None takes the usual one.
+        treatment, chgnet, notes: as `VoltageProfile`.
+
+    Raises:
+        InputError: no filled host, a value that is not finite, or an ion whose charge is not known.
+    """
+    filled = tuple(sorted(filled, key=lambda one: (one.count, one.energy)))
+    charge = ion_charge(ion) if charge is None else charge
+    counts, energies = [0.0, *(one.count for one in filled)], [empty.energy, *(one.energy for one in filled)]
+    hull = intercalation_hull(counts, energies)
+    steps = tuple(voltage_curve(counts, energies, metal, charge))
+    return VoltageProfile(host, ion, charge, metal, empty, filled, hull, steps, treatment, chgnet, tuple(notes))
+
+
+def archive_profiles(
+    archive: Archive,
+    hosts: Sequence[str] | None = None,
+    ions: Sequence[int] | None = None,
+    charges: Mapping[int, float] | None = None,
+    device: Any = None,
+) -> list[VoltageProfile]:
+    """A profile for each host and guest element of an archive, from the best candidate of each task.
+
+    Tasks with guests of several elements have no voltage and are left out.  Host energies are computed here, by the
+    CHGNet weights and with the relaxation that the archive's configuration names.
+
+    Args:
+        archive: opened archive or result file.
+        hosts: only hosts whose name fits one of these patterns.
+        ions: only these atomic numbers.
+        charges: of ions where it is not the usual one.
+        device: torch device.
+
+    Raises:
+        InputError: nothing fits, or what fits has no energies.
+    """
+    from fnmatch import fnmatchcase
+
+    pipeline = dict(archive.attributes.get("configuration") or {}).get("pipeline", {})
+    treatment, chgnet = pipeline.get("relax", "none"), pipeline.get("chgnet", DEFAULT_WEIGHTS)
+    names, _ = archive.task_labels()
+    chosen = [k for k, name in enumerate(names) if hosts is None or any(fnmatchcase(name, h) for h in hosts)]
+    crystals: dict[str, Crystal] = {}
+    groups: dict[tuple[str, int], list[FilledHost]] = {}
+    without: dict[tuple[str, int], int] = {}
+    for record in archive.iter_records(chosen):
+        species = set(record.guests)
+        if len(species) != 1 or (ions is not None and not species <= set(ions)):
+            continue
+        key = (record.host_id, record.guests[0])
+        crystals.setdefault(record.host_id, record.host)
+        filled = _best(record, treatment)
+        if filled is None:
+            without[key] = without.get(key, 0) + 1
+        else:
+            groups.setdefault(key, []).append(filled)
+    if not groups:
+        why = "has an energy; run it with pipeline: {score: true}" if without else "places guests of one element only"
+        raise InputError(f"{archive.path}: none of its tasks that fit {why}")
+    needed = {host_id: crystals[host_id] for host_id, _ in groups}
+    empty = _empty_hosts(needed, treatment, chgnet, pipeline, device)
+    profiles = []
+    for (host_id, ion), filled in groups.items():
+        notes = [f"{without[host_id, ion]} tasks have no energy"] if (host_id, ion) in without else []
+        host = crystals[host_id]
+        present = int((host.numbers == ion).sum())
+        if present:
+            notes.append(f"the host holds {present} of these atoms already; counts are of those added")
+        energy, note = empty[host_id]
+        profiles.append(
+            voltage_profile(
+                host.name or host.formula,
+                ion,
+                energy,
+                filled,
+                metal_energy(ion, chgnet, device),
+                (charges or {}).get(ion),
+                treatment,
+                chgnet,
+                notes + note,
+            )
+        )
+    return profiles
+
+
+def structure_profile(
+    host: Crystal,
+    filled: Sequence[Crystal],
+    ion: int | None = None,
+    treatment: str = "cell",
+    charge: float | None = None,
+    chgnet: str = DEFAULT_WEIGHTS,
+    fmax: float = 0.05,
+    max_steps: int = 500,
+    device: Any = None,
+) -> VoltageProfile:
+    """The profile of structures: energies by CHGNet, as they are or relaxed.
+
+    Args:
+        host: the empty (or emptiest) host.
+        filled: the same framework with more of the ion, in cells of any size.
+        ion: atomic number of the guest; None takes the one element that all of `filled` have more of.
+        treatment: 'none', 'positions' or 'cell': what is relaxed, of the host too.
+        charge, chgnet: as `voltage_profile`.
+        fmax, max_steps, device: of relaxations, as `relax`.
+
+    Raises:
+        InputError: frameworks that differ, no ion or several, or a structure that CHGNet cannot evaluate.
+    """
+    if treatment not in ("none", "positions", "cell"):
+        raise InputError(f"structures are relaxed in none, positions or cell, not '{treatment}'")
+    counts = [_count(host, one, ion) for one in filled]
+    found = {z for z, _, _ in counts}
+    if len(found) != 1:
+        raise InputError("the filled structures hold different guests; give those of one element")
+    (number,) = found
+    energies, volumes, notes = _energies([host, *filled], treatment, chgnet, fmax, max_steps, device)
+    entries = [
+        FilledHost(count, energy / cells, volume / cells, one.name)
+        for (_, count, cells), energy, volume, one in zip(counts, energies[1:], volumes[1:], filled, strict=True)
+    ]
+    empty = FilledHost(0.0, energies[0], volumes[0], host.name)
+    metal = metal_energy(number, chgnet, device)
+    return voltage_profile(host.name or host.formula, number, empty, entries, metal, charge, treatment, chgnet, notes)
+
+
+def _best(record: TaskRecord, treatment: str) -> FilledHost | None:
+    """The best candidate of a task, treated as the others are; None without one."""
+    found = record.candidates
+    if record.failed or not len(found):
+        return None
+    energies = found.energy_per_atom if treatment == "none" else found.relaxed_energy_per_atom
+    if energies is None or not np.isfinite(energies).any():
+        return None
+    rank = int(np.nanargmin(energies))
+    crystal = record.crystal(rank, relaxed=treatment != "none")
+    label = f"{record.task_id[:12]}:{rank}"
+    return FilledHost(float(len(record.guests)), float(energies[rank]) * len(crystal), crystal.volume, label)
+
+
+def _empty_hosts(
+    hosts: Mapping[str, Crystal], treatment: str, chgnet: str, pipeline: Mapping[str, Any], device: Any
+) -> dict[str, tuple[FilledHost, list[str]]]:
+    fmax, steps = pipeline.get("fmax", 0.05), pipeline.get("relax_steps", 500)
+    mode = "none" if treatment == "guests" else treatment
+    energies, volumes, notes = _energies(list(hosts.values()), mode, chgnet, fmax, steps, device)
+    return {
+        host_id: (FilledHost(0.0, energy, volume, host.name), [n for n in notes if n.startswith(f"{host.name}:")])
+        for (host_id, host), energy, volume in zip(hosts.items(), energies, volumes, strict=True)
+    }
+
+
+def _energies(
+    crystals: Sequence[Crystal], treatment: str, chgnet: str, fmax: float, max_steps: int, device: Any
+) -> tuple[list[float], list[float], list[str]]:
+    """Energies in eV and volumes in A^3 of cells, and what did not converge."""
+    if treatment == "none":
+        result = evaluate(crystals, chgnet, device, "e")
+        failed = [(c, error) for c, error in zip(crystals, result.errors, strict=True) if error]
+        energies, volumes, notes = result.energies.tolist(), [c.volume for c in crystals], []
+    else:
+        results = relax(crystals, mode=treatment, fmax=fmax, max_steps=max_steps, model=chgnet, device=device)
+        failed = [(c, r.reason) for c, r in zip(crystals, results, strict=True) if r.diverged]
+        energies = [r.energy_per_atom * len(r.crystal) for r in results]
+        volumes = [r.crystal.volume for r in results]
+        notes = [f"{c.name}: {r.reason}" for c, r in zip(crystals, results, strict=True) if not r.converged]
+    if failed:
+        crystal, why = failed[0]
+        raise InputError(f"{crystal.name or crystal.formula}: no energy by CHGNet: {why}")
+    return energies, volumes, notes
+
+
+def _count(host: Crystal, filled: Crystal, ion: int | None) -> tuple[int, float, float]:
+    """Element and number of guests per host cell, and how many host cells the filled structure is."""
+    from ase.data import chemical_symbols
+
+    elements = np.unique(np.concatenate([host.numbers, filled.numbers])).tolist()
+    ours, theirs = ({z: int((c.numbers == z).sum()) for z in elements} for c in (host, filled))
+    name = filled.name or filled.formula
+    for z in [ion] if ion is not None else elements:
+        rest = [e for e in elements if e != z]
+        ratios = {theirs[e] / ours[e] if ours[e] else np.inf for e in rest}
+        if len(ratios) == 1 and np.isfinite(cells := ratios.pop()) and cells > 0:
+            count = theirs.get(z, 0) / cells - ours.get(z, 0)
+            if count > 1e-9:
+                return int(z), count, cells
+    guest = f" and {chemical_symbols[ion]}" if ion is not None else ""
+    raise InputError(f"{name}: is not {host.name or host.formula}{guest} with more guests of one element")

@@ -1,0 +1,58 @@
+"""Pictures of intercalation hulls and voltage curves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from inpaint_hpc.errors import InputError
+from inpaint_hpc.files import atomic_path
+
+from .voltage import VoltageProfile
+
+
+def voltage_picture(profiles: Sequence[VoltageProfile], path: str | Path) -> Path:
+    """One row per profile: formation energies with their lower hull, and the steps of the voltage.
+
+    Args:
+        profiles: at least one; of many, the first twelve are drawn.
+        path: a .png, .pdf or .svg file; replaced when the picture is complete.
+
+    Raises:
+        InputError: nothing to draw, or a format that is none of these.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    path = Path(path)
+    if not profiles:
+        raise InputError("no voltage profile to draw")
+    if path.suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise InputError(f"{path}: a picture is .png, .pdf or .svg")
+    shown = list(profiles)[:12]
+    figure = Figure(figsize=(9, 3 * len(shown)), layout="constrained")
+    FigureCanvasAgg(figure)
+    for row, profile in zip(figure.subplots(len(shown), 2, squeeze=False), shown, strict=True):
+        _hull(row[0], profile)
+        _curve(row[1], profile)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=150, format=path.suffix[1:].lower())
+    return path
+
+
+def _hull(axes, profile: VoltageProfile) -> None:
+    hull = profile.hull
+    axes.plot(hull.counts, hull.formation_energies, "o", color="0.6", label="candidates")
+    axes.plot(hull.counts[hull.stable], hull.formation_energies[hull.stable], "o-", color="tab:blue", label="hull")
+    axes.set(title=f"{profile.host} + {profile.symbol}", xlabel=f"{profile.symbol} in the host cell")
+    axes.set_ylabel("formation energy, eV/cell")
+    axes.legend(frameon=False)
+
+
+def _curve(axes, profile: VoltageProfile) -> None:
+    edges = np.array([profile.steps[0].start, *(step.stop for step in profile.steps)])
+    axes.stairs([step.voltage for step in profile.steps], edges, baseline=None, color="tab:red", linewidth=2)
+    axes.set(xlabel=f"{profile.symbol} in the host cell", ylabel=f"V against {profile.label}")
+    axes.set_title(f"CHGNet {profile.chgnet}, relaxed: {profile.treatment}")

@@ -1,0 +1,137 @@
+"""`inpaint-hpc voltage`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from inpaint_hpc.cli.options import CHGNET, choose_device
+from inpaint_hpc.errors import InputError
+
+if TYPE_CHECKING:
+    from inpaint_hpc.analysis.voltage import VoltageProfile
+
+
+@click.command()
+@click.argument("sources", nargs=-1, required=True, metavar="ARCHIVE | RUN | HOST FILLED...")
+@click.option("--ion", "ions", multiple=True, metavar="EL", help="Only guests of this element; repeatable.")
+@click.option("--host", "hosts", multiple=True, metavar="NAME", help="Only hosts of this name or pattern; repeatable.")
+@click.option("--charge", type=float, help="Charge of the ion, where it is not the usual one.")
+@click.option(
+    "--relax",
+    type=click.Choice(["none", "positions", "cell"]),
+    default="cell",
+    show_default=True,
+    help="Of structures; an archive's candidates were relaxed by its campaign, and the host is treated alike.",
+)
+@click.option("--fmax", default=0.05, show_default=True, help="Of structures: relaxed when no force is larger, eV/A.")
+@click.option("--chgnet", type=click.Choice(CHGNET), default="0.3.0", show_default=True, help="Of structures.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--picture", type=click.Path(path_type=Path), metavar="FILE.png", help="Draw hulls and voltage curves.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout and nothing else.")
+def voltage(sources: tuple[str, ...], ions: tuple[str, ...], hosts: tuple[str, ...], **options: Any) -> None:
+    """Intercalation energies, voltages and volume changes of hosts, by CHGNet.
+
+    Of an ARCHIVE or a RUN directory: for each host and guest element the best candidates of all tasks, their
+    convex hull and the steps of the voltage against the guest's metal.  Of structures: HOST without the ion, FILLED the
+    same framework with it, in cells of any size.
+
+    Example: inpaint-hpc voltage RUN/archive.h5 --ion Li --picture voltage.png
+
+    Example: inpaint-hpc voltage CoO2.cif LiCoO2.cif
+    """
+    from ase.data import atomic_numbers
+
+    unknown = [ion for ion in ions if ion not in atomic_numbers]
+    if unknown:
+        raise InputError(f"unknown element '{unknown[0]}': give a symbol such as Li")
+    device = choose_device(options["device"])
+    numbers = [atomic_numbers[ion] for ion in ions]
+    profiles = _profiles(sources, numbers, hosts, device, options)
+    if options["picture"]:
+        from inpaint_hpc.analysis.voltage_picture import voltage_picture
+
+        voltage_picture(profiles, options["picture"])
+    if options["as_json"]:
+        content = {"schema": "1.0", "command": "voltage", "profiles": [profile.as_dict() for profile in profiles]}
+        click.echo(json.dumps(content, indent=2, allow_nan=False))
+        return
+    for profile in profiles:
+        _print(profile)
+
+
+def _profiles(
+    sources: tuple[str, ...], ions: list[int], hosts: tuple[str, ...], device: str, options: dict[str, Any]
+) -> list[VoltageProfile]:
+    from inpaint_hpc.analysis.voltage import archive_profiles, structure_profile
+
+    charge = options["charge"]
+    if len(sources) == 1:
+        from inpaint_hpc.archive.read import Archive
+
+        path = Path(sources[0])
+        path = path / "archive.h5" if path.is_dir() else path
+        if not path.exists():
+            raise InputError(f"{path}: no such archive; `inpaint-hpc collect RUN` makes one of a run")
+        with Archive(path) as archive:
+            charges = None if charge is None else dict.fromkeys(ions or range(1, 119), charge)
+            return archive_profiles(archive, hosts or None, ions or None, charges, device)
+    if len(ions) > 1:
+        raise InputError("structures have one guest element; give --ion once")
+    from inpaint_hpc.crystals.reading import read_hosts
+
+    host, *filled = read_hosts(list(sources))
+    ion = ions[0] if ions else None
+    return [
+        structure_profile(
+            host, filled, ion, options["relax"], charge, options["chgnet"], options["fmax"], device=device
+        )
+    ]
+
+
+def _print(profile: VoltageProfile) -> None:
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    from inpaint_hpc.analysis.voltage import TREATMENTS
+    from inpaint_hpc.cli.output import stdout_console
+
+    title = f"[bold]{escape(profile.host)}[/] + {profile.symbol}: {TREATMENTS[profile.treatment]}"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    columns = (
+        f"{profile.symbol} in\nhost cell",
+        "energy\neV/cell",
+        f"energy per\n{profile.symbol}, eV",
+        "average\nvoltage, V",
+        "volume\nchange, %",
+        "above hull\nmeV/cell",
+    )
+    for name in columns:
+        table.add_column(name, justify="right")
+    table.add_column("from", justify="left")
+    for row in profile.rows():
+        table.add_row(
+            f"{row['guests']:g}",
+            f"{row['energy_eV']:.3f}",
+            f"{row['intercalation_energy_eV']:.3f}",
+            f"{row['average_voltage_V']:.2f}",
+            f"{row['volume_change_percent']:+.1f}",
+            "stable" if row["stable"] else f"{1e3 * row['above_hull_eV']:.0f}",
+            row["label"],
+        )
+    out = stdout_console()
+    out.print(table)
+    for step in profile.steps:
+        out.print(f"{step.start:g} to {step.stop:g} {profile.symbol}: {step.voltage:.2f} V against {profile.label}")
+    out.print(
+        f"empty host {profile.empty.energy:.3f} eV, {profile.empty.volume:.1f} A^3; {profile.symbol} metal "
+        f"{profile.metal_energy:.3f} eV/atom; charge {profile.charge:g}; CHGNet {profile.chgnet}",
+        style="dim",
+    )
+    for note in profile.notes:
+        out.print(f"Note: {note}", markup=False)
+    out.print()

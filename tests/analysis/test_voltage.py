@@ -1,0 +1,170 @@
+"""Voltage profiles: by hand, from an archive, from structures, and as users see them."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import inpaint_hpc
+from inpaint_hpc.analysis.voltage import FilledHost, archive_profiles, structure_profile, voltage_profile
+from inpaint_hpc.archive.read import Archive
+from inpaint_hpc.archive.records import Candidates, Samples, TaskRecord
+from inpaint_hpc.archive.write import write_result
+from inpaint_hpc.cli.main import cli
+from inpaint_hpc.crystals.batch import Crystal
+from inpaint_hpc.crystals.reading import read_hosts
+from inpaint_hpc.errors import InputError
+from inpaint_hpc.scoring.chgnet_batch import evaluate
+from inpaint_hpc.scoring.metals import METAL_ENERGIES
+from inpaint_hpc.scoring.relaxation import relax
+
+SPINEL = read_hosts([Path(inpaint_hpc.__file__).parent / "examples" / "mno2" / "lambda_mp-25275.cif"])[0]
+SITES = np.array([[0.125] * 3, [0.875] * 3])  # 8a, both of them
+LITHIUM = METAL_ENERGIES["0.3.0"][3]
+
+
+def filled(n):
+    return SPINEL.with_guests([3] * n, SITES[:n])
+
+
+def record(guests, coords, energy, relaxed=None, host=SPINEL):
+    """A task with one candidate; `relaxed` is its `Relaxation`."""
+    n, g, h = 1, len(guests), len(host)
+    extra = {}
+    if relaxed is not None:
+        extra = {
+            "relaxed_energy_per_atom": [relaxed.energy_per_atom],
+            "relaxed_guest_frac_coords": relaxed.crystal.frac_coords[None, h:] % 1.0,
+            "relaxed_host_frac_coords": relaxed.crystal.frac_coords[None, :h],
+            "relaxed_lattice": relaxed.crystal.lattice[None],
+            "relaxation": ["converged"],
+        }
+    frac = np.asarray(coords, dtype=float).reshape(1, g, 3)
+    samples = Samples([0], frac, [True], [""], [1.9], [0])
+    candidates = Candidates(
+        [0], [0], [1], [1.0], [0.1], [1.9], frac, [energy], [0.1], [0.1], [[2] * g], [("8a",) * g], [""] * n, **extra
+    )
+    task = hashlib.sha256(repr((guests, host.name, energy)).encode()).hexdigest()
+    return TaskRecord(task, host, tuple(guests), 1, samples=samples, candidates=candidates)
+
+
+def archive_of(path, records, relax="none", **pipeline):
+    write_result(path, records, {"configuration": {"pipeline": {"score": True, "relax": relax, **pipeline}}})
+    return path
+
+
+def test_a_profile_by_hand():
+    entries = [FilledHost(2, -58.5, 106.0, "b"), FilledHost(1, -54.0, 104.0, "a"), FilledHost(2, -58.0, 107.0, "c")]
+    profile = voltage_profile("H", 12, FilledHost(0, -50.0, 100.0), entries, -1.9)
+    rows = profile.rows()
+    assert [row["label"] for row in rows] == ["a", "b", "c"] and profile.label == "Mg/Mg2+"
+    assert rows[0]["intercalation_energy_eV"] == pytest.approx(-4.0 + 1.9)
+    assert [row["average_voltage_V"] for row in rows] == pytest.approx([2.1 / 2, 2.35 / 2, 2.1 / 2])
+    assert [row["volume_change_percent"] for row in rows] == pytest.approx([4, 6, 7])
+    assert [row["stable"] for row in rows] == [False, True, False]
+    assert [row["above_hull_eV"] for row in rows] == pytest.approx([0.25, 0, 0.5])
+    assert [(s.start, s.stop, s.voltage) for s in profile.steps] == [(0, 2, pytest.approx(2.35 / 2))]
+    assert voltage_profile("H", 12, FilledHost(0, -50.0, 1), entries, -1.9, charge=1).rows()[1][
+        "average_voltage_V"
+    ] == pytest.approx(2.35)
+    with pytest.raises(InputError, match="at least one filled"):
+        voltage_profile("H", 12, FilledHost(0, -50.0, 1), [], -1.9)
+
+
+def test_archive_and_structures_agree_and_are_the_formula(tmp_path):
+    energies = evaluate([SPINEL, filled(1), filled(2)], what="e").energies.tolist()
+    records = [record([3] * n, SITES[:n], energies[n] / (12 + n)) for n in (2, 1)]
+    records.append(record([3], [0.5, 0, 0], energies[1] / 13 + 0.1))  # a worse one
+    records.append(record([3, 12], SITES, -7.0))  # of two elements: no voltage
+    with Archive(archive_of(tmp_path / "a.h5", records)) as archive:
+        (profile,) = archive_profiles(archive)
+        assert archive_profiles(archive, hosts=["lambda*"], ions=[3])[0].rows() == profile.rows()
+        with pytest.raises(InputError, match="places guests of one element only"):
+            archive_profiles(archive, ions=[11])
+    assert [one.count for one in profile.filled] == [1, 1, 2]
+    average = [-(energies[n] - energies[0] - n * LITHIUM) / n for n in (1, 2)]
+    rows = profile.rows()
+    assert [rows[0]["average_voltage_V"], rows[2]["average_voltage_V"]] == pytest.approx(average, abs=1e-4)
+    assert rows[1]["above_hull_eV"] == pytest.approx(1.3, abs=1e-3) and not rows[1]["stable"]
+    assert rows[0]["volume_change_percent"] == 0.0 and 3.0 < average[1] < 4.6
+    direct = structure_profile(SPINEL, [filled(1), filled(2)], treatment="none")
+    assert [row["energy_eV"] for row in direct.rows()] == pytest.approx(energies[1:], abs=1e-4)
+    assert [s.voltage for s in direct.steps] == pytest.approx([s.voltage for s in profile.steps], abs=1e-4)
+
+
+def test_the_host_is_relaxed_where_the_candidates_were(tmp_path):
+    host, one = relax([SPINEL, filled(1)], mode="cell", fmax=0.2)
+    static = evaluate([filled(1)], what="e").energy_per_atom[0]
+    path = archive_of(tmp_path / "a.h5", [record([3], SITES[0], float(static), one)], "cell", fmax=0.2)
+    with Archive(path) as archive:
+        (profile,) = archive_profiles(archive)
+    assert profile.treatment == "cell"
+    assert profile.empty.energy == pytest.approx(host.energy_per_atom * 12, abs=1e-3)
+    assert profile.filled[0].energy == pytest.approx(one.energy_per_atom * 13)
+    expected = 100 * (one.crystal.volume / host.crystal.volume - 1)
+    assert profile.rows()[0]["volume_change_percent"] == pytest.approx(expected, abs=0.05)
+
+
+def test_cells_of_other_sizes_and_hosts_that_hold_some_already():
+    double = np.concatenate([filled(2).frac_coords * [0.5, 1, 1], filled(2).frac_coords * [0.5, 1, 1] + [0.5, 0, 0]])
+    lattice = SPINEL.lattice * [[2], [1], [1]]
+    big = Crystal(np.tile(filled(2).numbers, 2), double, lattice, "double")
+    profile = structure_profile(SPINEL, [big, filled(2)], treatment="none")
+    assert [one.count for one in profile.filled] == [2, 2]
+    assert profile.filled[0].energy == pytest.approx(profile.filled[1].energy, abs=1e-3)
+    assert profile.filled[0].volume == pytest.approx(SPINEL.volume)
+    step = structure_profile(filled(1), [filled(2)], treatment="none")
+    assert step.filled[0].count == 1 and step.ion == 3
+    whole = structure_profile(SPINEL, [filled(1), filled(2)], treatment="none")
+    if len(whole.steps) == 2:
+        assert step.steps[0].voltage == pytest.approx(whole.steps[1].voltage, abs=1e-4)
+
+
+def test_what_has_no_voltage(tmp_path):
+    with pytest.raises(InputError, match="is not lambda_mp-25275 with more guests"):
+        structure_profile(SPINEL, [SPINEL.without(25)])
+    with pytest.raises(InputError, match="and Na with more guests"):
+        structure_profile(SPINEL, [filled(1)], ion=11)
+    with pytest.raises(InputError, match="different guests"):
+        structure_profile(SPINEL, [filled(1), SPINEL.with_guests([12], SITES[:1])], treatment="none")
+    with pytest.raises(InputError, match="not 'guests'"):
+        structure_profile(SPINEL, [filled(1)], treatment="guests")
+    apart = SPINEL.with_guests([3], SPINEL.frac_coords[:1])
+    with pytest.raises(InputError, match="no energy by CHGNet: two atoms are"):
+        structure_profile(SPINEL, [apart], treatment="none")
+    path = archive_of(tmp_path / "a.h5", [record([3], SITES[0], np.nan)])
+    with Archive(path) as archive, pytest.raises(InputError, match="score: true"):
+        archive_profiles(archive)
+
+
+def test_as_users_see_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    energies = evaluate([filled(1), filled(2)], what="e").energy_per_atom.tolist()
+    archive_of(tmp_path / "archive.h5", [record([3] * n, SITES[:n], energies[n - 1]) for n in (1, 2)])
+
+    def invoke(*args):
+        return CliRunner().invoke(cli, ["voltage", *map(str, args)])
+
+    shown = invoke(tmp_path, "--picture", "v.png")  # a folder with an archive, as a run directory is
+    assert shown.exit_code == 0, shown.output
+    assert "V against Li/Li+" in shown.output and "not relaxed" in shown.output
+    assert (tmp_path / "v.png").read_bytes()[:4] == b"\x89PNG"
+    found = json.loads(invoke("archive.h5", "--json", "--ion", "Li").output)["profiles"]
+    assert [row["guests"] for row in found[0]["filled"]] == [1, 2] and found[0]["against"] == "Li/Li+"
+    for one, name in ((SPINEL, "host.cif"), (filled(2), "full.cif")):
+        one.to_structure().to(filename=name)
+    direct = json.loads(invoke("host.cif", "full.cif", "--relax", "none", "--json").output)["profiles"]
+    average = found[0]["filled"][1]["average_voltage_V"]
+    assert direct[0]["filled"][0]["average_voltage_V"] == pytest.approx(average, abs=1e-3)
+    for args, message in (
+        (("none.h5",), "no such archive"),
+        (("archive.h5", "--ion", "Xx"), "unknown element 'Xx'"),
+        (("archive.h5", "--host", "beta*"), "none of its tasks|no task"),
+        (("archive.h5", "--picture", "v.gif"), "a picture is .png"),
+    ):
+        failed = invoke(*args)
+        assert failed.exit_code == 2 and len(failed.output.strip().splitlines()) == 1
+        assert any(part in failed.output for part in message.split("|")), failed.output
