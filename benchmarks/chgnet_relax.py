@@ -27,17 +27,22 @@ TITLES = {"guests": "frozen host", "positions": "fixed cell", "cell": "full cell
 @click.option("--shift", default=0.3, show_default=True, help="Displacement of guests, A, standard deviation.")
 @click.option("--fmax", default=0.05, show_default=True, help="eV/A")
 @click.option("--max-steps", default=500, show_default=True)
+@click.option("--minima", default=50, show_default=True, help="Small structures for the comparison of minima; 0: none.")
 @click.option("--row-budget", type=int, help="Directed edges and angles in a batch.")
 def main(
-    file, seed, device, weights, quick, json_file, n, fewest, most, modes, shift, fmax, max_steps, row_budget
+    file, seed, device, weights, quick, json_file, n, fewest, most, modes, shift, fmax, max_steps, minima, row_budget
 ) -> None:
-    """Compare on crystals of a packed FILE, by default that of the tests, with displaced guests."""
+    """Compare on crystals of a packed FILE, by default that of the tests, with displaced guests.
+
+    First the time of structures of one size in each mode, then, with the cell free, how many of `--minima` structures
+    of 4 to 12 atoms end in the same minimum.
+    """
     import torch
 
     warnings.simplefilter("ignore")  # chgnet's own
     torch.set_num_threads(1)
     if quick:
-        n, fewest, most = 6, 8, 14
+        n, fewest, most, minima = 6, 8, 14, min(minima, 8)
     crystals, guests = shared.candidates(file, n, fewest, most, shift, seed)
     sizes = [len(c) for c in crystals]
     spread = f"{min(sizes)}-{max(sizes)} atoms ({np.mean(sizes):.1f} on average)"
@@ -46,6 +51,12 @@ def main(
     model = shared.chgnet_as_published(weights, device)
     for mode in modes:
         report[mode] = _compare(model, crystals, guests, mode, fmax, max_steps, weights, device, row_budget)
+    if minima:
+        crystals, guests = shared.candidates(file, minima, 4, 12, shift, seed + 1)
+        print(f"\n{minima} structures of 4-12 atoms:")
+        found = _compare(model, crystals, guests, "cell", fmax, max_steps, weights, device, row_budget)
+        report["minima"] = found
+        print(f"in the same minimum: {100 * found['same_minimum'] / minima:.0f} %  (at least 95 % wanted)")
     if json_file:
         json_file.write_text(json.dumps(report, indent=2) + "\n")
 

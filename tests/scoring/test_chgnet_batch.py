@@ -32,9 +32,10 @@ def test_equal_to_chgnet_on_real_structures():
 
 
 @pytest.mark.slow
-def test_equal_to_chgnet_on_220_real_structures():
+@pytest.mark.parametrize("weights", CHGNET_WEIGHTS)
+def test_equal_to_chgnet_on_220_real_structures(weights):
     assert len(smoke()) == 220
-    assert_equal_to_chgnet(smoke())
+    assert_equal_to_chgnet(smoke(), weights)
 
 
 def test_equal_to_chgnet_far_from_equilibrium():
