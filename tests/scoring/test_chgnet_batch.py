@@ -34,8 +34,17 @@ def test_equal_to_chgnet_on_real_structures():
 @pytest.mark.slow
 @pytest.mark.parametrize("weights", CHGNET_WEIGHTS)
 def test_equal_to_chgnet_on_220_real_structures(weights):
-    assert len(smoke()) == 220
-    assert_equal_to_chgnet(smoke(), weights)
+    crystals = smoke()
+    assert len(crystals) == 220
+    if weights == "0.2.0":
+        # Its angles of exactly 180 degrees cost chgnet 1.2e-5 eV per atom in float32; in float64 it agrees with us.
+        (odd,) = (crystal for crystal in crystals if crystal.name == "mp-976229")
+        crystals = [crystal for crystal in crystals if crystal is not odd]
+        double = evaluate([odd], ChgnetNetwork(load_chgnet_model(weights), dtype=torch.float64), what="e")
+        single = evaluate([odd], weights, what="e")
+        assert abs(single.energy_per_atom[0] - double.energy_per_atom[0]) < 1e-6
+        assert abs(float(native(odd, weights)["e"]) - double.energy_per_atom[0]) > 1e-5
+    assert_equal_to_chgnet(crystals, weights)
 
 
 def test_equal_to_chgnet_far_from_equilibrium():
