@@ -19,6 +19,7 @@ from inpaint_hpc.errors import InputError
 from inpaint_hpc.sampling.settings import SamplingSettings
 
 from .pipeline_settings import PipelineSettings
+from .slurm_settings import SlurmSection
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 MAX_COUNT = 1000
@@ -286,6 +287,7 @@ class CampaignConfig(Section):
         weights: packaged set or .safetensors file; None is the default set.
         sampling, pipeline: how samples are drawn, and what is made of them.
         resources: what may be used for it.
+        slurm: what `inpaint-hpc submit` asks SLURM for.
     """
 
     hosts: Annotated[list[HostSource], BeforeValidator(_listed), Field(min_length=1)]
@@ -296,6 +298,10 @@ class CampaignConfig(Section):
     sampling: SamplingSection = SamplingSection()  # type: ignore[valid-type]
     pipeline: PipelineSection = PipelineSection()  # type: ignore[valid-type]
     resources: Resources = Resources()
+    # Only what was said: the rest is left to the profile of the site.
+    slurm: Annotated[SlurmSection, PlainSerializer(lambda section: section.model_dump(exclude_unset=True))] = (
+        SlurmSection()
+    )
 
     def sampling_settings(self) -> SamplingSettings:
         """Settings of the sampler; the edge budget is that of `resources`."""

@@ -224,15 +224,25 @@ class RunDirectory:
         for unit in self.result_units():
             if unit not in damaged:
                 done.setdefault(unit.shard, []).append(unit)
-        pending = []
-        for shard, n in enumerate(self.shards[1].tolist()):
-            position = 0
-            # A unit without tasks at the end closes the last gap.
-            for start, stop in [*((u.start, u.stop) for u in done.get(shard, ())), (n, n)]:
-                if start > position:
-                    pending.append(Unit(shard, position, start, whole=start - position == n))
-                position = max(position, stop)
-        return pending
+        sizes = enumerate(self.shards[1].tolist())
+        return [unit for shard, n in sizes for unit in _gaps(shard, n, done.get(shard, ()))]
+
+    def pending_in(self, shard: int) -> list[Unit]:
+        """What no done unit of a shard covers, by names and sizes, sorted.
+
+        Raises:
+            InputError: no such shard.
+        """
+        whole = self.unit(shard)
+        folder = self.result_path(whole).parent
+        with suppress(OSError):
+            if self.result_path(whole).stat().st_size:
+                return []
+        names = [path.name for path in folder.glob(f"shard-{shard:06d}.*.h5") if path.stat().st_size]
+        matches = [match for match in map(_RESULT.fullmatch, names) if match and match[2] is not None]
+        done = sorted((int(match[2]), int(match[3])) for match in matches)
+        parts = [Unit(shard, start, stop) for start, stop in done if 0 <= start < stop <= len(whole)]
+        return _gaps(shard, len(whole), parts)
 
     def remove_leftovers(self, older_than: float = 3600.0) -> int:
         """Remove temporary files of workers and drivers that were killed while they wrote; how many there were.
@@ -291,6 +301,17 @@ class RunDirectory:
                     continue
                 found[report.unit] = report
         return found
+
+
+def _gaps(shard: int, n: int, done: Sequence[Unit]) -> list[Unit]:
+    """What sorted units of a shard of `n` tasks leave out."""
+    pending, position = [], 0
+    # A unit without tasks at the end closes the last gap.
+    for start, stop in [*((unit.start, unit.stop) for unit in done), (n, n)]:
+        if start > position:
+            pending.append(Unit(shard, position, start, whole=start - position == n))
+        position = max(position, stop)
+    return pending
 
 
 def _read_info(path: Path) -> dict[str, Any]:

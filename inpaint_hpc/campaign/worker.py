@@ -92,6 +92,22 @@ class ShardWorker:
         self._heartbeat.start()
         self._log("started", device=str(self.device), threads=torch.get_num_threads(), pid=os.getpid())
 
+    @staticmethod
+    def problem_here(device: str, gpus: int) -> str:
+        """Why workers cannot run on this machine, in one line; '' if they can.
+
+        Args:
+            device: 'cpu' or 'cuda'.
+            gpus: how many there should be.
+        """
+        import torch
+
+        seen = torch.cuda.device_count() if device != "cpu" and torch.cuda.is_available() else 0
+        if device == "cpu" or seen >= gpus:
+            return ""
+        built = f"torch {torch.__version__} for CUDA {torch.version.cuda}" if torch.version.cuda else "a torch for CPUs"
+        return f"{built} sees {seen} of {gpus} GPUs; look at nvidia-smi and the driver there, or use --device cpu"
+
     def run_unit(self, unit: Unit) -> UnitReport:
         """Run the tasks of a unit and write its result file; returns at once if it is there already and intact.
 

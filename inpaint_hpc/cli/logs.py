@@ -10,13 +10,13 @@ import click
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
-@click.option("--job", metavar="ID", help="Of this job; by default the one that was submitted last.")
+@click.option("--job", metavar="ID", help="Of this job, or element of an array; by default the last.")
 @click.option("--rank", type=click.IntRange(min=0), help="Of this node of the job only; 0 has the driver.")
 @click.option("--lines", "-n", type=click.IntRange(min=1), default=40, show_default=True, help="The last so many.")
 def logs(run: Path, job: str | None, rank: int | None, lines: int) -> None:
     """Show what the SLURM job of a campaign wrote, node by node."""
     from inpaint_hpc.campaign.run_directory import RunDirectory
-    from inpaint_hpc.cluster.slurm_submit import log_files
+    from inpaint_hpc.cluster.slurm_records import log_files
     from inpaint_hpc.errors import InputError
 
     files = log_files(RunDirectory(run), job)

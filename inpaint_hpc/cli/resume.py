@@ -2,24 +2,68 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from inpaint_hpc.cli.run import finish, resource_options
+from inpaint_hpc.cli.submit import patience, slurm_choices, slurm_options, tell
+
+if TYPE_CHECKING:
+    from inpaint_hpc.campaign.run_directory import RunDirectory
 
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
 @click.option("--no-verify", is_flag=True, help="Trust names and sizes of result files instead of their checksums.")
+@click.option(
+    "--cluster",
+    type=click.Choice(["slurm", "ray", "inline"]),
+    help="SLURM, by default if the run was submitted to it; Ray actors on this machine; one worker in this process.",
+)
 @resource_options
-def resume(run: Path, no_verify: bool, **options: Any) -> int:
+@slurm_options
+def resume(run: Path, no_verify: bool, cluster: str | None, no_collect: bool, top: int, **options: Any) -> int:
     """Go on with a campaign, whatever stopped it.
 
     RUN is a run directory.  Results that are damaged are moved to RUN/damaged and done again; what dead drivers of this
-    run left running on this machine is ended.  Exit status as of `inpaint-hpc run`.
+    run left running on this machine is ended.  A run that was submitted to SLURM is submitted again, with what was
+    asked for the last time and the options given here; jobs that wait or run count, and only what is missing beside
+    them is submitted.  Exit status as of `inpaint-hpc run`.
     """
     from inpaint_hpc.campaign.run_directory import RunDirectory
+    from inpaint_hpc.cluster.slurm_records import submissions
 
-    return finish(RunDirectory(run), verify=not no_verify, **options)
+    directory = RunDirectory(run)
+    if cluster is None:
+        cluster = "slurm" if submissions(directory) and shutil.which("sbatch") else "ray"
+    here = {name: options.pop(name) for name in ("actors", "threads", "device")}
+    if cluster != "slurm":
+        return finish(directory, verify=not no_verify, cluster=cluster, no_collect=no_collect, top=top, **here)
+    return _submit_missing(directory, not no_verify, no_collect, {**options, **here})
+
+
+def _submit_missing(run: RunDirectory, verify: bool, no_collect: bool, options: dict[str, Any]) -> int:
+    from inpaint_hpc.cluster.slurm_profile import load_settings
+    from inpaint_hpc.cluster.slurm_records import COLLECT, submissions
+    from inpaint_hpc.cluster.slurm_submit import AFTER, BY_JOB, NEVER, last_settings, submit_run
+
+    if verify:
+        for unit, problem in run.damaged_units().items():
+            click.echo(f"unit {unit} is done again: {problem}; it is now {run.set_aside(unit)}", err=True)
+    if not run.pending_units():
+        click.echo(f"{run.path}: all is done; `inpaint-hpc collect {run.path}` makes the archive", err=True)
+        return 0
+    profile, former = options.pop("profile"), last_settings(run)
+    section = run.config.slurm if former is None or profile else former
+    settings = load_settings(profile, slurm_choices(options), section)
+    after = any(submission.kind == COLLECT for submission in submissions(run))
+    with patience():
+        sent = submit_run(run, settings, NEVER if no_collect else AFTER if after else BY_JOB, missing=True)
+    if sent:
+        tell(run, settings, sent)
+    else:
+        click.echo(f"{run.path}: as many jobs wait or run as were asked for; nothing is missing", err=True)
+    return 0

@@ -24,13 +24,6 @@ _LINE_SECONDS = 30.0
 def resource_options(command: Any) -> Any:
     """Options of `run` and `resume` that say with what a campaign runs; none of them changes a result."""
     options = [
-        click.option(
-            "--cluster",
-            type=click.Choice(["ray", "inline"]),
-            default="ray",
-            show_default=True,
-            help="Ray actors on this machine, or one worker in this process.",
-        ),
         click.option("--actors", type=click.IntRange(min=1), help="Workers; by default as in the configuration."),
         click.option("--threads", type=click.IntRange(min=1), help="Torch threads of each worker."),
         click.option(
@@ -47,6 +40,13 @@ def resource_options(command: Any) -> Any:
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path), metavar="CONFIG.yaml")
 @click.option("--out", type=click.Path(path_type=Path), metavar="RUN", help="Run directory instead of 'output'.")
+@click.option(
+    "--cluster",
+    type=click.Choice(["ray", "inline"]),
+    default="ray",
+    show_default=True,
+    help="Ray actors on this machine, or one worker in this process.",
+)
 @resource_options
 def run(config: Path, out: Path | None, **options: Any) -> int:
     """Run a campaign: hosts x guests from CONFIG.yaml, on this machine.
@@ -249,6 +249,8 @@ class RunProgress(logging.Handler):
 def _rates(state: DriveState) -> str:
     if not state.units_done and not state.in_flight:
         return f"starting {state.workers} workers"
+    if state.elsewhere and not state.in_flight:
+        return f"waiting for {state.elsewhere} shards that other drivers have in hand"
     text = f"{state.units_left} shards left  {state.samples_per_second:.1f} samples/s"
     text += f"  {state.in_flight} of {state.workers} workers busy  {state.cores:.1f} cores"
     if state.gpu_percent is not None:

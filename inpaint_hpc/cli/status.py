@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,10 @@ import click
 
 if TYPE_CHECKING:
     from inpaint_hpc.campaign.status import Status
+    from inpaint_hpc.cluster.slurm_poller import Poll
 
 _SHOWN_WORKERS = 16
+_SHOWN_JOBS = 12
 
 
 @click.command()
@@ -29,23 +32,29 @@ def status(run: Path, watch: bool, every: float, as_json: bool) -> None:
     """
     from inpaint_hpc.campaign.run_directory import RunDirectory
     from inpaint_hpc.campaign.status import read_status
-    from inpaint_hpc.cluster.slurm_submit import describe_jobs
+    from inpaint_hpc.cluster.slurm_submit import states_of
 
     directory = RunDirectory(run)
     while True:
         found = read_status(directory)
+        jobs = states_of(directory)
         if as_json:
-            click.echo(json.dumps(found.as_dict(), indent=None if watch else 2))
+            said = {
+                **found.as_dict(),
+                "jobs": [vars(job) for job in jobs.states.values()],
+                "jobs_problem": jobs.problem,
+            }
+            click.echo(json.dumps(said, indent=None if watch else 2))
         else:
             if watch:
                 click.clear()
-            click.echo("\n".join(_lines(found) + describe_jobs(directory)))
+            click.echo("\n".join(_lines(found, jobs) + job_lines(directory.path, jobs)))
         if not watch or found.done:
             return
         time.sleep(every)
 
 
-def _lines(found: Status) -> list[str]:
+def _lines(found: Status, jobs: Poll) -> list[str]:
     percent = 100.0 * found.tasks_done / found.tasks
     lines = [
         f"{found.path}  campaign {found.campaign[:12]}, created {found.created}",
@@ -60,7 +69,7 @@ def _lines(found: Status) -> list[str]:
     elif found.samples_per_second:
         to_go = "unknown" if found.eta_seconds is None else _duration(found.eta_seconds)
         lines.append(f"speed    {found.samples_per_second:.2f} samples/s, {to_go} to go")
-    elif not found.workers_alive:
+    elif not found.workers_alive and not jobs.living:
         lines.append(f"speed    nothing runs; `inpaint-hpc resume {found.path}` goes on")
     lines.append(f"workers  {found.workers_alive} alive of {len(found.workers)}")
     for worker in found.workers[:_SHOWN_WORKERS]:
@@ -75,6 +84,30 @@ def _lines(found: Status) -> list[str]:
         lines.append(f"  and {len(found.workers) - _SHOWN_WORKERS} more")
     if found.last_error:
         lines.append(f"last error  {found.last_error}")
+    return lines
+
+
+def job_lines(path: Path, jobs: Poll) -> list[str]:
+    """A line for each job that waits or runs, and for those of the last submission that did not end well."""
+    states = list(jobs.states.values())
+    last = states[-1].job.partition("_")[0] if states else ""
+    shown = [state for state in states if state.living or state.job.partition("_")[0] == last]
+    lines = [f"jobs     SLURM says nothing ({jobs.problem}); what follows is from the run directory"] * bool(
+        jobs.problem and states
+    )
+    for state in shown[:_SHOWN_JOBS]:
+        text = f"job      {state.job} {state.state}"
+        text += f" on {state.nodes}" if state.nodes else ""
+        text += f", requeued {state.restarts} times" if state.restarts else ""
+        text += f" ({state.reason})" if state.reason else ""
+        if state.state == "PENDING" and state.reason == "BeginTime":
+            text += ": it was requeued and starts again soon"
+        if not state.living and state.state != "COMPLETED":
+            text += f"; `inpaint-hpc logs {path}` shows why, `inpaint-hpc resume {path}` goes on"
+        lines.append(text)
+    more = Counter(state.state for state in shown[_SHOWN_JOBS:])
+    if more:
+        lines.append(f"  and {', '.join(f'{count} {state}' for state, count in sorted(more.items()))}")
     return lines
 
 

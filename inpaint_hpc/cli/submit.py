@@ -1,7 +1,11 @@
-"""`inpaint-hpc submit`."""
+"""`inpaint-hpc submit`, and what it shares with `inpaint-hpc resume`."""
 
 from __future__ import annotations
 
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,67 +13,160 @@ import click
 
 if TYPE_CHECKING:
     from inpaint_hpc.campaign.run_directory import RunDirectory
+    from inpaint_hpc.campaign.slurm_settings import SlurmSettings
+    from inpaint_hpc.cluster.slurm_records import Submission
+
+_PATIENCE = 15.0
+
+
+def slurm_options(command: Any) -> Any:
+    """Options that say what to ask SLURM for; they take the place of the configuration's and the profile's."""
+    options = [
+        click.option(
+            "--profile", metavar="NAME|FILE", help="Profile of the site: generic, cpu, perlmutter, or a file."
+        ),
+        click.option("--nodes", type=click.IntRange(min=1), help="Nodes of each allocation."),
+        click.option("--allocations", type=click.IntRange(min=1), help="Jobs that share the campaign, as a job array."),
+        click.option("--array-parallelism", type=click.IntRange(min=1), help="At most so many of them at once."),
+        click.option("--time", metavar="LIMIT", help="Minutes or H:MM:SS; a job is requeued when that is not enough."),
+        click.option("--partition", "-p", help="As for sbatch; so are the next ones."),
+        click.option("--account", "-A"),
+        click.option("--qos", "-q"),
+        click.option("--constraint", "-C"),
+        click.option("--gpus-per-node", metavar="N"),
+        click.option("--gres", metavar="GRES"),
+        click.option("--cpus-per-task", "-c", type=click.IntRange(min=1), help="Processors of each node."),
+        click.option("--mem", metavar="SIZE", help="Memory of each node."),
+        click.option("--sbatch", "extra", multiple=True, metavar="NAME[=VALUE]", help="Any other option of sbatch."),
+        click.option(
+            "--setup", multiple=True, metavar="LINE", help="A shell line before the start, e.g. 'module load python'."
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path), metavar="CONFIG.yaml|RUN")
 @click.option("--out", type=click.Path(path_type=Path), metavar="RUN", help="Run directory instead of 'output'.")
-@click.option("--profile", metavar="NAME|FILE", help="Profile of the site: generic, cpu, perlmutter, or a YAML file.")
-@click.option("--nodes", type=click.IntRange(min=1), help="Nodes of the allocation.")
-@click.option("--time", metavar="LIMIT", help="Minutes or H:MM:SS; the job is requeued when that is not enough.")
-@click.option("--partition", "-p", help="As for sbatch; so are the next ones.")
-@click.option("--account", "-A")
-@click.option("--qos", "-q")
-@click.option("--constraint", "-C")
-@click.option("--gpus-per-node", metavar="N")
-@click.option("--gres", metavar="GRES")
-@click.option("--cpus-per-task", "-c", type=click.IntRange(min=1), help="Processors of each node.")
-@click.option("--mem", metavar="SIZE", help="Memory of each node.")
-@click.option("--sbatch", "extra", multiple=True, metavar="NAME[=VALUE]", help="Any other long option of sbatch.")
-@click.option(
-    "--setup", multiple=True, metavar="LINE", help="A shell line before the start, e.g. 'module load python'."
-)
+@slurm_options
 @click.option("--actors", type=click.IntRange(min=1), help="Workers on each node; one per GPU by default.")
 @click.option("--threads", type=click.IntRange(min=1), help="Torch threads of each worker.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="By default as in the configuration.")
+@click.option("--collect-after", is_flag=True, help="Make the archive in a job of its own after all others.")
 @click.option("--no-collect", is_flag=True, help="Make no archive at the end.")
-@click.option("--dry-run", is_flag=True, help="Print the plan and the sbatch script on stdout, submit nothing.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and the sbatch script on stdout; submit, keep nothing.")
 def submit(
-    source: Path, out: Path | None, profile: str | None, dry_run: bool, no_collect: bool, **options: Any
+    source: Path,
+    out: Path | None,
+    profile: str | None,
+    dry_run: bool,
+    collect_after: bool,
+    no_collect: bool,
+    **options: Any,
 ) -> None:
     """Submit a campaign to SLURM: CONFIG.yaml makes the run directory, an existing RUN is gone on with.
 
-    The job asks for nodes, starts a Ray cluster over them, works off what is not done yet and makes RUN/archive.h5.
-    When the time limit comes, the node fails or another job takes its place, it goes back to the queue and goes on
-    later.  `inpaint-hpc status RUN` shows how it goes, `logs RUN` what it says, `cancel RUN` ends it.
+    Each job asks for nodes, starts a Ray cluster over them and works off what is not done yet; the last one makes
+    RUN/archive.h5.  When the time limit comes, a node fails or another job takes its place, a job goes back to the
+    queue and goes on later.  `inpaint-hpc status RUN` shows how it goes, `logs RUN` what it says, `cancel RUN` ends it.
     """
     from inpaint_hpc.cluster.slurm_profile import load_settings
-    from inpaint_hpc.cluster.slurm_submit import script, submit_run
+    from inpaint_hpc.cluster.slurm_submit import submit_run
 
-    extra = dict(_parse_option(text) for text in options.pop("extra"))
-    settings = load_settings(profile, {**options, "extra": extra, "setup": list(options["setup"])})
-    run = _open_or_create(source, out)
-    left = sum(len(unit) for unit in run.pending_units())
-    plan = f"{run.path}: {left} of {run.n_tasks} tasks are left; {settings.nodes} nodes for {settings.time} minutes"
-    if dry_run:
-        click.echo(f"# {plan}\n{script(run, settings)}")
+    if collect_after and no_collect:
+        raise click.UsageError("--collect-after and --no-collect contradict each other.")
+    chosen = slurm_choices(options)
+    if not dry_run:
+        run, section = _open_or_create(source, out)
+        settings = load_settings(profile, chosen, section)
+        with patience():
+            sent = submit_run(run, settings, _collector(collect_after, no_collect))
+        tell(run, settings, sent)
         return
-    submission = submit_run(run, settings, collect=not no_collect)
-    click.echo(f"{plan}, job {submission.job}", err=True)
-    click.echo(submission.job)
+    with tempfile.TemporaryDirectory(prefix="ihpc-plan-") as folder:
+        _dry_run(source, out, Path(folder), profile, chosen, _collector(collect_after, no_collect))
+
+
+def slurm_choices(options: dict[str, Any]) -> dict[str, Any]:
+    """Options of the command line as settings."""
+    extra = dict(_parse_option(text) for text in options["extra"])
+    return {**options, "extra": extra, "setup": list(options["setup"])}
+
+
+def tell(run: RunDirectory, settings: SlurmSettings, sent: list[Submission]) -> None:
+    """The ids of what was submitted on stdout, the rest on stderr."""
+    left = sum(len(unit) for unit in run.pending_units())
+    jobs = sum(len(submission.jobs) for submission in sent if submission.kind == "run")
+    click.echo(
+        f"{run.path}: {left} of {run.n_tasks} tasks are left; {jobs} allocation{'s' * (jobs > 1)} of {settings.nodes} "
+        f"node{'s' * (settings.nodes > 1)} for {settings.time} minutes",
+        err=True,
+    )
+    for submission in sent:
+        click.echo(submission.job)
+        if submission.kind == "collect":
+            click.echo(f"job {submission.job} makes the archive after the others", err=True)
     click.echo(f"`inpaint-hpc status {run.path}` shows how it goes", err=True)
 
 
-def _open_or_create(source: Path, out: Path | None) -> RunDirectory:
+def _collector(collect_after: bool, no_collect: bool) -> str:
+    from inpaint_hpc.cluster.slurm_submit import AFTER, BY_JOB, NEVER
+
+    return NEVER if no_collect else AFTER if collect_after else BY_JOB
+
+
+def _open_or_create(source: Path, out: Path | None, path: Path | None = None) -> tuple[RunDirectory, Any]:
+    """The run, made at `path` if it is new, and the `slurm` section that was said last.
+
+    That of a configuration may have changed since it was frozen.
+    """
     from inpaint_hpc.campaign.config import load_config
     from inpaint_hpc.campaign.create import create_run
     from inpaint_hpc.campaign.run_directory import RunDirectory
 
-    if not source.is_dir():
-        return create_run(load_config(source, {"output": str(out)} if out is not None else None))
-    if out is not None:
-        raise click.UsageError("--out goes with a configuration; a run directory stays where it is.")
-    return RunDirectory(source)
+    if source.is_dir():
+        if out is not None:
+            raise click.UsageError("--out goes with a configuration; a run directory stays where it is.")
+        run = RunDirectory(source)
+        return run, run.config.slurm
+    config = load_config(source, {"output": str(out)} if out is not None else None)
+    exists = (Path(config.output).expanduser() / "campaign.json").exists()
+    return create_run(config, None if exists else path), config.slurm
+
+
+def _dry_run(
+    source: Path, out: Path | None, folder: Path, profile: str | None, chosen: dict[str, Any], collect: str
+) -> None:
+    from inpaint_hpc.cluster.slurm_profile import load_settings
+    from inpaint_hpc.cluster.slurm_submit import plan_submission
+
+    run, section = _open_or_create(source, out, folder / "run")
+    settings = load_settings(profile, chosen, section)
+    place = run.path if source.is_dir() else Path(run.config.output)
+    plan = plan_submission(run, settings, collect, place)
+    click.echo(f"# {place}: {plan.tasks_left} tasks in {plan.shards_left} shards are left")
+    shape = " + ".join(map(str, plan.arrays))
+    click.echo(
+        f"# {plan.allocations} allocations of {settings.nodes} nodes for {settings.time} minutes, jobs: {shape}; "
+        f"workers per node: {settings.actors or 'one per GPU, or per group of CPU threads'}"
+    )
+    for text in plan.scripts:
+        click.echo(text)
+
+
+@contextmanager
+def patience() -> Iterator[None]:
+    """sbatch waits for two minutes, without a word, where a queue takes no more jobs."""
+    said = "sbatch does not answer yet: the queue may be full, or slurmctld slow; Ctrl-C gives up, nothing is lost"
+    timer = threading.Timer(_PATIENCE, lambda: click.echo(said, err=True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _parse_option(text: str) -> tuple[str, str | bool]:

@@ -15,17 +15,19 @@ from typing import TYPE_CHECKING, Any
 from inpaint_hpc.campaign.units import Unit, UnitReport
 from inpaint_hpc.errors import InpaintHpcError, StorageError
 
+from .beat import DriverBeat
+from .claims import EXPIRY, Claims
 from .executor import DIED, DONE, LOST, ClusterError, Executor, Outcome
 from .inline import Interrupted
 from .lock import DriverLock
 from .processes import gpu_use, processor_use
+from .sharing import Sharing
 from .state import DriveReport, DriveState
 from .unit_queue import UnitQueue
 
 if TYPE_CHECKING:
     from inpaint_hpc.campaign.run_directory import RunDirectory
 
-HEARTBEAT_SECONDS = 5.0
 _POLL_SECONDS = 0.5
 
 _LOG = logging.getLogger("inpaint_hpc.driver")
@@ -41,11 +43,13 @@ def drive(
     shards: Collection[int] | None = None,
     name: str = "driver",
     grace: float = 5.0,
+    claim_timeout: float = EXPIRY,
 ) -> DriveReport:
     """Run all units of a campaign that are not done, on the workers of an executor, which is closed at the end.
 
-    SIGINT and SIGTERM stop it within `grace`; a second one at once.  Several drivers may work on one run: results are
-    the same, whoever writes them; on one host a second driver of the same name is refused.
+    SIGINT and SIGTERM stop it within `grace`; a second one at once.  Several drivers may work on one run: they claim
+    the shards that they have in hand (claims.py), and results are the same, whoever writes them; on one host a second
+    driver of the same name is refused.
 
     Args:
         run: the campaign.
@@ -57,13 +61,14 @@ def drive(
         shards: only these; all by default.
         name: of heartbeat, lock and log; drivers of different parts of a run need different ones.
         grace: s that units in flight get to end when the drive is stopped.
+        claim_timeout: s without a sign of life of another driver after which its claims are void.
 
     Raises:
         StorageError: results cannot be written; what is finished is kept.
         ClusterError: workers cannot be had, or end whatever they are given.
         InputError: another driver on this host works on the run, or workers cannot load what was frozen.
     """
-    return _Drive(run, executor, progress, stop_at, verify, shards, name, grace).run()
+    return _Drive(run, executor, progress, stop_at, verify, shards, name, grace, claim_timeout).run()
 
 
 class _Drive:
@@ -77,6 +82,7 @@ class _Drive:
         shards: Collection[int] | None,
         name: str,
         grace: float,
+        claim_timeout: float,
     ) -> None:
         self.directory, self.executor, self.progress = directory, executor, progress
         self.stop_at, self.verify, self.name, self.grace = stop_at, verify, name, grace
@@ -84,6 +90,8 @@ class _Drive:
         self.state = DriveState()
         self.pending = UnitQueue(self._cost)
         self.in_flight: dict[Unit, float] = {}
+        self.claims = Claims(directory.path, name, claim_timeout)
+        self.sharing = Sharing(directory, self.claims, self.pending)
         self.deaths_in_a_row = 0
         self.cost_done = self.seconds_done = 0.0
         self.first_hand_out: float | None = None
@@ -91,7 +99,7 @@ class _Drive:
         self.give_up_at: float | None = None
         self.starting = False
         self.fatal: InpaintHpcError | None = None
-        self.record: dict[str, Any] = {}
+        self.beat: Any = None
         self.seen: dict[int, Any] = {}
         self.started = time.time()
         self.shown = 0.0
@@ -99,8 +107,10 @@ class _Drive:
 
     def run(self) -> DriveReport:
         lock = DriverLock(self.directory.path / f"{self.name}.lock")
-        if not lock.acquire():
-            _LOG.warning("a driver on another host works on this run as well; some units may be done twice")
+        alone = lock.acquire()
+        if not alone:
+            _LOG.warning("a driver on another host works on this run as well")
+        self.claims.open(alone)
         try:
             if self.verify:
                 self._set_damaged_aside()
@@ -118,6 +128,7 @@ class _Drive:
                         self.executor.close()
             return DriveReport(self.state, self.stopped, sum(len(unit) for unit in self._units_without_result()))
         finally:
+            self.claims.close()
             self.journal.close()
             lock.release()
 
@@ -144,8 +155,9 @@ class _Drive:
 
     def _empty(self) -> None:
         """Work until nothing is pending or in flight, or until it is time to stop."""
-        while self.pending or self.in_flight:
+        while self.pending or self.in_flight or self.sharing:
             if self.fatal is None and not self.stopped:
+                self._take_back()
                 self._hand_out()
             elif not self.in_flight or time.time() > self.give_up_at:
                 return
@@ -160,13 +172,20 @@ class _Drive:
             if unit is None:
                 self._stop("time", self.stop_at)
                 return
-            if self._has_result(unit):
-                self._count_tasks(unit)  # by another driver
+            if not self.sharing.claim(unit):
+                self.sharing.release(unit.shard, self.in_flight)
                 continue
             self.executor.submit(unit)
             now = time.time()
             self.in_flight[unit] = now
             self.first_hand_out = self.first_hand_out or now
+
+    def _take_back(self) -> None:
+        pace = self.seconds_done / self.cost_done if self.cost_done else None
+        self.sharing.take_back(lambda unit: None if pace is None else pace * self._cost(unit))
+        waiting = self.sharing and not self.pending and not self.in_flight
+        if waiting and self.stop_at is not None and time.time() > self.stop_at:
+            self._stop("time", self.stop_at)
 
     def _affordable(self) -> float:
         """Largest cost that ends before `stop_at`; half as much again as expected is allowed for."""
@@ -180,6 +199,7 @@ class _Drive:
         self.in_flight.pop(unit, None)
         if outcome.kind == DONE:
             self._take(unit, outcome.report)
+            self.sharing.release(unit.shard, self.in_flight)
             return
         if not self.stopped:
             self._note(outcome)
@@ -189,6 +209,7 @@ class _Drive:
             self._died(outcome)
         if outcome.error is not None:
             self._fail(outcome.error)
+        self.sharing.release(unit.shard, self.in_flight)
 
     def _take(self, unit: Unit, report: UnitReport) -> None:
         self.deaths_in_a_row = 0
@@ -196,7 +217,6 @@ class _Drive:
         self.state.samples += report.samples
         self.state.invalid += report.invalid
         self.state.failed += report.failed
-        self._count_tasks(unit)
         if not report.already_done:
             self.cost_done += self._cost(unit)
             self.seconds_done += report.seconds
@@ -233,7 +253,6 @@ class _Drive:
             return
         self.state.isolated += 1
         self.state.failed += 1
-        self._count_tasks(unit)
         self._log("isolated", unit=str(unit), error=error, attempts=attempts)
         _LOG.warning("unit %s recorded as failed: %s", unit, error)
 
@@ -247,9 +266,10 @@ class _Drive:
     def _find_pending(self) -> None:
         units = self._units_without_result()
         self.pending.fill(units)
+        self.sharing.clear()
         shards = range(self.directory.n_shards) if self.shards is None else self.shards
         self.state.tasks = sum(self.directory.shard(shard)[1] for shard in shards)
-        self.state.tasks_done = self.state.tasks - sum(len(unit) for unit in units)
+        self._count_tasks()
 
     def _units_without_result(self) -> list[Unit]:
         return [u for u in self.directory.pending_units() if self.shards is None or u.shard in self.shards]
@@ -261,18 +281,13 @@ class _Drive:
                 self._log("damaged", unit=str(unit), error=problem, moved_to=str(place))
                 _LOG.warning("unit %s is done again: %s", unit, problem)
 
-    def _has_result(self, unit: Unit) -> bool:
-        try:
-            return self.directory.result_path(unit).stat().st_size > 0
-        except OSError:
-            return False
-
     def _cost(self, unit: Unit) -> float:
         _, n_tasks, cost = self.directory.shard(unit.shard)
         return cost * len(unit) / n_tasks
 
-    def _count_tasks(self, unit: Unit) -> None:
-        self.state.tasks_done += len(unit)
+    def _count_tasks(self) -> None:
+        left = self.pending.n_tasks + self.sharing.n_tasks + sum(map(len, self.in_flight))
+        self.state.tasks_done = self.state.tasks - left
 
     # Telling
 
@@ -290,7 +305,9 @@ class _Drive:
         state, now = self.state, time.time()
         workers = self.executor.workers()
         state.in_flight, state.workers, state.seconds = len(self.in_flight), len(workers), now - self.started
-        state.units_left = len(self.pending) + len(self.in_flight)
+        state.elsewhere = len(self.sharing)
+        state.units_left = len(self.pending) + len(self.in_flight) + state.elsewhere
+        self._count_tasks()
         if self.first_hand_out is not None:
             elapsed = max(now - self.first_hand_out, 1e-3)
             state.samples_per_second = state.samples / elapsed
@@ -306,7 +323,7 @@ class _Drive:
 
     def _write_record(self, status: str) -> None:
         """Where the heartbeat thread finds what to write."""
-        self.record = {
+        self.beat.record = {
             "status": status,
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -317,22 +334,10 @@ class _Drive:
 
     @contextlib.contextmanager
     def _heartbeats(self, lock: DriverLock) -> Iterator[None]:
-        """driver.json every few seconds, also while this thread works on a unit itself."""
-        ended = threading.Event()
-
-        def beat() -> None:
-            with contextlib.suppress(OSError):
-                self.directory.heartbeat(self.name, self.record)
-            lock.refresh()
-
-        def keep_beating() -> None:
-            while not ended.wait(HEARTBEAT_SECONDS):
-                beat()
-
+        """NAME.json every few seconds, and what it says at the end."""
+        self.beat = DriverBeat(self.directory, self.name, lock.refresh, self.claims.beat)
         self._write_record("starting")
-        beat()
-        thread = threading.Thread(target=keep_beating, name="heartbeat", daemon=True)
-        thread.start()
+        self.beat.start()
         status = "failed"
         try:
             yield
@@ -341,12 +346,10 @@ class _Drive:
             self.state.last_error = str(error) or type(error).__name__
             raise
         finally:
-            ended.set()
-            thread.join()
             self.state.in_flight = 0
             self.in_flight.clear()
             self._write_record(status)
-            beat()
+            self.beat.stop()
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:

@@ -21,6 +21,8 @@ from .executor import DIED, DONE, LOST, RAISED, ClusterError, Outcome, WorkerSta
 
 _START_ATTEMPTS = 5
 
+_LOG = logging.getLogger("inpaint_hpc.workers")
+
 
 class Cluster(Protocol):
     """A Ray cluster to connect to: `RayNode`, or one that somebody else keeps (`AttachedCluster`)."""
@@ -75,7 +77,7 @@ class AttachedCluster:
 class UnitActor:
     """What lives in the actor's process.  Errors come back as text, because not every exception can be pickled."""
 
-    def __init__(self, factory: Callable[..., Any], run_path: str, device: str, threads: int | None, slot: int) -> None:
+    def __init__(self, factory: Callable[..., Any], run_path: str, device: str, threads: int | None, slot: str) -> None:
         self._name = f"{socket.gethostname().split('.')[0]}-{slot}"
         self._worker, self._error = None, None
         try:
@@ -138,6 +140,7 @@ class RayExecutor:
         gpus_per_actor: below 1 several actors share a GPU.
         factory: makes a worker from (run_path, device, threads, name); by default `ShardWorker`.
         start_timeout: s until the first actor must be ready.
+        label: part of the names of the workers, for clusters that share a run and maybe a host; '' without one.
     """
 
     def __init__(
@@ -150,6 +153,7 @@ class RayExecutor:
         gpus_per_actor: float = 1.0,
         factory: Callable[..., Any] | None = None,
         start_timeout: float = 300.0,
+        label: str = "",
     ) -> None:
         self._run_path = str(Path(run_path).resolve())
         self._cluster = cluster
@@ -157,6 +161,7 @@ class RayExecutor:
         self._device, self._threads, self._gpus = device, threads, gpus_per_actor
         self._factory = factory
         self._start_timeout = start_timeout
+        self._label = f"{label}-" if label else ""
         self._failed_starts = 0
         self._waiting_since = 0.0
         self._outcomes: deque[Outcome] = deque()
@@ -193,7 +198,7 @@ class RayExecutor:
             ready, _ = self._ray.wait(pending, timeout=timeout)
             if ready:
                 ready, _ = self._ray.wait(pending, num_returns=len(pending), timeout=0)
-            for slot in self._slots:
+            for slot in list(self._slots):
                 if slot.pending is not None and slot.pending in ready:
                     self._collect(slot)
         elif timeout:
@@ -275,7 +280,7 @@ class RayExecutor:
         # The driver alone decides what is retried; Ray would run a killer again and again.
         actor = self._ray.remote(max_restarts=0, max_task_retries=0, **resources)(UnitActor)
         slot.actor = actor.remote(
-            self._factory or shard_worker(), self._run_path, self._device, self._threads, slot.number
+            self._factory or shard_worker(), self._run_path, self._device, self._threads, f"{self._label}{slot.number}"
         )
         slot.pending = slot.actor.hello.remote()
         slot.hello = slot.unit = None
@@ -295,8 +300,8 @@ class RayExecutor:
     def _take(self, slot: _Slot, answer: Any) -> None:
         if slot.hello is None:
             if answer["error"] is not None:
-                kind, message = answer["error"]
-                raise _revived(kind, message) or ClusterError(f"workers cannot start: {one_line(message)}")
+                self._retire(slot, answer)
+                return
             slot.hello = answer
             return
         unit, slot.unit = slot.unit, None
@@ -307,6 +312,17 @@ class RayExecutor:
         else:
             fatal = _revived(*error)
             self._outcomes.append(Outcome(unit, RAISED, reason=one_line(error[1]), worker=slot.name, error=fatal))
+
+    def _retire(self, slot: _Slot, answer: dict[str, Any]) -> None:
+        """A worker that cannot work where it is, such as on a node whose GPU is broken; the others go on without it."""
+        kind, message = answer["error"]
+        error = _revived(kind, message) or ClusterError(f"workers cannot start: {one_line(message)}")
+        self._slots.remove(slot)
+        if isinstance(error, StorageError) or not self._slots:
+            raise error
+        _LOG.warning("worker %s is left out: %s", answer["name"], one_line(message))
+        with contextlib.suppress(Exception):
+            self._ray.kill(slot.actor, no_restart=True)
 
     def _bury(self, slot: _Slot, kind: str, reason: str) -> None:
         """Put a new actor in the place of a dead one; an unavailable one may still run and must not."""

@@ -1,8 +1,8 @@
 """Where the nodes of an allocation meet: small files in the run directory, each written by rename.
 
-RUN/slurm/JOB/ holds, for each life R of a job (R is SLURM_RESTART_COUNT, so that a requeued job never takes the files
-of its former life for its own): token-R, the secret of its Ray cluster; head-R.json, where the head is;
-node-R-RANK.json, what each node is; ended-R.json, that and why it is over.
+RUN/slurm/JOB/, or RUN/slurm/ARRAY/ELEMENT/, holds for each life R of a job (R is SLURM_RESTART_COUNT, so that a
+requeued job never takes the files of its former life for its own): token-R, the secret of its Ray cluster; head-R.json,
+where the head is; node-R-RANK.json, what each node is; ended-R.json, that and why it is over.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Place:
     """Where this process stands in its allocation.
 
     Attributes:
-        job: id of the job.
+        job: id of the job, ARRAY_ELEMENT for an element of an array, which scontrol takes for just that element.
         life: how often it was requeued before.
         rank: of this node, 0 to `nodes` - 1.
         nodes: nodes of the allocation.
@@ -57,6 +57,8 @@ def here() -> Place:
         job, rank, nodes = environment["SLURM_JOB_ID"], environment["SLURM_PROCID"], environment["SLURM_STEP_NUM_NODES"]
     except KeyError as missing:
         raise InpaintHpcError(f"not a step of a SLURM job: {missing.args[0]} is not set") from None
+    if "SLURM_ARRAY_TASK_ID" in environment:
+        job = f"{environment['SLURM_ARRAY_JOB_ID']}_{environment['SLURM_ARRAY_TASK_ID']}"
     devices = [d for d in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if d and d != "NoDevFiles"]
     cpus = environment.get("SLURM_CPUS_PER_TASK") or environment.get("SLURM_CPUS_ON_NODE") or "1"
     return Place(
@@ -93,6 +95,11 @@ def node_address(place: Place) -> str:
         return probe.getsockname()[0]
 
 
+def meeting_folder(run_path: str | Path, job: str) -> Path:
+    """Where the nodes of a job meet."""
+    return Path(run_path, "slurm", *job.split("_"))
+
+
 class Meeting:
     """The files of one life of a job.
 
@@ -102,7 +109,7 @@ class Meeting:
     """
 
     def __init__(self, run_path: str | Path, job: str, life: int) -> None:
-        self.folder = Path(run_path) / "slurm" / job
+        self.folder = meeting_folder(run_path, job)
         self.life = life
         self.token = self.folder / f"token-{life}"
 
@@ -112,7 +119,9 @@ class Meeting:
         Raises:
             OSError: it cannot be made.
         """
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # `parents` would open those it makes to everyone.
+        for folder in (self.folder.parent, self.folder):
+            folder.mkdir(mode=0o700, exist_ok=True)
 
     def publish_head(self, address: str) -> None:
         """Say where the head is; each time is a new one, also when the address is the same."""
@@ -122,8 +131,8 @@ class Meeting:
         """What the head published last; None before it did."""
         return self._read(f"head-{self.life}.json")
 
-    def publish_node(self, place: Place, address: str) -> None:
-        """Say what this node is."""
+    def publish_node(self, place: Place, address: str, problem: str = "") -> None:
+        """Say what this node is, and why it cannot work if it cannot."""
         record = {
             "rank": place.rank,
             "node": place.node,
@@ -133,6 +142,7 @@ class Meeting:
             "gpus": place.gpus,
             "python": platform.python_version(),
             "inpaint_hpc": inpaint_hpc.__version__,
+            "problem": problem,
             "time": time.time(),
         }
         self._write(f"node-{self.life}-{place.rank}.json", record)

@@ -16,6 +16,7 @@ class DriveState:
         deaths: workers that died with a unit in hand.
         isolated: tasks recorded as failed because they killed every worker.
         in_flight: units that workers have.
+        elsewhere: units that wait for other drivers of this run, which have them in hand.
         workers: workers, starting ones included.
         seconds: since the drive began.
         samples_per_second: since the first unit was handed out.
@@ -35,6 +36,7 @@ class DriveState:
     deaths: int = 0
     isolated: int = 0
     in_flight: int = 0
+    elsewhere: int = 0
     workers: int = 0
     seconds: float = 0.0
     samples_per_second: float = 0.0

@@ -15,6 +15,7 @@ from dev_cluster import wait_until
 from inpaint_hpc.campaign.run_directory import RunDirectory
 from inpaint_hpc.campaign.units import Unit
 from inpaint_hpc.campaign.worker import ShardWorker
+from inpaint_hpc.cluster.slurm_poller import JobState
 from inpaint_hpc.cluster.slurm_submit import states_of
 
 SECONDS = "TEST_SECONDS_PER_UNIT"
@@ -40,9 +41,17 @@ class TellingWorker:
             "gpu": os.environ.get("CUDA_VISIBLE_DEVICES"),
             "life": int(os.environ.get("SLURM_RESTART_COUNT", 0)),
             "leak": os.environ.get("RAY_LEAK"),
+            "job": place_name(),
+            "time": time.time(),
         }
         (self.folder / f"{secrets.token_hex(8)}.json").write_text(json.dumps(record))
         return report
+
+
+def place_name() -> str:
+    """The job that we are in: JOB, or ARRAY_ELEMENT."""
+    array, element = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{element}" if array else os.environ.get("SLURM_JOB_ID", "")
 
 
 def told(run_path: Path) -> list[dict[str, Any]]:
@@ -50,8 +59,14 @@ def told(run_path: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in sorted((run_path / "told").glob("*.json"))]
 
 
+def states(run: RunDirectory) -> dict[str, JobState]:
+    """All jobs of a run, by id."""
+    return states_of(run).states
+
+
 def state_of(run: RunDirectory) -> str:
-    return next(iter(states_of(run).values())).state
+    """State of the first job of a run."""
+    return next(iter(states(run).values())).state
 
 
 def log_of(run: RunDirectory) -> str:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from inpaint_hpc.campaign.slurm_settings import parse_minutes
 from inpaint_hpc.cluster.slurm_allocation import workers_per_node
 from inpaint_hpc.cluster.slurm_meeting import Meeting, Place
-from inpaint_hpc.cluster.slurm_profile import PACKAGED, load_settings, parse_minutes
+from inpaint_hpc.cluster.slurm_profile import PACKAGED, load_settings
 from inpaint_hpc.errors import InputError
 
 

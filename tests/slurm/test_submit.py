@@ -7,16 +7,16 @@ import sys
 import time
 
 import pytest
-from campaign_workers import SECONDS, TellingWorker, log_of, state_of, told, wait_for
+from campaign_workers import SECONDS, TellingWorker, log_of, state_of, states, told, wait_for
 from click.testing import CliRunner
 from dev_cluster import wait_until
 
 from inpaint_hpc.archive.compare import compare
 from inpaint_hpc.cli.main import cli
 from inpaint_hpc.cluster.local import run_campaign
-from inpaint_hpc.cluster.slurm_jobs import job_states
+from inpaint_hpc.cluster.slurm_poller import poll
 from inpaint_hpc.cluster.slurm_profile import load_settings
-from inpaint_hpc.cluster.slurm_submit import describe_jobs, states_of, submit_run
+from inpaint_hpc.cluster.slurm_submit import submit_run
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
@@ -31,7 +31,7 @@ def test_two_nodes_with_four_gpus_give_the_archive_of_one_process(slurm, campaig
     settings = load_settings(
         None, {"nodes": 2, "time": 10, "gpus_per_node": 2, "cpus_per_task": 2, "device": "cuda", "threads": 1}
     )
-    submission = submit_run(run, settings, factory=TellingWorker)
+    (submission,) = submit_run(run, settings, factory=TellingWorker)
     wait_for(lambda: state_of(run) not in ("PENDING", "RUNNING", "COMPLETING"), 150, "the job ends", run)
     assert state_of(run) == "COMPLETED", log_of(run)
 
@@ -61,13 +61,13 @@ def test_two_nodes_with_four_gpus_give_the_archive_of_one_process(slurm, campaig
 def test_requeue_goes_on_where_it_was(slurm, campaign, monkeypatch):
     run = campaign("run")
     monkeypatch.setenv(SECONDS, "3")
-    submission = submit_run(run, load_settings(None, {"time": 10, "cpus_per_task": 1}), factory=TellingWorker)
+    (submission,) = submit_run(run, load_settings(None, {"time": 10, "cpus_per_task": 1}), factory=TellingWorker)
     wait_for(lambda: bool(told(run.path)), 90, "the first unit", run)
     before = {path: path.stat().st_mtime_ns for path in run.result_paths()}
     assert 0 < len(before) < 6
     slurm.run("scontrol", "requeue", submission.job)
     wait_for(lambda: state_of(run) == "COMPLETED", 150, "the requeued job ends", run)
-    assert states_of(run)[submission.job].restarts == 1
+    assert states(run)[submission.job].restarts == 1
     assert run.pending_units() == [] and run.archive_path.exists()
     assert all(path.stat().st_mtime_ns == then for path, then in before.items())
     units = [record["unit"] for record in told(run.path)]
@@ -79,7 +79,7 @@ def test_a_cancelled_job_stays_cancelled_and_submit_goes_on(slurm, campaign, mon
     run = campaign("run")
     monkeypatch.setenv(SECONDS, "3")
     settings = load_settings(None, {"time": 10, "cpus_per_task": 1})
-    first = submit_run(run, settings, factory=TellingWorker)
+    (first,) = submit_run(run, settings, factory=TellingWorker)
     wait_for(lambda: bool(told(run.path)), 90, "the first unit", run)
     refused = CliRunner().invoke(cli, ["submit", str(run.path)])
     assert refused.exit_code == 2 and f"job {first.job} is running" in refused.output
@@ -87,12 +87,13 @@ def test_a_cancelled_job_stays_cancelled_and_submit_goes_on(slurm, campaign, mon
     assert cancelled.exit_code == 0 and cancelled.output.strip() == f"cancelled {first.job}"
     wait_for(lambda: state_of(run) == "CANCELLED", 60, "the job is cancelled", run)
     time.sleep(3)
-    assert not states_of(run)[first.job].living and run.pending_units()
-    assert any("CANCELLED" in line and "goes on" in line for line in describe_jobs(run))
+    assert not states(run)[first.job].living and run.pending_units()
+    shown = CliRunner().invoke(cli, ["status", str(run.path)]).output
+    assert any("CANCELLED" in line and "goes on" in line for line in shown.splitlines())
 
     monkeypatch.setenv(SECONDS, "0")
-    second = submit_run(run, settings, factory=TellingWorker)
-    wait_for(lambda: states_of(run)[second.job].state == "COMPLETED", 120, "the second job ends", run)
+    (second,) = submit_run(run, settings, factory=TellingWorker)
+    wait_for(lambda: states(run)[second.job].state == "COMPLETED", 120, "the second job ends", run)
     assert run.pending_units() == []
     assert len(told(run.path)) == 6
     nothing = CliRunner().invoke(cli, ["submit", str(run.path)])
@@ -118,9 +119,9 @@ def test_command_line_submits_with_a_clean_environment(slurm, campaign, tmp_path
 
 def test_a_crashed_job_is_seen_as_failed_without_accounting(slurm):
     job = slurm.run("sbatch", "--parsable", "--output=/dev/null", "--wrap=exit 3").strip()
-    wait_until(lambda: not job_states([job])[job].living, 30, "the job ends")
+    wait_until(lambda: not poll([job]).states[job].living, 30, "the job ends")
     begin = time.monotonic()
-    state = job_states([job, "999999"])
+    state = poll([job, "999999"]).states
     assert (state[job].state, state[job].reason) == ("FAILED", "NonZeroExitCode")
     assert state["999999"].state == "UNKNOWN"
     assert time.monotonic() - begin < 15
@@ -154,4 +155,4 @@ def test_dry_run_submits_nothing(slurm, campaign):
         assert f"#SBATCH {line}" in result.output
     assert "#SBATCH --exclusive" in result.output
     assert slurm.run("squeue", "-h") == ""
-    assert not (run.path / "slurm" / "submissions").exists()
+    assert not (run.path / "slurm").exists()

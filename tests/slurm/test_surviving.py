@@ -7,22 +7,22 @@ from collections.abc import Callable
 
 import psutil
 import pytest
-from campaign_workers import SECONDS, TellingWorker, log_of, state_of, told, wait_for
+from campaign_workers import SECONDS, TellingWorker, log_of, state_of, states, told, wait_for
 from dev_cluster import DevCluster
 
 from inpaint_hpc.campaign.run_directory import RunDirectory
 from inpaint_hpc.cluster.slurm_profile import load_settings
-from inpaint_hpc.cluster.slurm_submit import states_of, submit_run
+from inpaint_hpc.cluster.slurm_submit import submit_run
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
 
 def _submit(run: RunDirectory, **settings) -> str:
-    return submit_run(run, load_settings(None, {"cpus_per_task": 1, **settings}), factory=TellingWorker).job
+    return submit_run(run, load_settings(None, {"cpus_per_task": 1, **settings}), factory=TellingWorker)[0].job
 
 
 def _complete(run: RunDirectory, job: str, seconds: float) -> None:
-    wait_for(lambda: states_of(run)[job].state in ("COMPLETED", "FAILED", "TIMEOUT"), seconds, "the job ends", run)
+    wait_for(lambda: states(run)[job].state in ("COMPLETED", "FAILED", "TIMEOUT"), seconds, "the job ends", run)
     assert state_of(run) == "COMPLETED", log_of(run)
     assert run.pending_units() == [] and run.damaged_units() == {}
     assert run.archive_path.exists()
@@ -58,7 +58,7 @@ def test_preemption(slurm, campaign, monkeypatch):
     job = _submit(run, time=10, exclusive=True, nodes=2)
     wait_for(lambda: bool(told(run.path)), 90, "the first unit", run)
     slurm.run("sbatch", "-p", "urgent", "-N2", "--exclusive", "--output=/dev/null", "--wrap=sleep 2")
-    wait_for(lambda: states_of(run)[job].state != "RUNNING", 40, "the job makes room", run)
+    wait_for(lambda: states(run)[job].state != "RUNNING", 40, "the job makes room", run)
     _complete(run, job, 200)
     assert _lives(run) == {0, 1}
 
@@ -93,10 +93,10 @@ def test_death_of_the_head_node(slurm, campaign, monkeypatch):
     monkeypatch.setenv(SECONDS, "6")
     job = _submit(run, time=10, nodes=2, head_timeout=20)
     wait_for(lambda: bool(told(run.path)), 120, "the first unit", run)
-    head = "1" if states_of(run)[job].nodes.startswith("n[1") else "2"
+    head = "1" if states(run)[job].nodes.startswith("n[1") else "2"
     try:
         slurm.script("node-kill", head)
-        wait_for(lambda: states_of(run)[job].state != "RUNNING", 120, "the job is requeued", run)
+        wait_for(lambda: states(run)[job].state != "RUNNING", 120, "the job is requeued", run)
     finally:
         slurm.script("node-start", head)
     _complete(run, job, 300)

@@ -1,0 +1,134 @@
+"""What an allocation of SLURM is asked for, as the `slurm` section of a campaign and the profiles of sites say it."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, PlainSerializer, field_validator
+
+from inpaint_hpc.configuration import Section
+
+_DURATION = re.compile(r"(?:(?P<days>\d+)-)?(?P<fields>\d+(?::\d+){0,2})")
+# Set here, and everything breaks if they are set otherwise.
+_OURS = (
+    *(
+        "array",
+        "chdir",
+        "error",
+        "input",
+        "job-name",
+        "kill-on-invalid-dep",
+        "nodes",
+        "no-kill",
+        "no-requeue",
+        "ntasks",
+    ),
+    *("ntasks-per-node", "open-mode", "output", "requeue", "signal", "time", "wrap"),
+)
+
+
+def parse_minutes(value: Any) -> int:
+    """Minutes of a time limit as SLURM writes them: 30, '30', '90:00' (minutes:seconds), '2:00:00', '1-12:00:00'.
+
+    Raises:
+        ValueError: not such a time, or none at all.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError(f"write a time limit in minutes or as 'H:MM:SS' in quotes, not {value!r}")
+    match = _DURATION.fullmatch(str(value).strip())
+    if match is None:
+        raise ValueError(f"write a time limit in minutes, 'H:MM:SS' or 'D-HH:MM:SS', not {value!r}")
+    fields = [int(field) for field in match["fields"].split(":")]
+    if match["days"] is not None:  # days-hours[:minutes[:seconds]]
+        hours, minutes, seconds = [*fields, 0, 0][:3]
+    elif len(fields) == 3:
+        hours, minutes, seconds = fields
+    else:
+        hours, (minutes, seconds) = 0, [*fields, 0][:2]
+    total = (int(match["days"] or 0) * 24 + hours) * 60 + minutes + (1 if seconds else 0)
+    if total < 1:
+        raise ValueError("a time limit is at least one minute")
+    return total
+
+
+class SlurmSettings(Section):
+    """Resources of an allocation, in SLURM's words, and how many of them there are to be.
+
+    Attributes:
+        nodes: nodes of an allocation.
+        allocations: jobs that share the campaign, each with a Ray cluster of its own; elements of a job array.
+        array_parallelism: at most so many of them at once; None leaves that to the queue.
+        time: its limit; it is requeued when that is not enough.  In minutes, read by `parse_minutes`.
+        partition, account, qos, constraint, reservation: as sbatch has them; None leaves them to the cluster.
+        gpus_per_node: e.g. 4 or 'a100:4'.
+        gres: instead of `gpus_per_node`, e.g. 'gpu:4'.
+        cpus_per_task: processors of a node for us.
+        mem: memory of a node, e.g. '64G'; '0' is all of it.
+        exclusive: no other jobs on the nodes.
+        extra: more options of sbatch by long name, e.g. {licenses: scratch}; true for those without a value.
+        setup: shell lines before the start, e.g. 'module load python'.
+        actors, threads, device: workers per node; by default as the campaign's configuration says.
+        signal_seconds: s before the limit at which SLURM warns us; by default a sixth of the limit, 60 at most.
+        head_timeout: s without a sign of life of the first node after which the others put the job back into the
+            queue; file systems of clusters may show a sign a minute late.
+        claim_timeout: s without a sign of life of an allocation after which others may do what it had in hand.
+    """
+
+    nodes: int = Field(1, ge=1)
+    allocations: int = Field(1, ge=1)
+    array_parallelism: int | None = Field(None, ge=1)
+    time: Annotated[int, BeforeValidator(parse_minutes), PlainSerializer(int)] = 60
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    reservation: str | None = None
+    gpus_per_node: int | str | None = None
+    gres: str | None = None
+    cpus_per_task: int | None = Field(None, ge=1)
+    mem: str | None = None
+    exclusive: bool = False
+    extra: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    setup: list[str] = Field(default_factory=list)
+    actors: int | None = Field(None, ge=1)
+    threads: int | None = Field(None, ge=1)
+    device: Literal["auto", "cpu", "cuda"] | None = None
+    signal_seconds: int | None = Field(None, ge=5)
+    head_timeout: int = Field(150, ge=20)
+    claim_timeout: int = Field(90, ge=5)
+
+    @field_validator("extra")
+    @classmethod
+    def _not_ours(cls, value: dict[str, Any]) -> dict[str, Any]:
+        cleaned = {key.lstrip("-").replace("_", "-"): wanted for key, wanted in value.items()}
+        for key, wanted in cleaned.items():
+            if key in _OURS:
+                raise ValueError(f"'{key}' cannot be set in 'extra': submit sets it itself")
+            if not re.fullmatch(r"[a-z][a-z0-9-]*", key):
+                raise ValueError(f"'{key}' is no option of sbatch; write its long name without dashes")
+            if "\n" in str(wanted):
+                raise ValueError(f"the value of '{key}' has more than one line")
+        return cleaned
+
+    @field_validator("partition", "account", "qos", "constraint", "reservation", "gres", "mem", "gpus_per_node")
+    @classmethod
+    def _one_word(cls, value: Any) -> Any:
+        if isinstance(value, str) and (not value.strip() or any(c.isspace() for c in value)):
+            raise ValueError(f"is one word, not {value!r}")
+        return value
+
+    @property
+    def warning_seconds(self) -> int:
+        """When SLURM is to warn before the limit; short limits have no minute to spare."""
+        return self.signal_seconds or max(5, min(60, self.time * 60 // 6))
+
+
+class SlurmSection(SlurmSettings):
+    """The `slurm` section of a campaign's configuration: settings, on top of those of a profile.
+
+    Attributes:
+        profile: of the site, a name or a file; None leaves what is not said here to the defaults.
+    """
+
+    profile: str | None = None
