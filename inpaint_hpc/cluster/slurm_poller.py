@@ -166,7 +166,8 @@ def _ending(status: str) -> str:
 def _completed(state: JobState, run_path: Path) -> JobState:
     """With what the run directory says: the number of lives, and all of it for a job that SLURM does not know."""
     folder = meeting_folder(run_path, state.job)
-    lives = [int(path.name.split("-")[1]) for path in folder.glob("node-*-0.json")]
+    names = [path.stem for pattern in ("node-*-0.json", "ended-*.json") for path in folder.glob(pattern)]
+    lives = [int(name.split("-")[1]) for name in names]
     life = max(lives, default=None)
     if state.restarts is None and life is not None:
         state = replace(state, restarts=life)

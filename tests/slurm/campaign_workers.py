@@ -12,6 +12,7 @@ from typing import Any
 
 from dev_cluster import wait_until
 
+from inpaint_hpc.archive.read import Archive
 from inpaint_hpc.campaign.run_directory import RunDirectory
 from inpaint_hpc.campaign.units import Unit
 from inpaint_hpc.campaign.worker import ShardWorker
@@ -78,3 +79,21 @@ def wait_for(condition: Callable[[], bool], seconds: float, what: str, run: RunD
         wait_until(condition, seconds, what)
     except AssertionError as error:
         raise AssertionError(f"{error}\n{log_of(run)[-6000:]}") from None
+
+
+def complete(run: RunDirectory, job: str, seconds: float) -> None:
+    """A job ends well, and the campaign has every task exactly once and nothing damaged."""
+    ends = ("COMPLETED", "FAILED", "TIMEOUT", "CANCELLED", "NODE_FAIL")
+    wait_for(lambda: states(run)[job].state in ends, seconds, f"job {job} ends", run)
+    assert states(run)[job].state == "COMPLETED", log_of(run)
+    assert run.pending_units() == [] and run.damaged_units() == {}
+    with Archive(run.archive_path, verify=True) as archive:
+        assert sorted(archive.task_ids()) == sorted(run.task_ids().astype(str).tolist())
+
+
+class OneBadNode(TellingWorker):
+    """Cannot work on the node that an environment variable names, such as one whose GPU has fallen off the bus."""
+
+    @staticmethod
+    def problem_here(device: str, gpus: int) -> str:
+        return "its GPU is broken" if os.environ["SLURMD_NODENAME"] == os.environ["TEST_BAD_NODE"] else ""

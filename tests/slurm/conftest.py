@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from dev_cluster import DevCluster, bring_up, wait_until
+from dev_cluster import DevCluster, a_cluster, wait_until
 
 from inpaint_hpc.campaign.config import load_config
 from inpaint_hpc.campaign.create import create_run
@@ -26,13 +26,8 @@ resources: {{shard_tasks: 1, threads: 1}}
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[DevCluster]:
-    """Two nodes with two fake GPUs each, for all tests that leave them as they were."""
-    cluster = bring_up()
-    try:
-        yield cluster
-    finally:
-        cluster.script("down", "--wipe")
-        assert not cluster.processes()
+    """Two nodes with two fake GPUs each; modules that need a special one define a fixture of this name."""
+    yield from a_cluster()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What a cluster does to jobs: limits, preemption, deaths.  Every campaign ends complete, every unit once."""
+"""What a cluster does to jobs: limits, preemption, deaths.  Every campaign ends complete, every task once."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from collections.abc import Callable
 
 import psutil
 import pytest
-from campaign_workers import SECONDS, TellingWorker, log_of, state_of, states, told, wait_for
+from campaign_workers import SECONDS, TellingWorker, complete, log_of, state_of, states, told, wait_for
+from click.testing import CliRunner
 from dev_cluster import DevCluster
 
 from inpaint_hpc.campaign.run_directory import RunDirectory
+from inpaint_hpc.cli.main import cli
 from inpaint_hpc.cluster.slurm_profile import load_settings
 from inpaint_hpc.cluster.slurm_submit import submit_run
 
@@ -21,56 +23,138 @@ def _submit(run: RunDirectory, **settings) -> str:
     return submit_run(run, load_settings(None, {"cpus_per_task": 1, **settings}), factory=TellingWorker)[0].job
 
 
-def _complete(run: RunDirectory, job: str, seconds: float) -> None:
-    wait_for(lambda: states(run)[job].state in ("COMPLETED", "FAILED", "TIMEOUT"), seconds, "the job ends", run)
-    assert state_of(run) == "COMPLETED", log_of(run)
-    assert run.pending_units() == [] and run.damaged_units() == {}
-    assert run.archive_path.exists()
-
-
 def _lives(run: RunDirectory) -> set[int]:
     return {record["life"] for record in told(run.path)}
 
 
-def _processes(cluster: DevCluster, rank: int, wanted: Callable[[psutil.Process], bool]) -> list[psutil.Process]:
-    return [p for p in cluster.processes() if p.environ().get("SLURM_PROCID") == str(rank) and wanted(p)]
+def _first_unit(run: RunDirectory) -> None:
+    wait_for(lambda: bool(told(run.path)), 120, "the first unit", run)
 
 
-def _kill_rank(cluster: DevCluster, rank: int) -> None:
-    victims = _processes(cluster, rank, lambda p: "submitit.core._submit" in p.cmdline() and p.name() != "srun")
+def _kill(cluster: DevCluster, wanted: Callable[[psutil.Process], bool], rank: int = 0) -> None:
+    victims = [p for p in cluster.processes() if p.environ().get("SLURM_PROCID") == str(rank) and wanted(p)]
     assert victims
     for process in victims:
         process.send_signal(signal.SIGKILL)
 
 
-def test_a_time_limit_of_a_minute(slurm, campaign, monkeypatch):
+def _is_step(process: psutil.Process) -> bool:
+    return "submitit.core._submit" in process.cmdline() and process.name() != "srun"
+
+
+def test_a_campaign_that_needs_three_times_the_time_limit(slurm, campaign, monkeypatch):
     run = campaign("run")
-    monkeypatch.setenv(SECONDS, "8")
+    monkeypatch.setenv(SECONDS, "14")  # six of them, and about thirty seconds in each allocation of a minute
     job = _submit(run, time=1)
-    _complete(run, job, 500)
-    assert len(_lives(run)) > 1
+    complete(run, job, 700)
+    assert len(_lives(run)) >= 3
     assert len(told(run.path)) == 6  # nothing was lost at the ends of the allocations
 
 
-def test_preemption(slurm, campaign, monkeypatch):
+@pytest.mark.parametrize("warned", [True, False], ids=["with a signal", "without a signal"])
+def test_preemption(slurm, campaign, monkeypatch, warned):
     run = campaign("run")
     monkeypatch.setenv(SECONDS, "3")
-    job = _submit(run, time=10, exclusive=True, nodes=2)
-    wait_for(lambda: bool(told(run.path)), 90, "the first unit", run)
-    slurm.run("sbatch", "-p", "urgent", "-N2", "--exclusive", "--output=/dev/null", "--wrap=sleep 2")
-    wait_for(lambda: states(run)[job].state != "RUNNING", 40, "the job makes room", run)
-    _complete(run, job, 200)
+    if not warned:
+        slurm.reconfigure("SlurmctldParameters=preempt_send_user_signal", "")
+    try:
+        job = _submit(run, time=10, exclusive=True, nodes=2)
+        _first_unit(run)
+        slurm.run("sbatch", "-p", "urgent", "-N2", "--exclusive", "--output=/dev/null", "--wrap=sleep 2")
+        wait_for(lambda: states(run)[job].state != "RUNNING", 40, "the job makes room", run)
+        complete(run, job, 200)
+    finally:
+        slurm.reconfigure()
     assert _lives(run) == {0, 1}
+    assert ("SLURM wants the nodes back" in log_of(run)) == warned
 
 
-def test_death_of_rank_0_of_one_node(slurm, campaign, monkeypatch):
+@pytest.mark.parametrize(
+    "wanted",
+    [lambda p: p.cmdline()[:1] == ["ray::UnitActor.run_unit"], lambda p: p.name() == "raylet"],
+    ids=["actor", "raylet"],
+)
+def test_death_of_a_process_of_ray(slurm, campaign, monkeypatch, wanted):
     run = campaign("run")
     monkeypatch.setenv(SECONDS, "3")
     job = _submit(run, time=10)
-    wait_for(lambda: bool(told(run.path)), 90, "the first unit", run)
-    _kill_rank(slurm, 0)
-    _complete(run, job, 200)
+    _first_unit(run)
+    _kill(slurm, wanted)
+    complete(run, job, 150)
+    assert _lives(run) == {0}  # without a requeue
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_death_of_rank_0(slurm, campaign, monkeypatch, nodes):
+    run = campaign("run")
+    monkeypatch.setenv(SECONDS, "3")
+    job = _submit(run, time=10, nodes=nodes, head_timeout=20)
+    _first_unit(run)
+    _kill(slurm, _is_step)
+    complete(run, job, 200)
     assert _lives(run) == {0, 1}
+
+
+def test_the_whole_step_is_killed(slurm, campaign, monkeypatch):
+    run = campaign("run")
+    monkeypatch.setenv(SECONDS, "3")
+    job = _submit(run, time=10)
+    _first_unit(run)
+    slurm.run("scancel", "--signal=KILL", job)
+    complete(run, job, 200)
+    assert _lives(run) == {0, 1}
+
+
+def test_the_whole_job_is_killed_and_resumed(slurm, campaign, monkeypatch):
+    run = campaign("run")
+    monkeypatch.setenv(SECONDS, "3")
+    job = _submit(run, time=10)
+    _first_unit(run)
+    slurm.run("scancel", "--signal=KILL", "--full", job)
+    wait_for(lambda: not states(run)[job].living, 60, "the job ends", run)
+    assert states(run)[job].state != "COMPLETED" and run.pending_units()
+    result = CliRunner().invoke(cli, ["resume", str(run.path)])
+    assert result.exit_code == 0, result.output
+    complete(run, result.stdout.strip(), 200)
+
+
+def test_one_element_of_an_array_is_requeued(slurm, campaign, monkeypatch):
+    """The other one goes on, and is not requeued with it."""
+    run = campaign("run")
+    monkeypatch.setenv(SECONDS, "5")
+    job = _submit(run, time=10, allocations=2)
+    wait_for(lambda: len({record["job"] for record in told(run.path)}) == 2, 120, "units in both", run)
+    slurm.run("scontrol", "requeue", f"{job}_1")
+    complete(run, f"{job}_0", 200)
+    complete(run, f"{job}_1", 100)
+    assert states(run)[f"{job}_0"].restarts == 0 and states(run)[f"{job}_1"].restarts == 1
+    assert len(told(run.path)) == 6
+
+
+def test_rank_0_of_an_element_dies(slurm, campaign, monkeypatch):
+    """The shard in its hands is done by the other one when the claim has expired, or by its next life."""
+    run = campaign("run")
+    monkeypatch.setenv(SECONDS, "5")
+    job = _submit(run, time=10, allocations=2, claim_timeout=10)
+    wait_for(lambda: len({record["job"] for record in told(run.path)}) == 2, 120, "units in both", run)
+    _kill(slurm, lambda p: _is_step(p) and p.environ().get("SLURM_ARRAY_TASK_ID") == "1")
+    complete(run, f"{job}_0", 200)
+    complete(run, f"{job}_1", 200)
+    assert states(run)[f"{job}_0"].restarts == 0
+
+
+def test_death_of_a_slurmd(slurm, campaign, monkeypatch):
+    run = campaign("run")
+    monkeypatch.setenv(SECONDS, "10")
+    job = _submit(run, time=10, nodes=2)
+    _first_unit(run)
+    other = "slurmd-n2" if slurm.rank_node(0) == "n1" else "slurmd-n1"
+    slurm.kill_daemon(other)
+    try:
+        wait_for(lambda: run.pending_units() == [], 150, "all is done", run)
+    finally:
+        slurm.script("up")
+    complete(run, job, 200)
 
 
 def test_death_of_a_node(slurm, campaign, monkeypatch):
@@ -79,25 +163,47 @@ def test_death_of_a_node(slurm, campaign, monkeypatch):
     job = _submit(run, time=10, nodes=2)
     wait_for(lambda: {r["node"] for r in told(run.path)} == {"n1", "n2"}, 120, "units on both nodes", run)
     before = len(told(run.path))
+    other = "2" if slurm.rank_node(0) == "n1" else "1"
     try:
-        slurm.script("node-kill", "2")
+        slurm.script("node-kill", other)
         wait_for(lambda: len(told(run.path)) > before, 60, "the other node goes on", run)
         assert _lives(run) == {0}
     finally:
-        slurm.script("node-start", "2")
-    _complete(run, job, 300)
+        slurm.script("node-start", other)
+    complete(run, job, 300)
 
 
 def test_death_of_the_head_node(slurm, campaign, monkeypatch):
     run = campaign("run")
     monkeypatch.setenv(SECONDS, "6")
     job = _submit(run, time=10, nodes=2, head_timeout=20)
-    wait_for(lambda: bool(told(run.path)), 120, "the first unit", run)
-    head = "1" if states(run)[job].nodes.startswith("n[1") else "2"
+    _first_unit(run)
+    head = slurm.rank_node(0).removeprefix("n")
     try:
         slurm.script("node-kill", head)
         wait_for(lambda: states(run)[job].state != "RUNNING", 120, "the job is requeued", run)
     finally:
         slurm.script("node-start", head)
-    _complete(run, job, 300)
+    complete(run, job, 300)
     assert _lives(run) == {0, 1}
+
+
+def test_slurmctld_is_away_for_a_while(slurm, campaign, monkeypatch):
+    run = campaign("run")
+    monkeypatch.setenv(SECONDS, "4")
+    job = _submit(run, time=10)
+    _first_unit(run)
+    before = len(told(run.path))
+    slurm.kill_daemon("slurmctld")
+    try:
+        found = states(run)[job]
+        assert (found.state, found.source) == ("RUNNING", "run directory")
+        shown = CliRunner().invoke(cli, ["status", str(run.path)])
+        assert shown.exit_code == 0 and "SLURM says nothing" in shown.output
+        refused = CliRunner().invoke(cli, ["submit", str(run.path)])
+        assert refused.exit_code == 2 and f"job {job} is running" in refused.output
+        wait_for(lambda: len(told(run.path)) > before, 60, "the job goes on", run)
+    finally:
+        slurm.script("up")
+    complete(run, job, 200)
+    assert state_of(run) == "COMPLETED" and _lives(run) == {0}
