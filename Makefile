@@ -1,13 +1,14 @@
 # Needs Python 3.11 or newer and make; everything else goes into .venv.
 #
 #   make demo    lithium and magnesium in seven MnO2 polymorphs: table, structures, pictures in demo/
-#   make test    the tests, in parallel on JOBS processes (default 2)
+#   make test    the tests, in parallel on JOBS processes (default 2), and those on a SLURM where there is one
 #   make lint    ruff
 #   make train   a small training run (configs/train-small.yaml)
 #   make train-slice      ten minutes of it on another machine: REMOTE="ssh gpu-machine" CONFIG=configs/train-large.yaml
 #   make venv    only the installation
 #   make demo-slurm       a campaign on a SLURM of two nodes that is brought up here for it
-#   make test-slurm-slow  tests of time limits, preemption and deaths on such a SLURM
+#   make test-slurm       only the tests on such a SLURM; "slurm/dev-cluster up --install" gets it (root, Debian, Ubuntu)
+#   make test-slurm-slow  tests of time limits, preemption, deaths, a cut cable, accounting: about half an hour
 #
 # PYTHON=python3.12 picks the interpreter; TORCH_ARGS is passed on to the installation of torch, e.g. an index of
 # builds for CPU or for one CUDA version.
@@ -19,7 +20,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint train train-slice venv clean
+.PHONY: demo test test-slurm lint train train-slice venv clean
 .DELETE_ON_ERROR:
 
 demo: venv
@@ -27,7 +28,12 @@ demo: venv
 
 # One thread per process: crystals are small, and test processes would fight for the cores.
 test: venv
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m 'not slow and not slurm' $(ARGS)
+	$(if $(ARGS),,$(MAKE) test-slurm)
+
+# One after the other: jobs of theirs need the cores, and some tests look at the clock.
+test-slurm: venv
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'slurm and not slow' tests/slurm $(ARGS)
 
 lint: venv
 	$(BIN)/ruff check .
@@ -65,6 +71,6 @@ demo-slurm: venv
 	  while squeue -h -t PD,R,CG -o '%i %T %M on %N' | grep .; do sleep 5; done; \
 	  $(BIN)/inpaint-hpc status runs/demo-slurm; $(BIN)/inpaint-hpc logs runs/demo-slurm --rank 0
 
-# What a cluster does to jobs: time limits, preemption, deaths of processes and nodes.  About ten minutes.
+# What a cluster does to jobs: time limits, preemption, deaths of processes and nodes.
 test-slurm-slow: venv
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'slurm and slow' tests/slurm $(ARGS)

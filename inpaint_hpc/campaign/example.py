@@ -62,4 +62,16 @@ resources:
   device: auto                  # auto, cpu or cuda
   # edge_budget: 20000          # graph edges in a batch, the measure of its memory
   shard_minutes: 5              # work of a shard, in minutes of one CPU core
+
+# What `inpaint-hpc submit` asks SLURM for; docs/cluster.md lists all keys, options of the command line go on top.
+# slurm:
+#   profile: generic            # of the site, or a file
+#   partition: gpu
+#   account: my_project
+#   nodes: 2                    # of each allocation
+#   allocations: 4              # jobs that share the campaign, a job array
+#   gpus_per_node: 4
+#   cpus_per_task: 32           # processors of each node
+#   time: "4:00:00"
+#   setup: [module load python]
 """

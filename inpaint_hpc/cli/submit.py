@@ -79,7 +79,7 @@ def submit(
         raise click.UsageError("--collect-after and --no-collect contradict each other.")
     chosen = slurm_choices(options)
     if not dry_run:
-        run, section = _open_or_create(source, out)
+        run, section, _ = _open_or_create(source, out)
         settings = load_settings(profile, chosen, section)
         with patience():
             sent = submit_run(run, settings, _collector(collect_after, no_collect))
@@ -117,10 +117,10 @@ def _collector(collect_after: bool, no_collect: bool) -> str:
     return NEVER if no_collect else AFTER if collect_after else BY_JOB
 
 
-def _open_or_create(source: Path, out: Path | None, path: Path | None = None) -> tuple[RunDirectory, Any]:
-    """The run, made at `path` if it is new, and the `slurm` section that was said last.
+def _open_or_create(source: Path, out: Path | None, path: Path | None = None) -> tuple[RunDirectory, Any, Path]:
+    """The run, made at `path` if it is new; the `slurm` section that was said last; where the run belongs.
 
-    That of a configuration may have changed since it was frozen.
+    The section of a configuration may have changed since it was frozen.
     """
     from inpaint_hpc.campaign.config import load_config
     from inpaint_hpc.campaign.create import create_run
@@ -130,10 +130,11 @@ def _open_or_create(source: Path, out: Path | None, path: Path | None = None) ->
         if out is not None:
             raise click.UsageError("--out goes with a configuration; a run directory stays where it is.")
         run = RunDirectory(source)
-        return run, run.config.slurm
+        return run, run.config.slurm, run.path
     config = load_config(source, {"output": str(out)} if out is not None else None)
     exists = (Path(config.output).expanduser() / "campaign.json").exists()
-    return create_run(config, None if exists else path), config.slurm
+    run = create_run(config, None if exists else path)
+    return run, config.slurm, Path(config.output).expanduser()
 
 
 def _dry_run(
@@ -142,9 +143,8 @@ def _dry_run(
     from inpaint_hpc.cluster.slurm_profile import load_settings
     from inpaint_hpc.cluster.slurm_submit import plan_submission
 
-    run, section = _open_or_create(source, out, folder / "run")
+    run, section, place = _open_or_create(source, out, folder / "run")
     settings = load_settings(profile, chosen, section)
-    place = run.path if source.is_dir() else Path(run.config.output)
     plan = plan_submission(run, settings, collect, place)
     click.echo(f"# {place}: {plan.tasks_left} tasks in {plan.shards_left} shards are left")
     shape = " + ".join(map(str, plan.arrays))

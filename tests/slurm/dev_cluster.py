@@ -49,6 +49,12 @@ class DevCluster:
         assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
         return done.stdout
 
+    def check(self, *command: str) -> str:
+        """What a SLURM command says on stderr."""
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+        return done.stderr
+
     def kill_daemon(self, name: str) -> None:
         """SIGKILL for slurmctld, slurmd-n1, slurmdbd ...; its jobs go on."""
         pid = int((self.folder / "pid" / name).read_text().split()[0])

@@ -11,7 +11,7 @@ import psutil
 import pytest
 from dev_cluster import DEV_CLUSTER, DevCluster, bring_up, wait_until
 
-pytestmark = [pytest.mark.slurm, pytest.mark.slow]
+pytestmark = pytest.mark.slurm
 
 
 def test_two_nodes_with_two_gpus_each(cluster: DevCluster):

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from inpaint_hpc.campaign.config import load_config
+from inpaint_hpc.campaign.create import create_run
 from inpaint_hpc.campaign.slurm_settings import parse_minutes
+from inpaint_hpc.cluster import slurm_submit
 from inpaint_hpc.cluster.slurm_allocation import workers_per_node
 from inpaint_hpc.cluster.slurm_meeting import Meeting, Place
 from inpaint_hpc.cluster.slurm_profile import PACKAGED, load_settings
@@ -87,3 +90,53 @@ def test_lives_of_a_job_do_not_see_each_others_head(tmp_path: Path):
     first.publish_head("10.0.0.1:1")  # the same address after a restart is another head
     assert first.head() != head
     assert (tmp_path / "slurm" / "7").stat().st_mode & 0o077 == 0
+
+
+def test_the_section_of_a_campaign_lies_between_profile_and_options(tmp_path: Path, monkeypatch):
+    profile = tmp_path / "site.yaml"
+    profile.write_text("partition: gpu\nqos: high\nnodes: 4\nsetup: [module load a]\n")
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        f"output: {tmp_path / 'run'}\nhosts: {{examples: mno2, limit: 1}}\nguests: Li\n"
+        f"slurm: {{profile: {profile}, qos: low, allocations: 3, time: '1:30:00', setup: [module load b]}}\n"
+    )
+    config = load_config(path)
+    settings = load_settings(None, {"partition": "cpu", "setup": ["module load c"]}, config.slurm)
+    assert (settings.partition, settings.qos, settings.nodes, settings.allocations) == ("cpu", "low", 4, 3)
+    assert settings.time == 90 and settings.setup == ["module load a", "module load b", "module load c"]
+    # The run directory keeps what was said and no defaults, which would hide the profile's.
+    frozen = create_run(config).config
+    assert frozen.slurm.model_dump(exclude_unset=True) == config.slurm.model_dump(exclude_unset=True)
+    assert load_settings(None, {}, frozen.slurm).nodes == 4
+
+
+def test_the_section_changes_no_task(tmp_path: Path):
+    text = "hosts: {{examples: mno2, limit: 1}}\nguests: Li\noutput: {}\n"
+    plain, other = tmp_path / "plain.yaml", tmp_path / "other.yaml"
+    plain.write_text(text.format(tmp_path / "a"))
+    other.write_text(text.format(tmp_path / "b") + "slurm: {nodes: 7}\n")
+    assert create_run(load_config(plain)).id == create_run(load_config(other)).id
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ("{partitions: gpu}", "did you mean 'partition'"),
+        ("{allocations: 0}", "slurm.allocations"),
+        ("{extra: {array: 1-5}}", "'array' cannot be set"),
+        ("{time: soon}", "time limit"),
+    ],
+)
+def test_bad_sections_are_refused_in_one_line(tmp_path: Path, section, said):
+    path = tmp_path / "c.yaml"
+    path.write_text(f"output: run\nhosts: {{examples: mno2}}\nguests: Li\nslurm: {section}\n")
+    with pytest.raises(InputError, match=said) as error:
+        load_config(path)
+    assert "\n" not in str(error.value)
+
+
+def test_arrays_are_as_equal_as_can_be(monkeypatch):
+    monkeypatch.setattr(slurm_submit, "largest_array", lambda: 1000)
+    assert slurm_submit._arrays(1) == (1,)
+    assert slurm_submit._arrays(1000) == (1000,)
+    assert slurm_submit._arrays(2500) == (834, 833, 833)

@@ -18,7 +18,7 @@ from inpaint_hpc.cluster.slurm_poller import poll
 from inpaint_hpc.cluster.slurm_profile import load_settings
 from inpaint_hpc.cluster.slurm_submit import submit_run
 
-pytestmark = [pytest.mark.slurm, pytest.mark.slow]
+pytestmark = pytest.mark.slurm
 
 
 def test_two_nodes_with_four_gpus_give_the_archive_of_one_process(slurm, campaign, monkeypatch):
@@ -58,6 +58,7 @@ def test_two_nodes_with_four_gpus_give_the_archive_of_one_process(slurm, campaig
     assert pickle.stat().st_size < 2000
 
 
+@pytest.mark.slow
 def test_requeue_goes_on_where_it_was(slurm, campaign, monkeypatch):
     run = campaign("run")
     monkeypatch.setenv(SECONDS, "3")
@@ -75,6 +76,7 @@ def test_requeue_goes_on_where_it_was(slurm, campaign, monkeypatch):
     assert {record["life"] for record in told(run.path)} == {0, 1}
 
 
+@pytest.mark.slow
 def test_a_cancelled_job_stays_cancelled_and_submit_goes_on(slurm, campaign, monkeypatch):
     run = campaign("run")
     monkeypatch.setenv(SECONDS, "3")
@@ -147,12 +149,28 @@ def test_what_cannot_be_is_refused_in_one_line(slurm, campaign, options, said):
     assert slurm.run("squeue", "-h") == ""
 
 
-def test_dry_run_submits_nothing(slurm, campaign):
+def test_dry_run_shows_script_and_plan_and_leaves_nothing(slurm, campaign, tmp_path):
     run = campaign("run")
-    result = CliRunner().invoke(cli, ["submit", str(run.path), "--profile", "perlmutter", "-A", "m1", "--dry-run"])
-    assert result.exit_code == 0
+    before = sorted(run.path.rglob("*"))
+    options = ["--profile", "perlmutter", "--allocations", "3", "--collect-after", "--dry-run"]
+    result = CliRunner().invoke(cli, ["submit", str(run.path), *options, "-A", "m1"])
+    assert result.exit_code == 0, result.output
     for line in ("--nodes=2", "--time=240", "--qos=regular", "--constraint=gpu", "--gpus-per-node=4", "--account=m1"):
         assert f"#SBATCH {line}" in result.output
-    assert "#SBATCH --exclusive" in result.output
-    assert slurm.run("squeue", "-h") == ""
-    assert not (run.path / "slurm").exists()
+    assert "#SBATCH --exclusive" in result.output and "#SBATCH --array=0-2%3" in result.output
+    assert "6 tasks in 6 shards are left" in result.output and "3 allocations of 2 nodes" in result.output
+    assert result.output.count("#!/bin/bash") == 2 and "#SBATCH --dependency=afterany:JOB" in result.output
+    assert slurm.run("squeue", "-h") == "" and sorted(run.path.rglob("*")) == before
+
+    # Of a configuration, with a `slurm` section of its own; sbatch accepts what is shown.
+    config = tmp_path / "new.yaml"
+    section = "slurm: {partition: main, gres: 'gpu:fake:1', mem: 500M, setup: [export A=b]}\n"
+    config.write_text((tmp_path / "run.yaml").read_text().replace(str(run.path), str(tmp_path / "new")) + section)
+    result = CliRunner().invoke(cli, ["submit", str(config), "--dry-run", "--time", "5"])
+    assert result.exit_code == 0, result.output
+    for line in ("#SBATCH --partition=main", "#SBATCH --gres=gpu:fake:1", "#SBATCH --mem=500M", "export A=b"):
+        assert line in result.output.splitlines()
+    assert f"{tmp_path / 'new'}/slurm" in result.output and not (tmp_path / "new").exists()
+    script = tmp_path / "script.sh"
+    script.write_text(result.output[result.output.index("#!/bin/bash") :])
+    assert "to start at" in slurm.check("sbatch", "--test-only", str(script))
