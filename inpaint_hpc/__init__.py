@@ -11,16 +11,27 @@ if TYPE_CHECKING:
     from inpaint_hpc.crystals.reading import read_hosts
     from inpaint_hpc.errors import InpaintHpcError, InputError
     from inpaint_hpc.network.weights import load_network
+    from inpaint_hpc.occupancy.find_sites import find_sites
 
 __version__ = "0.1.0"
 
-__all__ = ["Crystal", "InpaintHpcError", "InputError", "generate", "inpaint", "load_network", "read_hosts"]
+__all__ = [
+    "Crystal",
+    "InpaintHpcError",
+    "InputError",
+    "find_sites",
+    "generate",
+    "inpaint",
+    "load_network",
+    "read_hosts",
+]
 
 # Loaded at first use: torch alone takes two seconds, which a command line that only wants --help must not pay.
 _MODULES = {
     "Crystal": "inpaint_hpc.crystals.batch",
     "InpaintHpcError": "inpaint_hpc.errors",
     "InputError": "inpaint_hpc.errors",
+    "find_sites": "inpaint_hpc.occupancy.find_sites",
     "generate": "inpaint_hpc.campaign.pipeline",
     "inpaint": "inpaint_hpc.campaign.pipeline",
     "load_network": "inpaint_hpc.network.weights",

@@ -37,7 +37,7 @@ def _sites(network: SiteNetwork):
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("site", "Wyckoff", "sites\nin cell", "share of\nsamples", "spread\nA", "neighbours"):
         table.add_column(name, justify="left" if name in ("Wyckoff", "neighbours") else "right")
-    for name in ("energy\neV", "above best\nmeV", "moved\nA", "nearest\nsite, A"):
+    for name in ("energy\neV", "above best\nmeV", "moved\nA", "settles\non site", "nearest\nsite, A"):
         table.add_column(name, justify="right")
     table.add_column("at\nfractional", justify="left")
     for row in network.rows():
@@ -51,6 +51,7 @@ def _sites(network: SiteNetwork):
             _number(row["energy_eV"], 3),
             _number(row["above_best_meV"], 0),
             _number(row["shift_A"], 2),
+            str(row["settles_on"]) if row["settles_on"] >= 0 else "-",
             f"{row['nearest_site']}: {row['nearest_A']:.2f}",
             " ".join(f"{round(row[axis], 4) % 1.0:.4f}" for axis in "xyz"),
         )

@@ -11,6 +11,7 @@ import numpy as np
 from inpaint_hpc.sampling.minimum_image import PeriodicCell
 from inpaint_hpc.scoring.relaxation import relax
 
+from .clustering import assign_sites
 from .site_network import SiteNetwork
 
 
@@ -26,7 +27,7 @@ def with_energies(
 ) -> SiteNetwork:
     """The network with energies: one guest on a site of each orbit, relaxed in the frozen host.
 
-    An orbit whose guest cannot be relaxed keeps NaN.  A large `shift` says that the site is none: the guest left it.
+    An orbit whose guest cannot be relaxed keeps NaN.  Where `settles_on` is another orbit, or none, the guest left it.
 
     Args:
         network: the sites.
@@ -50,6 +51,13 @@ def with_energies(
             filled.append(orbit)
             continue
         moved = cell.vectors(result.crystal.frac_coords[-1] - orbit.frac_coords[0])
-        energy = result.energy_per_atom * len(result.crystal)
-        filled.append(replace(orbit, energy=float(energy), shift=float(np.linalg.norm(moved))))
+        end = assign_sites(network, result.crystal.frac_coords[-1:])[0][0]
+        filled.append(
+            replace(
+                orbit,
+                energy=float(result.energy_per_atom * len(result.crystal)),
+                shift=float(np.linalg.norm(moved)),
+                settles_on=int(network.orbit_of[end]) if end >= 0 else -1,
+            )
+        )
     return replace(network, orbits=(*filled, *network.orbits[len(orbits) :]))

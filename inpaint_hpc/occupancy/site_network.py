@@ -26,6 +26,7 @@ COLUMNS = (
     "energy_eV",
     "above_best_meV",
     "shift_A",
+    "settles_on",
     "nearest_A",
     "nearest_site",
     "x",
@@ -46,6 +47,8 @@ class Orbit:
         coordination: host atoms around a site: element symbol -> (neighbours, mean distance in A).
         energy: of the host with one guest on the site after relaxation of that guest, eV per cell; NaN if not computed.
         shift: how far the guest moved in that relaxation, A; NaN if not computed.
+        settles_on: index of the orbit that the guest was on after it; -1 if not computed or on none.  A site whose
+            guest settles on another is no minimum of the potential.
     """
 
     frac_coords: np.ndarray
@@ -55,6 +58,7 @@ class Orbit:
     coordination: dict[str, tuple[int, float]]
     energy: float = float("nan")
     shift: float = float("nan")
+    settles_on: int = -1
 
     @property
     def multiplicity(self) -> int:
@@ -146,7 +150,7 @@ class SiteNetwork:
             x, y, z = orbit.frac_coords[0].tolist()
             values = (k, orbit.wyckoff, orbit.multiplicity, orbit.occupancy, orbit.spread, orbit.shell)
             values += (orbit.bond_length, orbit.energy, float(1000.0 * (orbit.energy - best)), orbit.shift)
-            values += (float(self.orbit_distances[k, nearest]), nearest, x, y, z)
+            values += (orbit.settles_on, float(self.orbit_distances[k, nearest]), nearest, x, y, z)
             rows.append(dict(zip(COLUMNS, values, strict=True)))
         return rows
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from inpaint_hpc import Crystal, InputError, load_network, read_hosts
-from inpaint_hpc.occupancy.clustering import network_from_positions
+from inpaint_hpc.occupancy.clustering import assign_sites, network_from_positions
 from inpaint_hpc.occupancy.find_sites import find_sites, find_sites_many, room_for
 from inpaint_hpc.occupancy.pooling import PoolingSettings
 from inpaint_hpc.occupancy.site_energies import with_energies
@@ -56,6 +56,18 @@ def test_layered_hosts_have_octahedral_and_tetrahedral_sites(weights):
     assert octahedral.frac_coords[0, 2] == pytest.approx(0.5, abs=0.01)
 
 
+def test_lithium_in_olivine_sits_in_the_m1_channel(weights):
+    """M1 of CoPO4 with the olivine framework: 4a, on the inversion centres, octahedral, in chains along b."""
+    (host,) = read_hosts(ROOT / "tests" / "data" / "olivine_CoPO4_mp-504098.cif")
+    sites = find_sites(weights, host, "Li", 4, energies=1, settings=QUICK)
+    first = sites.orbits[0]
+    assert (first.wyckoff, first.multiplicity, first.coordination["O"][0]) == ("4a", 4, 6)
+    assert first.occupancy > 0.4 and first.settles_on == 0 and first.shift < 0.02
+    assert (assign_sites(sites, [[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]], 0.05)[0] >= 0).all()
+    # Neighbours in the channel are half of b apart.
+    assert sites.orbit_distances[0, 0] == pytest.approx(np.linalg.norm(host.lattice, axis=1)[1] / 2, abs=0.01)
+
+
 def test_energies_are_those_of_a_relaxation_of_its_own():
     spinel = host_of("lambda_mp-25275")
     rough = network_from_positions(spinel, 3, [[0.13, 0.12, 0.14]], symprec=0.05)
@@ -65,7 +77,8 @@ def test_energies_are_those_of_a_relaxation_of_its_own():
     assert filled.orbits[0].energy == pytest.approx(alone.energy_per_atom * 13, abs=1e-4)
     moved = PeriodicCell(spinel.lattice).vectors(alone.crystal.frac_coords[-1] - off.orbits[0].frac_coords[0])
     assert filled.orbits[0].shift == pytest.approx(np.linalg.norm(moved), abs=1e-4) and filled.orbits[0].shift > 0.1
-    # Back on 8a.
+    # Back on 8a, which for this one-orbit network is the site next to it.
+    assert filled.orbits[0].settles_on == 0
     assert filled.orbits[0].energy == pytest.approx(with_energies(rough).orbits[0].energy, abs=0.01)
 
 
@@ -75,6 +88,7 @@ def test_an_impossible_site_keeps_nan_and_leaves_others_alone():
     on_atom = replace(network.orbits[1], frac_coords=spinel.frac_coords[:1] + 0.001)
     filled = with_energies(replace(network, orbits=(network.orbits[0], on_atom)))
     assert np.isfinite(filled.orbits[0].energy) and np.isnan(filled.orbits[1].energy)
+    assert [o.settles_on for o in filled.orbits] == [0, -1]
     limited = with_energies(network, limit=1)
     assert [np.isfinite(o.energy) for o in limited.orbits] == [True, False]
 
