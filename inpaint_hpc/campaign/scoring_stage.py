@@ -41,7 +41,11 @@ class Placements:
 
 
 def score_placements(
-    placements: Sequence[Placements], pipeline: PipelineSettings, device: Any, progress: Progress | None = None
+    placements: Sequence[Placements],
+    pipeline: PipelineSettings,
+    device: Any,
+    progress: Progress | None = None,
+    together: bool | None = None,
 ) -> None:
     """Score, relax and rank the candidates of tasks, in place.
 
@@ -53,9 +57,10 @@ def score_placements(
         pipeline: settings, with `score`.
         device: torch device.
         progress: called with ('score' or 'relax', done, total), counted in candidates.
+        together: all tasks at once, or one at a time; None decides by the device.
     """
     count = _Counter(progress, placements, pipeline.top_k)
-    together = "cuda" in str(device)
+    together = "cuda" in str(device) if together is None else together
     for group in [list(placements)] if together else [[one] for one in placements]:
         _timed(group, "score", lambda group=group: _score(group, pipeline, device, count))
         if pipeline.relaxes:

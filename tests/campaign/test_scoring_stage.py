@@ -117,6 +117,30 @@ def test_bad_candidates_are_last_and_leave_the_others_alone():
     assert all(c.energy_per_atom is None and c.relaxed is None and "not scored" in c.error for c in unscored)
 
 
+def test_tasks_together_are_tasks_one_by_one():
+    pipeline = PipelineSettings(relax="guests", top_k=2, fmax=0.1)
+    tasks = [Task(SPINEL, ["Li"]), Task(SPINEL, ["Mg"]), Task(SPINEL, ["Na"])]
+    positions = [[beside(SITE_8A, 0.2, 0.1, 0), SITE_16C, beside(SITE_16C, 0.3, 0.3, 0)], [SITE_16C], []]
+    outcomes = []
+    for together in (False, True):
+        placements = [
+            Placements(task, SiteBook(SPINEL, 0.1, 0.5), [candidate(p, k, (k,)) for k, p in enumerate(chosen)])
+            for task, chosen in zip(tasks, positions, strict=True)
+        ]
+        reports = []
+        score_placements(placements, pipeline, "cpu", lambda *report: reports.append(report), together)  # noqa: B023
+        assert [report for report in reports if report[1] == report[2]] == [("score", 4, 4), ("relax", 3, 3)]
+        outcomes.append(placements)
+    for a, b in zip(*outcomes, strict=True):
+        assert [(c.sample, c.members, c.wyckoff) for c in a.candidates] == [
+            (c.sample, c.members, c.wyckoff) for c in b.candidates
+        ]
+        for one, other in zip(a.candidates, b.candidates, strict=True):
+            assert one.ranking_energy == pytest.approx(other.ranking_energy, abs=1e-5)
+            assert (one.relaxed is None) == (other.relaxed is None)
+    assert len(outcomes[0][0].candidates) >= 2 and outcomes[0][2].candidates == []
+
+
 def test_a_minimum_on_a_host_atom_is_none():
     """CHGNet holds lithium on manganese for a minimum, and converges there."""
     layered = read_hosts([Path(inpaint_hpc.__file__).parent / "examples" / "mno2" / "delta_mp-25223.cif"])[0]
