@@ -136,17 +136,13 @@ def run_tasks(
     pipeline = pipeline or PipelineSettings()
     _require_known_elements(tasks)
     draws = draw_valid(network, tasks, sampling, pipeline.redraws, device, progress)
-    clusters = []
+    placements = []
     for task, drawn in zip(tasks, draws, strict=True):
         start = time.perf_counter()
-        clusters.append(_clusters(task, drawn, pipeline))
-        drawn.seconds["deduplicate"] = time.perf_counter() - start
-    placements = []
-    for task, drawn, groups in zip(tasks, draws, clusters, strict=True):
-        start = time.perf_counter()
         book = SiteBook(task.host, pipeline.symprec, pipeline.tolerance) if len(task.host) else None
+        groups = _clusters(task, drawn, pipeline)
         placements.append(Placements(task, book, _describe(task, drawn, groups, book, pipeline)))
-        drawn.seconds["deduplicate"] += time.perf_counter() - start
+        drawn.seconds["deduplicate"] = time.perf_counter() - start
     if pipeline.score:
         score_placements(placements, pipeline, device if device is not None else _device_of(network), progress)
     for drawn, one in zip(draws, placements, strict=True):
