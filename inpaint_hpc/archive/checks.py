@@ -17,7 +17,7 @@ _HEXADECIMAL = frozenset(b"0123456789abcdef")
 def block_problems(block: Block) -> list[str]:
     """One line for each kind of impossible value in a block; empty when all is well."""
     found: list[str] = []
-    for check in (_hosts, _tasks, _failures, _samples, _candidates):
+    for check in (_hosts, _tasks, _failures, _samples, _candidates, _sites):
         # A check may rely on what the ones before it found in order.
         found += check(block)
         if found:
@@ -166,6 +166,39 @@ def _candidates(block: Block) -> Iterator[str]:
     members = np.bincount(first + samples["candidate"][member], minlength=len(task))
     bad["a count that is not the number of its samples"] = np.flatnonzero(found["count"] != members)
     yield from _first(bad, _row(block, task, place, "candidate"))
+
+
+def _sites(block: Block) -> Iterator[str]:
+    if "sites" not in block:
+        return
+    found, counts = block["sites"], np.diff(block["tasks"]["site_offsets"])
+    task = np.repeat(np.arange(len(counts)), counts)
+    starts = np.flatnonzero((np.diff(task, prepend=-1) != 0) | (np.diff(found["ion"], prepend=0) != 0))
+    place = np.arange(len(task)) - np.repeat(starts, np.diff(starts, append=len(task)))
+    size = np.repeat(np.diff(starts, append=len(task)), np.diff(starts, append=len(task)))
+    owners = _owners(found["position_offsets"])
+    values = found["frac_coords"]
+    bad = {
+        "an ion that is no element": np.flatnonzero(_no_element(found["ion"])),
+        "an orbit out of order": np.flatnonzero(found["orbit"] != place),
+        "no position": np.flatnonzero(np.diff(found["position_offsets"]) < 1),
+        "a coordinate outside [0, 1)": owners[~((values >= 0.0) & (values < 1.0)).all(axis=1)],
+        "an occupancy outside [0, 1]": np.flatnonzero(~((found["occupancy"] >= 0.0) & (found["occupancy"] <= 1.0))),
+        "a spread or symprec that is negative or no number": np.union1d(
+            _not_at_least_0(found["spread_A"]), _not_at_least_0(found["symprec_A"])
+        ),
+        "an energy that is infinite": np.flatnonzero(np.isinf(found["energy_eV"])),
+        "a shift that is negative or infinite": _not_at_least_0(found["shift_A"], null=True),
+        "a guest that settles on no orbit of the network": np.flatnonzero(
+            (found["settles_on"] < -1) | (found["settles_on"] >= size)
+        ),
+        "fewer than 0 positions": np.flatnonzero(found["positions"] < 0),
+        "a saturation that is neither 0 nor 1": _outside(found["saturated"], 0, 2),
+        "a coordination that is not a JSON object": np.flatnonzero(
+            [not _is_object(text) for text in found["coordination"].tolist()]
+        ),
+    }
+    yield from _first(bad, _row(block, task, found["orbit"], "orbit"))
 
 
 def _first(bad: dict[str, np.ndarray], name: Callable[[int], str]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from inpaint_hpc.errors import InputError
 
 from .columns import read_block, select
 from .growing import GrowingArchive, Layout, growing_archive, widened
-from .schema import TABLES, column
+from .schema import TABLES, column, tables_of
 from .storage import DamagedError, attributes_of, open_file, readable, verify_checksum
 
 Progress = Callable[[str, int, int], None]
@@ -247,7 +247,7 @@ def _same_weights(reference: tuple[Any, Any], other: tuple[Any, Any]) -> None:
 def _layout(file: Any) -> Layout:
     return {
         (table, name): np.dtype(f"S{dataset.dtype.itemsize}") if dataset.dtype.kind == "S" else dataset.dtype
-        for table in TABLES
+        for table in tables_of(file)
         for name, dataset in file[table].items()
         if column(table, name) is not None
     }

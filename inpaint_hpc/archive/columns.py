@@ -17,8 +17,10 @@ import numpy as np
 
 from inpaint_hpc.crystals.batch import Crystal
 
+from .ragged import gather, offsets, strings, texts
 from .records import Candidates, Samples, TaskRecord
 from .schema import CHILDREN, ROW, SECONDS, TABLES, column, fill_value, is_absent, is_offsets, offsets_of
+from .site_columns import sites_of, sites_table
 
 if TYPE_CHECKING:
     import h5py
@@ -46,6 +48,8 @@ def from_records(records: Sequence[TaskRecord]) -> Block:
         hosts.setdefault(record.host_id, record.host)
     row_of = {name: row for row, name in enumerate(hosts)}
     failed = [(row, record) for row, record in enumerate(records) if record.failed]
+    sites = [record.sites for record in records]
+    with_sites = any(len(part) for part in sites)
     return {
         "hosts": _hosts(hosts),
         "tasks": {
@@ -61,9 +65,11 @@ def from_records(records: Sequence[TaskRecord]) -> Block:
             "candidate_offsets": offsets([len(r.candidates) for r in records]),
             **_seconds(records),
             **_references(records),
+            **({"site_offsets": offsets([len(part) for part in sites])} if with_sites else {}),
         },
         "samples": _samples(records),
         "candidates": _candidates(records),
+        **({"sites": sites_table(sites)} if with_sites else {}),
         "failures": {
             "task": np.array([row for row, _ in failed], dtype=np.int64),
             "attempts": np.array([r.attempts for _, r in failed], dtype=np.int64),
@@ -101,6 +107,7 @@ def to_records(block: Block) -> list[TaskRecord]:
                 status=status[row],
                 samples=_samples_of(block, row, len(guests)),
                 candidates=_candidates_of(block, row, len(guests)),
+                sites=sites_of(block["sites"], *tasks["site_offsets"][row : row + 2]) if "sites" in block else None,
                 seconds={
                     name[len(SECONDS) :]: float(tasks[name][row]) for name in stages if not np.isnan(tasks[name][row])
                 },
@@ -123,6 +130,8 @@ def read_block(file: h5py.File, start: int, stop: int) -> Block:
     tasks = read_rows(file["tasks"], "tasks", start, stop)
     block: Block = {"tasks": tasks}
     for table, name in CHILDREN.items():
+        if name not in tasks:
+            continue
         first, last = int(tasks[name][0]), int(tasks[name][-1])
         block[table] = read_rows(file[table], table, first, last)
         tasks[name] = tasks[name] - first
@@ -184,6 +193,8 @@ def select(block: Block, rows: np.ndarray) -> Block:
     tasks = take("tasks", block["tasks"], rows)
     chosen: Block = {"tasks": tasks}
     for table, name in CHILDREN.items():
+        if table not in block:
+            continue
         flat, tasks[name] = gather(block["tasks"][name], rows)
         chosen[table] = take(table, block[table], flat)
     hosts, tasks["host"] = np.unique(tasks["host"], return_inverse=True)
@@ -195,30 +206,6 @@ def select(block: Block, rows: np.ndarray) -> Block:
     failures["task"] = np.array([new_row[int(task)] for task in failures["task"]], dtype=np.int64)
     chosen["failures"] = failures
     return chosen
-
-
-def gather(starts: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Flat rows that entries `rows` own by their offsets, and the offsets of what was gathered."""
-    counts = np.diff(starts)[rows]
-    new = offsets(counts)
-    return np.repeat(starts[:-1][rows] - new[:-1], counts) + np.arange(new[-1]), new
-
-
-def offsets(counts: Sequence[int] | np.ndarray) -> np.ndarray:
-    """[0, n_0, n_0 + n_1, ...], int64."""
-    return np.concatenate([[0], np.cumsum(np.asarray(counts, dtype=np.int64))])
-
-
-def texts(values: Sequence[str], longest: int | None = None) -> np.ndarray:
-    """Strings as UTF-8 bytes of fixed width, cut to `longest` characters; NUL, which would end them, is dropped."""
-    cut = [value if longest is None or len(value) <= longest else value[: longest - 3] + "..." for value in values]
-    encoded = [value.replace("\0", "").encode("utf-8", errors="backslashreplace") for value in cut]
-    return np.array(encoded, dtype=np.bytes_) if encoded else np.zeros(0, dtype="S1")
-
-
-def strings(values: np.ndarray) -> list[str]:
-    """The inverse of `texts`."""
-    return [value.decode("utf-8") for value in values.tolist()]
 
 
 def host_of(hosts: Table, row: int) -> Crystal:

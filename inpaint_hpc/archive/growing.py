@@ -13,7 +13,7 @@ import numpy as np
 from inpaint_hpc.files import atomic_path
 
 from .columns import Block, Table, take
-from .schema import CHILDREN, ROW, TABLES, column, fill_value, is_offsets, offsets_of
+from .schema import CHILDREN, ROW, TABLES, column, fill_value, is_offsets
 from .sink import Sink, remove_stale
 from .storage import CACHE_BYTES, USER_BLOCK, create_growing, digest, seal, sign, to_file
 
@@ -78,7 +78,9 @@ class GrowingArchive:
             self._append(table, name, np.zeros(1, dtype=np.int64))
 
     def size(self, table: str) -> int:
-        """Entries of a table so far."""
+        """Entries of a table so far; none of a table that the archive has not."""
+        if (table, next(iter(TABLES[table]))) not in self._datasets:
+            return 0
         return len(self._datasets[table, next(iter(TABLES[table]))])
 
     def append(self, block: Block) -> None:
@@ -97,7 +99,8 @@ class GrowingArchive:
         failures["task"] = failures["task"] + first_task
         self._extend("hosts", take("hosts", hosts, new))
         for table in CHILDREN:
-            self._extend(table, block[table])
+            if table in block:
+                self._extend(table, block[table])
         self._extend("failures", failures)
         self._extend("tasks", tasks)
         self._sink.check()
@@ -122,7 +125,7 @@ class GrowingArchive:
         """Columns that the archive has and these do not, filled with what says so."""
         rows = len(columns[next(iter(TABLES[table]))])
         absent = [name for where, name in self._layout if where == table and name not in columns]
-        filled: Table = {name: np.zeros(rows + 1, np.int64) for name in absent if name in offsets_of(table)}
+        filled: Table = {name: np.zeros(rows + 1, np.int64) for name in absent if is_offsets(table, name)}
         for name in absent:
             what = column(table, name)
             if name not in filled:

@@ -24,6 +24,7 @@ from inpaint_hpc.errors import InputError
 from .columns import host_of, read_block, read_rows, select, strings, to_records
 from .records import TaskRecord
 from .schema import CHILDREN, ROW, SECONDS, TABLES, column, is_offsets
+from .site_columns import sites_frame
 from .storage import attributes_of, open_file, readable, require_file, verify_checksum
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from ase import Atoms
     from pymatgen.core import Structure
+
+    from inpaint_hpc.occupancy.site_network import SiteNetwork
 
 _BLOCK = 256
 _TEXT_BYTES = 1 << 22
@@ -172,6 +175,29 @@ class Archive:
                 task.
         """
         return self._table("candidates", task, per_guest)
+
+    def sites(self, task: int | str | None = None) -> pd.DataFrame:
+        """One row per orbit of the site networks: task, ion, orbit, wyckoff, multiplicity, occupancy, energy_eV ...
+
+        `frac_coords` is the first site of each orbit; `site_networks` has all of them.
+
+        Args:
+            task: of this task only; of all by default.
+        """
+        import pandas as pd
+
+        tasks = np.arange(self._n_tasks) if task is None else np.array([self.number(task)])
+        with readable(self.path):
+            if "sites" not in self._open:
+                return pd.DataFrame(sites_frame(None, tasks))
+            bounds = self._open["tasks/site_offsets"][tasks[0] : tasks[-1] + 2]
+            rows = read_rows(self._open["sites"], "sites", int(bounds[0]), int(bounds[-1]))
+            return pd.DataFrame(sites_frame(rows, np.repeat(tasks, np.diff(bounds))))
+
+    def site_networks(self, task: int | str) -> list[SiteNetwork]:
+        """The site networks of a task, one per ion; none if it had none."""
+        record = self.record(task)
+        return record.sites.networks(record.host)
 
     def failures(self) -> pd.DataFrame:
         """One row per failed task: task, id, host, attempts, error, traceback."""

@@ -12,6 +12,8 @@ import numpy as np
 
 from inpaint_hpc.crystals.batch import Crystal
 
+from .site_records import Sites
+
 DONE, FAILED = "done", "failed"
 STATUSES = (DONE, FAILED)
 
@@ -174,6 +176,7 @@ class TaskRecord:
         status: 'done', also when no sample was possible, or 'failed'.
         samples: what was drawn; none by default.
         candidates: what was made of it; none by default.
+        sites: the site networks that were found on the way; none by default.
         seconds: wall time by stage, e.g. {'sample': 1.2, 'score': 3.4}; the keys are lower-case words.
         worker: name of the worker.
         notes: what a user should know, one line each.
@@ -204,6 +207,7 @@ class TaskRecord:
     attempts: int = 0
     reference_frac_coords: np.ndarray | None = None
     host_id: str = ""
+    sites: Sites = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         guests = tuple(int(z) for z in self.guests)
@@ -214,6 +218,8 @@ class TaskRecord:
             object.__setattr__(self, "samples", Samples.none(len(guests)))
         if self.candidates is None:
             object.__setattr__(self, "candidates", Candidates.none(len(guests)))
+        if self.sites is None:
+            object.__setattr__(self, "sites", Sites.none())
         if self.reference_frac_coords is not None:
             reference = np.asarray(self.reference_frac_coords, dtype=np.float64).reshape(-1, 3)
             object.__setattr__(self, "reference_frac_coords", reference)

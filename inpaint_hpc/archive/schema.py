@@ -1,8 +1,8 @@
 """The schema of result files and archives: tables, columns, units, and how a file's version is judged.
 
-A file holds the tables /hosts, /tasks, /samples, /candidates and /failures, each a group of columns.  A column has one
-row per entry of its table, or it is ragged: rows `offsets[i]` to `offsets[i + 1] - 1` belong to entry `i`, where
-`offsets` is the dataset that `Column.per` names.  docs/archive.md says the same in words.
+A file holds the tables /hosts, /tasks, /samples, /candidates and /failures, and may hold /sites.  Each is a group of
+columns.  A column has one row per entry of its table, or it is ragged: rows `offsets[i]` to `offsets[i + 1] - 1` belong
+to entry `i`, where `offsets` is the dataset that `Column.per` names.  docs/archive.md says the same in words.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import h5py
 
 SCHEMA = "inpaint_hpc archive"
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 ROW = ""
 
 
@@ -106,6 +106,21 @@ TABLES: dict[str, dict[str, Column]] = {
         "relaxed_steps": Column("i8", "steps of relaxation", optional=True),
         "placements": Column("i8", "placements that relaxed into this minimum", optional=True),
     },
+    "sites": {
+        "ion": Column("u1", "atomic number of the ion; its orbits in a task are one network"),
+        "orbit": Column("i8", "place in the network, 0 is the most occupied"),
+        "wyckoff": Column("S", "Wyckoff position such as 8a; without a letter where none is known"),
+        "coordination": Column("S", "neighbours, a JSON object: element to number and mean distance in A"),
+        "occupancy": Column("f8", "share of the guest positions that lie on the orbit"),
+        "spread_A": Column("f8", "root mean square distance of these from their site", "A"),
+        "energy_eV": Column("f8", "of the cell with one guest there, relaxed in the frozen host", "eV", null=True),
+        "shift_A": Column("f8", "how far that guest moved", "A", null=True),
+        "settles_on": Column("i8", "orbit it was on afterwards, -1 unknown or none"),
+        "symprec_A": Column("f8", "tolerance of the symmetry, 0 for none", "A"),
+        "positions": Column("i8", "guest positions that the network was built from"),
+        "saturated": Column("u1", "1 if the last samples found no new site"),
+        "frac_coords": Column("f8", _FRAC, per="position_offsets", tail=(3,)),
+    },
     "failures": {
         "task": Column("i8", "row in /tasks"),
         "attempts": Column("i8", "how often the task was tried"),
@@ -117,8 +132,11 @@ TABLES: dict[str, dict[str, Column]] = {
 SECONDS = "seconds_"
 """/tasks/seconds_STAGE, float64, wall time in s, one column per stage; NaN where a task had no such stage."""
 
-CHILDREN = {"samples": "sample_offsets", "candidates": "candidate_offsets"}
+CHILDREN = {"samples": "sample_offsets", "candidates": "candidate_offsets", "sites": "site_offsets"}
 """Entries of these tables belong to tasks: rows /tasks/OFFSETS[i] to OFFSETS[i + 1] - 1 to task i."""
+
+OPTIONAL = ("sites",)
+"""Tables that a file may lack, with their offsets in /tasks: no task has an entry."""
 
 UNITS = {"length": "A", "energy": "eV", "force": "eV/A", "time": "s", "coordinates": "fractional"}
 
@@ -128,7 +146,8 @@ def column(table: str, name: str) -> Column | None:
     if name in TABLES[table]:
         return TABLES[table][name]
     if name in offsets_of(table) or (table == "tasks" and name in CHILDREN.values()):
-        return Column("i8", "rows of entry i end before entry i + 1 of this", optional=name == "host_offsets")
+        optional = name == "host_offsets" or (table == "tasks" and name in [CHILDREN[child] for child in OPTIONAL])
+        return Column("i8", "rows of entry i end before entry i + 1 of this", optional=optional)
     if table == "tasks" and name.startswith(SECONDS):
         return Column("f8", "wall time of a stage", "s", optional=True, null=True)
     return None
@@ -153,17 +172,25 @@ def offsets_of(table: str) -> dict[str, list[str]]:
     return found
 
 
-def required() -> Iterator[tuple[str, str]]:
-    """(table, name) of every dataset that a file must have."""
-    for table, columns in TABLES.items():
+def tables_of(file: h5py.File) -> list[str]:
+    """The tables of a file, in the schema's order."""
+    return [table for table in TABLES if table not in OPTIONAL or table in file]
+
+
+def required(file: h5py.File) -> Iterator[tuple[str, str]]:
+    """(table, name) of every dataset that a file must have; of an optional table if any of it is there."""
+    wanted = [t for t in TABLES if t not in OPTIONAL or t in file or f"tasks/{CHILDREN[t]}" in file]
+    for table in wanted:
+        columns = TABLES[table]
         for name, what in columns.items():
             if not what.optional:
                 yield table, name
         for offsets, names in offsets_of(table).items():
             if not all(columns[name].optional for name in names):
                 yield table, offsets
-    for offsets in CHILDREN.values():
-        yield "tasks", offsets
+    for child, offsets in CHILDREN.items():
+        if child in wanted:
+            yield "tasks", offsets
 
 
 def is_offsets(table: str, name: str) -> bool:

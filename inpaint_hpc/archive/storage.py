@@ -24,7 +24,7 @@ import numpy as np
 from inpaint_hpc.errors import InputError
 
 from .columns import plain
-from .schema import SCHEMA, SCHEMA_VERSION, TABLES, UNITS, check_version, column, required, text_dtype
+from .schema import SCHEMA, SCHEMA_VERSION, TABLES, UNITS, check_version, column, required, tables_of, text_dtype
 
 if TYPE_CHECKING:
     import h5py
@@ -76,7 +76,7 @@ def open_file(path: str | Path, to_merge: bool = False) -> h5py.File:
         file = h5py.File(path, "r", locking=False, rdcc_nbytes=CACHE_BYTES)
         try:
             check_version(file, path, to_merge)
-            for table, name in required():
+            for table, name in required(file):
                 dataset = file.get(f"{table}/{name}")
                 if not isinstance(dataset, h5py.Dataset):
                     raise DamagedError(f"{path}: the dataset '/{table}/{name}' is missing; the file is damaged")
@@ -146,7 +146,7 @@ def describe(dataset: h5py.Dataset, table: str, name: str) -> None:
 
 def seal(file: h5py.File, attributes: Mapping[str, Any]) -> None:
     """Write the file's attributes and, last, its checksum."""
-    counts = {f"n_{table}": len(file[f"{table}/{next(iter(TABLES[table]))}"]) for table in TABLES}
+    counts = {f"n_{table}": len(file[f"{table}/{next(iter(TABLES[table]))}"]) for table in tables_of(file)}
     fixed = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "units": UNITS, **counts}
     created = datetime.now(UTC).isoformat(timespec="seconds")
     for name, value in {"created": created, **attributes, **fixed}.items():

@@ -12,7 +12,7 @@ from inpaint_hpc.errors import InputError
 
 from .checks import block_problems
 from .columns import read_block
-from .schema import CHILDREN, ROW, TABLES, column, is_offsets, offsets_of
+from .schema import CHILDREN, ROW, TABLES, column, is_offsets, offsets_of, tables_of
 from .storage import damaged, open_file, readable, verify_bytes
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def verify(path: str | Path) -> list[str]:
 def _problems(file: h5py.File) -> list[str]:
     found = [f"the checksum of {what} does not hold" for what in damaged(file)]
     # What follows may rely on the bytes, then on the counts.
-    found = found or [problem for table in TABLES for problem in _lengths(file, table)]
+    found = found or [problem for table in tables_of(file) for problem in _lengths(file, table)]
     if found:
         return found
     for table in ("tasks", "hosts"):
@@ -76,6 +76,8 @@ def _lengths(file: h5py.File, table: str) -> Iterator[str]:
     }
     if table == "tasks":
         for child, name in CHILDREN.items():
+            if child not in file:
+                continue
             counted[name] = {f"../{child}": len(file[child][next(iter(TABLES[child]))])}
     for name, columns in counted.items():
         if name in group:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from inpaint_hpc.archive.records import FAILED, Candidates, Samples, TaskRecord
+from inpaint_hpc.archive.site_records import Sites
 
 from .results import Candidate, InpaintResult, Relaxed
 from .tables import CampaignTask
@@ -28,6 +29,7 @@ def done_record(task: CampaignTask, result: InpaintResult, worker: str) -> TaskR
         seconds=result.seconds,
         worker=worker,
         notes=tuple(result.notes),
+        sites=Sites.from_networks(result.networks),
         reference_frac_coords=task.reference,
     )
 
@@ -120,6 +122,7 @@ def with_error(record: TaskRecord, error: str) -> TaskRecord:
         status=FAILED,
         samples=Samples.none(guests),
         candidates=Candidates.none(guests),
+        sites=Sites.none(),
         error=" ".join(error.split()),
         attempts=1,
     )

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from pymatgen.core import Structure
 
+    from inpaint_hpc.occupancy.site_network import SiteNetwork
+
     from .drawing import Drawn
 
 
@@ -206,6 +208,7 @@ class InpaintResult:
         weights: name and sha256 of the weights; empty if the network has none.
         seconds: wall time by stage ('sample', 'deduplicate', 'score', 'relax'); sampling shared out by samples drawn.
         drawn: every sample that was drawn, impossible ones included.
+        networks: the site networks that placements came from, one per ion; none where no sites were searched.
     """
 
     host: Crystal
@@ -219,6 +222,7 @@ class InpaintResult:
     weights: Mapping[str, str] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     drawn: Drawn | None = field(default=None, repr=False)
+    networks: tuple[SiteNetwork, ...] = field(default=(), repr=False)
 
     def __len__(self) -> int:
         return len(self.candidates)
