@@ -75,8 +75,8 @@ def _executor(run_path: Path, settings: SlurmSettings, count: int, dependency: s
     import submitit
 
     where = slurm_folder(run_path.resolve())
-    if "%" in str(where):
-        raise InputError(f"{run_path}: SLURM gives '%' in paths a meaning of its own; use another --out")
+    if "%" in str(where) or "\\" in str(where) or not str(where).isprintable():
+        raise InputError(f"{run_path}: '%', '\\' and line breaks in paths mean something to SLURM; use another --out")
     slurm("sbatch", "--version")  # a clear message where there is no SLURM
     # Elements of an array share a folder: it is there before the first of them can start.
     executor = submitit.SlurmExecutor(where / ("%A" if count > 1 else "%j"), max_num_timeout=_TIMEOUTS)

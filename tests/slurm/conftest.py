@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -52,7 +53,7 @@ def campaign(tmp_path: Path) -> Callable[[str], RunDirectory]:
 
     def make(name: str) -> RunDirectory:
         path = tmp_path / f"{name}.yaml"
-        path.write_text(CONFIG.format(output=tmp_path / name))
+        path.write_text(CONFIG.format(output=json.dumps(str(tmp_path / name))))
         run = create_run(load_config(path))
         assert run.n_tasks == run.n_shards == 6
         return run

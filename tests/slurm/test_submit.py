@@ -105,8 +105,8 @@ def test_a_cancelled_job_stays_cancelled_and_submit_goes_on(slurm, campaign, mon
 
 
 def test_command_line_submits_with_a_clean_environment(slurm, campaign, tmp_path):
-    """The verb itself, from another process and another folder, with the campaign's own worker."""
-    run = campaign("run")
+    """The verb itself, from another process and another folder, with the campaign's own worker, in an odd place."""
+    run = campaign("it's $HOME; a run")
     command = [sys.executable, "-m", "inpaint_hpc", "submit", str(run.path), "--profile", "cpu"]
     command += ["--time", "5", "-c", "2", "--threads", "1", "--mem", "500M", "--sbatch", "comment=a b'c"]
     said = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path)
