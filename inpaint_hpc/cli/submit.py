@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -160,7 +161,8 @@ def _dry_run(
 def patience() -> Iterator[None]:
     """sbatch waits for two minutes, without a word, where a queue takes no more jobs."""
     said = "sbatch does not answer yet: the queue may be full, or slurmctld slow; Ctrl-C gives up, nothing is lost"
-    timer = threading.Timer(_PATIENCE, lambda: click.echo(said, err=True))
+    stream = sys.stderr  # what sbatch itself says there is collected for the error message
+    timer = threading.Timer(_PATIENCE, lambda: click.echo(said, file=stream))
     timer.daemon = True
     timer.start()
     try:

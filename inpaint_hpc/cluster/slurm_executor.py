@@ -137,7 +137,9 @@ def _python_path() -> str:
 
 def _refusal(said: str, settings: SlurmSettings) -> str:
     """What sbatch said, and what may be chosen instead."""
-    text = one_line(said.replace("sbatch: error: ", "").strip())
+    # What sbatch said comes twice: in submitit's error and on stderr.
+    lines = dict.fromkeys(line.strip() for line in said.replace("sbatch: error: ", "\n").splitlines())
+    text = one_line(", ".join(filter(None, lines)))
     lower = text.lower()
     if "partition" in lower and (known := partitions()):
         text += f"; partitions here are {', '.join(known)}"
@@ -146,6 +148,8 @@ def _refusal(said: str, settings: SlurmSettings) -> str:
         text += f"; your accounts are {', '.join(known)}" if known else "; name yours with --account"
     if ("gres" in lower or "node configuration" in lower) and (known := nodes()):
         text += f"; nodes here are {', '.join(known)}"
+    if "temporarily" in lower or "submit limit" in lower:
+        text += "; the queue is full, submit again when it is shorter"
     return f"SLURM refuses the job: {text}"
 
 
