@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from inpaint_hpc.campaign.run_directory import RunDirectory
 
 _POLL_SECONDS = 0.5
+# So long a driver waits for units that others have in hand, if it cannot tell how long they should take.
+LINGER_SECONDS = 300.0
 
 _LOG = logging.getLogger("inpaint_hpc.driver")
 
@@ -101,7 +103,7 @@ class _Drive:
         self.fatal: InpaintHpcError | None = None
         self.beat: Any = None
         self.seen: dict[int, Any] = {}
-        self.started = time.time()
+        self.started = self.waiting_since = time.time()
         self.shown = 0.0
         self.journal = directory.log(name)
 
@@ -183,9 +185,13 @@ class _Drive:
     def _take_back(self) -> None:
         pace = self.seconds_done / self.cost_done if self.cost_done else None
         self.sharing.take_back(lambda unit: None if pace is None else pace * self._cost(unit))
-        waiting = self.sharing and not self.pending and not self.in_flight
-        if waiting and self.stop_at is not None and time.time() > self.stop_at:
+        now = time.time()
+        if not self.sharing or self.pending or self.in_flight:
+            self.waiting_since = now
+        elif self.stop_at is not None and now > self.stop_at:
             self._stop("time", self.stop_at)
+        elif pace is None and now - self.waiting_since > LINGER_SECONDS:
+            self._stop("others", now)
 
     def _affordable(self) -> float:
         """Largest cost that ends before `stop_at`; half as much again as expected is allowed for."""

@@ -126,6 +126,8 @@ class Head:
             return "done"
         if self.warned:
             return f"warned, {pending} tasks are left"
+        if stopped == "others":
+            return f"the rest, {pending} tasks, is in the hands of other jobs"
         if stopped == "time":
             return f"time is up, {pending} tasks are left"
         return f"stopped by {stopped}, {pending} tasks are left"

@@ -52,7 +52,8 @@ class DriveReport:
 
     Attributes:
         state: its last state.
-        stopped: why it ended before everything was done: 'SIGINT', 'SIGTERM', 'time'; '' if all is done.
+        stopped: why it ended before everything was done: 'SIGINT', 'SIGTERM', 'time', 'others' (drivers that have the
+            rest in hand); '' if all is done.
         tasks_pending: tasks without a result.
     """
 

@@ -8,10 +8,13 @@ import sys
 import threading
 import time
 
+import pytest
+
 from inpaint_hpc.archive.compare import compare
 from inpaint_hpc.campaign.units import Unit, UnitReport
 from inpaint_hpc.campaign.worker import ShardWorker
 from inpaint_hpc.cli.run import collect_run
+from inpaint_hpc.cluster import driver as driver_module
 from inpaint_hpc.cluster import sharing
 from inpaint_hpc.cluster.claims import Claims
 from inpaint_hpc.cluster.driver import drive
@@ -122,15 +125,18 @@ def test_parts_that_another_driver_did_are_not_done_again(tiny_run):
     other.close()
 
 
-def test_a_driver_that_waits_for_others_stops_in_time(tiny_run):
+@pytest.mark.parametrize("why", ["time", "others"])
+def test_a_driver_that_only_waits_for_others_does_not_wait_for_ever(tiny_run, monkeypatch, why):
     run = tiny_run(min_shards=3)
     other = Claims(run.path, "driver-other")
     other.open(alone=True)
     for shard in range(run.n_shards):
         assert other.take(shard)
     begin = time.time()
-    report = drive(run, InlineExecutor(run.path, "cpu", 1), stop_at=begin + 2.0, name="driver-mine")
-    assert report.stopped == "time" and report.state.units_done == 0 and report.tasks_pending == run.n_tasks
+    monkeypatch.setattr(driver_module, "LINGER_SECONDS", 2.0 if why == "others" else 60.0)
+    stop_at = begin + (2.0 if why == "time" else 60.0)
+    report = drive(run, InlineExecutor(run.path, "cpu", 1), stop_at=stop_at, name="driver-mine")
+    assert report.stopped == why and report.state.units_done == 0 and report.tasks_pending == run.n_tasks
     assert time.time() - begin < 20
     assert run.result_units() == [] and os.listdir(run.path / "claims")
     other.close()
