@@ -76,6 +76,8 @@ def first_shard(folder: Path, environment: dict[str, str], nodes: int) -> dict[s
             found["first shard"] = now - start
         time.sleep(0.1)
     inpaint_hpc(environment, "cancel", run.path)
+    while subprocess.run(["squeue", "-h"], env=environment, check=True, capture_output=True).stdout:
+        time.sleep(0.5)
     return found
 
 

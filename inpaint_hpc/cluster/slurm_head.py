@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # SLURM warns of time limits once a minute, those that will come within the next one, too.
 _EARLY = 75.0
 LIVES_WITHOUT_PROGRESS = 3
+# What units in flight get when SLURM ends the job; KillWait later all is killed, and nobody tidies up.
+_GRACE = 2.0
 
 
 class Head:
@@ -99,7 +101,7 @@ class Head:
         limit = "without a time limit" if self.end is None else f"{self.end - time.time():.0f} s to go"
         say(place, f"{actors * place.nodes} workers on {place.nodes} nodes, {device}, {limit}")
         name, timeout = f"driver-{place.job}", allocation.claim_timeout
-        return drive(run, executor, None, stop_at, name=name, claim_timeout=timeout)
+        return drive(run, executor, None, stop_at, name=name, grace=_GRACE, claim_timeout=timeout)
 
     def _collect(self, run: Any) -> None:
         """Make the archive, unless another allocation of the same campaign does or did."""
