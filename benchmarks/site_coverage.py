@@ -29,10 +29,18 @@ GROUPS = ((1, 1), (2, 3), (4, 7), (8, 999))
 @click.option("--single", default=8, show_default=True, help="Single-guest samples in a round.")
 @click.option("--joint", default=4, show_default=True, help="Joint samples in a round.")
 @click.option("--rounds", default=4, show_default=True, help="At most.")
+@click.option(
+    "--random",
+    "at_random",
+    is_flag=True,
+    help="Random possible positions instead, as many as the most rounds give: a baseline.",
+)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--weights", default=None)
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Rows; what it holds is not done again.")
-def main(packed, limit, max_atoms, all_pairs, within, single, joint, rounds, seed, weights, json_file) -> None:
+def main(
+    packed, limit, max_atoms, all_pairs, within, single, joint, rounds, at_random, seed, weights, json_file
+) -> None:
     """Print one line per number of guests: covered sites, sites and orbits per host, samples, seconds."""
     from inpaint_hpc.crystals.packed import read_electrodes
     from inpaint_hpc.network.weights import load_network
@@ -51,7 +59,10 @@ def main(packed, limit, max_atoms, all_pairs, within, single, joint, rounds, see
         if pair.name in known:
             continue
         started = time.perf_counter()
-        pool = pool_positions(network, pair.host, pair.guest_z, pair.n_guest, settings)
+        if at_random:
+            pool = _random(pair, rounds * (single + joint * pair.n_guest), seed)
+        else:
+            pool = pool_positions(network, pair.host, pair.guest_z, pair.n_guest, settings)
         sampled = time.perf_counter()
         networks = pool.networks()
         rows.append(_row(pair, pool, networks, within, sampled - started, time.perf_counter() - sampled))
@@ -91,6 +102,21 @@ def _row(pair, pool, networks, within, sampling: float, clustering: float) -> di
         "seconds_sampling": sampling,
         "seconds_clustering": clustering,
     }
+
+
+def _random(pair, wanted: int, seed: int):
+    """A pool of uniform positions, none of them on a host atom."""
+    import numpy as np
+
+    from inpaint_hpc.occupancy.pooling import Pool
+    from inpaint_hpc.sampling.validity import invalid_samples
+
+    rng = np.random.default_rng([seed, len(pair.host)])
+    found = np.zeros((0, 1, 3))
+    while len(found) < wanted:
+        points = rng.uniform(size=(wanted, 1, 3))
+        found = np.concatenate([found, points[~invalid_samples(pair.host, [pair.guest_z], points).invalid]])
+    return Pool(pair.host, pair.guest_z, {1: found[:wanted]})
 
 
 def _whole_orbits(network, sites) -> bool:
