@@ -163,6 +163,7 @@ class RayExecutor:
         self._start_timeout = start_timeout
         self._label = f"{label}-" if label else ""
         self._failed_starts = 0
+        self._interrupted = False
         self._waiting_since = 0.0
         self._outcomes: deque[Outcome] = deque()
         self._ray: Any = None
@@ -193,6 +194,10 @@ class RayExecutor:
         slot.pending = slot.actor.run_unit.remote(unit)
 
     def wait(self, timeout: float) -> list[Outcome]:
+        if self._interrupted and not self._cluster.alive():
+            # A batch system ends everything at once: nothing is to be started again.
+            self._lose_all()
+            return self._take_outcomes()
         pending = [slot.pending for slot in self._slots if slot.pending is not None]
         if pending:
             ready, _ = self._ray.wait(pending, timeout=timeout)
@@ -203,18 +208,22 @@ class RayExecutor:
                     self._collect(slot)
         elif timeout:
             time.sleep(timeout)
-        if not self._cluster.alive():
+        if not self._cluster.alive() and not self._interrupted:
             self._start_again()
         if any(slot.hello for slot in self._slots):
             self._waiting_since = time.monotonic()
         elif time.monotonic() - self._waiting_since > self._start_timeout:
             raise ClusterError(f"no worker was ready within {self._start_timeout:.0f} s; are the resources free?")
+        return self._take_outcomes()
+
+    def _take_outcomes(self) -> list[Outcome]:
         outcomes = list(self._outcomes)
         self._outcomes.clear()
         return outcomes
 
     def interrupt(self) -> None:
-        """Nothing to do: `wait` works for nobody and ends in time."""
+        """Start nothing again from now on; `wait` works for nobody and ends in time."""
+        self._interrupted = True
 
     def workers(self) -> list[WorkerState]:
         return [
@@ -259,19 +268,24 @@ class RayExecutor:
     def _disconnect(self) -> None:
         for slot in self._slots:
             slot.actor = slot.pending = slot.hello = None
+        if self._interrupted and not self._cluster.alive():
+            return  # Ray would wait for its head, longer than a batch system waits for us
         with _own_signals(), contextlib.suppress(Exception):
             self._ray.shutdown()
 
     def _start_again(self) -> None:
         """The cluster broke: what was in flight is lost, which says nothing about the units."""
-        for slot in self._slots:
-            if slot.unit is not None:
-                self._outcomes.append(Outcome(slot.unit, LOST, reason="the Ray node ended", worker=slot.name))
-                slot.unit = None
+        self._lose_all()
         self._count_failed_start("the Ray node ended")
         self._disconnect()
         self._cluster.start()
         self._connect()
+
+    def _lose_all(self) -> None:
+        for slot in self._slots:
+            if slot.unit is not None:
+                self._outcomes.append(Outcome(slot.unit, LOST, reason="the Ray node ended", worker=slot.name))
+                slot.unit = slot.pending = None
 
     def _fill(self, slot: _Slot) -> None:
         resources = {"num_cpus": self._threads, "num_gpus": 0}

@@ -221,6 +221,23 @@ def test_ctrl_c_and_sigkill_leave_nothing_and_resume_goes_on(tiny_run):
     assert run_campaign(run, "inline", verify=True).tasks_pending == 0
 
 
+def test_a_batch_system_ends_all_processes_at_once(tiny_run):
+    """The driver starts nothing again and does not wait for a Ray that is gone; seconds later all would be killed."""
+    run = tiny_run(samples=8, min_shards=12)
+    driver = command("resume", str(run.path))
+    try:
+        wait_for(lambda: run.result_units(), driver)
+        for process in [*processes(run), psutil.Process(driver.pid)]:
+            process.terminate()
+        wait_for(lambda: not session_folders(run) and not processes(run), seconds=10.0)
+        wait_for(lambda: run.heartbeats()["driver"]["status"] == "stopped by SIGTERM", seconds=5.0)
+        assert os.listdir(run.path / "claims") == [] and not (run.path / "driver.lock").exists()
+    finally:
+        driver.kill()
+        driver.communicate()
+    assert run_campaign(run, "inline", verify=True).tasks_pending == 0
+
+
 def test_ray_ends_by_itself_when_its_driver_is_killed(tiny_run):
     run = tiny_run()
     script = (

@@ -89,6 +89,7 @@ def test_a_cancelled_job_stays_cancelled_and_submit_goes_on(slurm, campaign, mon
     assert cancelled.exit_code == 0 and cancelled.output.strip() == f"cancelled {first.job}"
     wait_for(lambda: state_of(run) == "CANCELLED", 60, "the job is cancelled", run)
     time.sleep(3)
+    assert "stopped by SIGTERM" in log_of(run)  # there was time to tidy up
     assert not states(run)[first.job].living and run.pending_units()
     shown = CliRunner().invoke(cli, ["status", str(run.path)]).output
     assert any("CANCELLED" in line and "goes on" in line for line in shown.splitlines())
