@@ -20,7 +20,7 @@ from inpaint_hpc.sampling.tasks import guest_numbers
 from inpaint_hpc.sampling.validity import PACKING, contact_radii, packing_fraction
 
 from .pooling import Pool, PoolingSettings, Progress, pool_many
-from .site_energies import with_energies
+from .site_energies import with_energies_many
 from .site_network import SiteNetwork
 
 
@@ -131,4 +131,4 @@ def _with_energies(networks: list[SiteNetwork], limit: int | None, device: Any, 
         if progress is not None:
             progress("energies", done, total)
 
-    return [with_energies(n, limit, device=device, progress=report) if total else n for n in networks]
+    return with_energies_many(networks, limit, device=device, progress=report) if total else networks

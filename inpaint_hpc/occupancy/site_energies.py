@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from inpaint_hpc.sampling.minimum_image import PeriodicCell
-from inpaint_hpc.scoring.relaxation import relax
+from inpaint_hpc.scoring.relaxation import Relaxation, relax
 
 from .clustering import assign_sites
-from .site_network import SiteNetwork
+from .site_network import Orbit, SiteNetwork
 
 
-def with_energies(
-    network: SiteNetwork,
+def with_energies(network: SiteNetwork, limit: int | None = None, **options: Any) -> SiteNetwork:
+    """One network with energies; see `with_energies_many`."""
+    return with_energies_many([network], limit, **options)[0]
+
+
+def with_energies_many(
+    networks: Sequence[SiteNetwork],
     limit: int | None = None,
     *,
     fmax: float = 0.05,
@@ -24,14 +29,14 @@ def with_energies(
     device: Any = None,
     progress: Callable[[int], None] | None = None,
     **relaxation: Any,
-) -> SiteNetwork:
-    """The network with energies: one guest on a site of each orbit, relaxed in the frozen host.
+) -> list[SiteNetwork]:
+    """Networks with energies: one guest on a site of each orbit, relaxed in the frozen host, all of them in batches.
 
     An orbit whose guest cannot be relaxed keeps NaN.  Where `settles_on` is another orbit, or none, the guest left it.
 
     Args:
-        network: the sites.
-        limit: only the most occupied so many orbits; all by default.
+        networks: the sites, of any hosts.
+        limit: only the most occupied so many orbits of each; all by default.
         fmax: convergence of the guest's force, eV/A.
         max_steps: most steps of a relaxation.
         device: torch device of CHGNet.
@@ -41,23 +46,31 @@ def with_energies(
     Raises:
         InputError: as `relax`.
     """
-    orbits = network.orbits[:limit]
-    crystals = [network.host.with_guests(network.number, orbit.frac_coords[0]) for orbit in orbits]
-    relaxed = relax(crystals, 1, "guests", fmax, max_steps, device=device, progress=progress, **relaxation)
-    cell = PeriodicCell(network.host.lattice)
-    filled = []
-    for orbit, result in zip(orbits, relaxed, strict=True):
-        if result.diverged:
-            filled.append(orbit)
-            continue
-        moved = cell.vectors(result.crystal.frac_coords[-1] - orbit.frac_coords[0])
-        end = assign_sites(network, result.crystal.frac_coords[-1:])[0][0]
-        filled.append(
-            replace(
-                orbit,
-                energy=float(result.energy_per_atom * len(result.crystal)),
-                shift=float(np.linalg.norm(moved)),
-                settles_on=int(network.orbit_of[end]) if end >= 0 else -1,
-            )
+    chosen = [network.orbits[:limit] for network in networks]
+    crystals = [
+        network.host.with_guests(network.number, orbit.frac_coords[0])
+        for network, orbits in zip(networks, chosen, strict=True)
+        for orbit in orbits
+    ]
+    relaxed = iter(relax(crystals, 1, "guests", fmax, max_steps, device=device, progress=progress, **relaxation))
+    return [
+        replace(
+            network,
+            orbits=(*(_filled(network, orbit, next(relaxed)) for orbit in orbits), *network.orbits[len(orbits) :]),
         )
-    return replace(network, orbits=(*filled, *network.orbits[len(orbits) :]))
+        for network, orbits in zip(networks, chosen, strict=True)
+    ]
+
+
+def _filled(network: SiteNetwork, orbit: Orbit, result: Relaxation) -> Orbit:
+    if result.diverged:
+        return orbit
+    end = result.crystal.frac_coords[-1]
+    moved = PeriodicCell(network.host.lattice).vectors(end - orbit.frac_coords[0])
+    site = assign_sites(network, end[None])[0][0]
+    return replace(
+        orbit,
+        energy=float(result.energy_per_atom * len(result.crystal)),
+        shift=float(np.linalg.norm(moved)),
+        settles_on=int(network.orbit_of[site]) if site >= 0 else -1,
+    )

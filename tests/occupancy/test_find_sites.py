@@ -10,7 +10,7 @@ from inpaint_hpc import Crystal, InputError, load_network, read_hosts
 from inpaint_hpc.occupancy.clustering import assign_sites, network_from_positions
 from inpaint_hpc.occupancy.find_sites import find_sites, find_sites_many, room_for
 from inpaint_hpc.occupancy.pooling import PoolingSettings
-from inpaint_hpc.occupancy.site_energies import with_energies
+from inpaint_hpc.occupancy.site_energies import with_energies, with_energies_many
 from inpaint_hpc.sampling.minimum_image import PeriodicCell
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
@@ -91,6 +91,20 @@ def test_an_impossible_site_keeps_nan_and_leaves_others_alone():
     assert [o.settles_on for o in filled.orbits] == [0, -1]
     limited = with_energies(network, limit=1)
     assert [np.isfinite(o.energy) for o in limited.orbits] == [True, False]
+
+
+def test_energies_of_many_networks_are_those_of_each():
+    networks = [
+        network_from_positions(host_of("lambda_mp-25275"), 3, [[0.125] * 3] * 2 + [[0.0] * 3]),
+        network_from_positions(host_of("delta_mp-25424"), 3, np.zeros((0, 3))),
+        network_from_positions(host_of("delta_mp-25424"), 11, [[0.5] * 3]),
+    ]
+    together = with_energies_many(networks)
+    for network, filled in zip(networks, together, strict=True):
+        alone = with_energies(network)
+        assert [o.energy for o in filled.orbits] == pytest.approx([o.energy for o in alone.orbits], abs=1e-4)
+        assert [o.wyckoff for o in filled.orbits] == [o.wyckoff for o in network.orbits]
+    assert len({o.energy for network in together for o in network.orbits}) == 3
 
 
 def test_room_is_what_a_task_accepts():
