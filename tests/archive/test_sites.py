@@ -15,6 +15,9 @@ from inpaint_hpc.archive.read import Archive
 from inpaint_hpc.archive.site_records import Sites
 from inpaint_hpc.archive.verify import verify
 from inpaint_hpc.archive.write import check_record, write_result
+from inpaint_hpc.campaign.recording import done_record, with_error
+from inpaint_hpc.campaign.results import InpaintResult
+from inpaint_hpc.campaign.tables import CampaignTask
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.occupancy.clustering import network_from_positions
 
@@ -152,3 +155,13 @@ def test_rows_must_fit_together(records):
         replace(records[1].sites, multiplicity=np.array([2, 4, 5]))
     block = from_records(records)
     assert block["tasks"]["site_offsets"].tolist() == [0, 0, 3, 3, 4]
+
+
+def test_a_result_of_the_pipeline_brings_its_networks(spinel, networks):
+    result = InpaintResult(spinel, (3,), (), 0, 0, networks=tuple(networks[:1]))
+    task = CampaignTask(0, task_id(9), spinel, (3,), 4, 1.0)
+    record = done_record(task, result, "here")
+    assert same(record.sites, Sites.from_networks(networks[:1])) and len(record.sites) == 2
+    assert len(with_error(record, "kaputt").sites) == 0
+    check_record(record)
+    assert len(done_record(task, replace(result, networks=()), "here").sites) == 0
