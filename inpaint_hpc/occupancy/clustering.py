@@ -207,10 +207,10 @@ class _Clustering:
         blocks = []
         for rows in np.array_split(np.arange(n), max(1, -(-n * order // _CHUNK), -(-n * n // _BLOCK))):
             images = self.level.images(self.positions[rows]).reshape(-1, 3)
-            query, point, vectors = self.points.pairs(images)
-            nearest = np.full((len(rows), n), np.inf)
-            np.minimum.at(nearest, (query // order, point), np.einsum("ij,ij->i", vectors, vectors))
-            blocks.append(csr_matrix(np.exp(nearest / (-2.0 * self.width**2))))
+            query, point, distances = self.points.distances(images)
+            nearest = np.full(len(rows) * n, np.inf)
+            np.minimum.at(nearest, query // order * n + point, distances)
+            blocks.append(csr_matrix(np.exp(nearest.reshape(-1, n) ** 2 / (-2.0 * self.width**2))))
         return vstack(blocks).tocsr()
 
     def _peaks(self) -> list[np.ndarray]:

@@ -39,12 +39,13 @@ class PeriodicPoints:
             Row of the query and index of the point, int64 (e,), and the vector from query to point in A, (e, 3).  A
             point may come with several of its images.
         """
-        from scipy.spatial import cKDTree
+        queries, found = self._found(frac_coords)
+        return found["i"], self.owner[found["j"]], self._tree.data[found["j"]] - queries[found["i"]]
 
-        queries = cKDTree(self._wrapped(frac_coords) @ self.cell.reduced)
-        found = queries.sparse_distance_matrix(self._tree, self.reach, output_type="ndarray")
-        rows, columns = found["i"].astype(np.int64), found["j"].astype(np.int64)
-        return rows, self.owner[columns], self._tree.data[columns] - queries.data[rows]
+    def distances(self, frac_coords: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """As `pairs`, but with the distance in A, (e,), in place of the vector."""
+        _, found = self._found(frac_coords)
+        return found["i"], self.owner[found["j"]], found["v"]
 
     def nearest(self, frac_coords: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The nearest point of each query point (m, 3).
@@ -60,6 +61,13 @@ class PeriodicPoints:
         index[there] = self.owner[columns[there]]
         vectors[there] = self._tree.data[columns[there]] - queries[there]
         return index, distances, vectors
+
+    def _found(self, frac_coords: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Wrapped positions of the queries in A, and rows, columns and distances of all pairs within reach."""
+        from scipy.spatial import cKDTree
+
+        queries = cKDTree(self._wrapped(frac_coords) @ self.cell.reduced)
+        return queries.data, queries.sparse_distance_matrix(self._tree, self.reach, output_type="ndarray")
 
     def _wrapped(self, frac_coords: np.ndarray) -> np.ndarray:
         frac = np.asarray(frac_coords, dtype=np.float64).reshape(-1, 3) @ self._to_reduced

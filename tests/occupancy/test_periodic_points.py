@@ -35,6 +35,9 @@ def test_all_pairs_are_found_with_their_images(seed, reach):
             expected += len(near)
             assert np.allclose(found, near, atol=1e-9)
     assert len(rows) == expected
+    again = PeriodicPoints(cell, points, reach).distances(queries)
+    assert np.array_equal(again[0], rows) and np.array_equal(again[1], index)
+    assert np.allclose(again[2], np.linalg.norm(vectors, axis=1))
 
 
 @settings(max_examples=30, deadline=None)
