@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import shlex
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,7 @@ def _executor(run_path: Path, settings: SlurmSettings, count: int, dependency: s
         dependency=dependency or None,
         array_parallelism=settings.array_parallelism or count,
         signal_delay_s=settings.warning_seconds,
-        setup=[f"export PYTHONPATH={_python_path()}", *settings.setup],
+        setup=[f"export PYTHONPATH={_python_path()}", *settings.setup, _python_is_there()],
         teardown=_teardown(where),
         stderr_to_stdout=True,
         wckey=None,
@@ -127,6 +128,11 @@ def _teardown(where: Path) -> list[str]:
         "fi",
         "exit $status",
     ]
+
+
+def _python_is_there() -> str:
+    said = f"{sys.executable} is not on this node; install inpaint_hpc where all nodes see it, and submit again"
+    return f"[ -x {shlex.quote(sys.executable)} ] || {{ echo {shlex.quote(said)}; exit 1; }}"
 
 
 def _python_path() -> str:

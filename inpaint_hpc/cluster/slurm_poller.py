@@ -29,6 +29,8 @@ LIVING = frozenset(
 _FRESH = 60.0
 # sacct becomes slow with many jobs.
 _AT_ONCE = 50
+# s for questions about single jobs, all together.
+_SLOW = 20.0
 _ELEMENT = re.compile(r"\d+(_\d+)?")
 
 
@@ -140,7 +142,10 @@ def _accounted(jobs: list[str]) -> Iterator[JobState]:
 
 def _remembered(jobs: list[str]) -> Iterator[JobState]:
     """slurmctld keeps jobs for MinJobAge seconds after their end, five minutes by default."""
+    give_up_at = time.monotonic() + _SLOW
     for job in dict.fromkeys(job.partition("_")[0] for job in jobs):
+        if time.monotonic() > give_up_at:
+            return
         try:
             lines = slurm("scontrol", "show", "job", "-o", job, timeout=10.0).splitlines()
         except InpaintHpcError:

@@ -171,6 +171,7 @@ def test_dry_run_shows_script_and_plan_and_leaves_nothing(slurm, campaign, tmp_p
     assert result.exit_code == 0, result.output
     for line in ("#SBATCH --partition=main", "#SBATCH --gres=gpu:fake:1", "#SBATCH --mem=500M", "export A=b"):
         assert line in result.output.splitlines()
+    assert any(line.startswith(f"[ -x {sys.executable} ] ||") for line in result.output.splitlines())
     assert f"{tmp_path / 'new'}/slurm" in result.output and not (tmp_path / "new").exists()
     script = tmp_path / "script.sh"
     script.write_text(result.output[result.output.index("#!/bin/bash") :])
