@@ -57,7 +57,7 @@ def slurm_options(command: Any) -> Any:
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="By default as in the configuration.")
 @click.option("--collect-after", is_flag=True, help="Make the archive in a job of its own after all others.")
 @click.option("--no-collect", is_flag=True, help="Make no archive at the end.")
-@click.option("--dry-run", is_flag=True, help="Print the plan and the sbatch script on stdout; submit, keep nothing.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and the sbatch script on stdout, and submit nothing.")
 def submit(
     source: Path,
     out: Path | None,
