@@ -1,7 +1,8 @@
 """Keeps a Ray node as long as its owner lives: `python -m inpaint_hpc.cluster.keeper FOLDER COMMAND...`
 
-The owner holds the other end of stdin.  When that closes (the owner ended in whatever way, SIGKILL included) or the
-command ends, every process of the session is killed.  This module must stay cheap to import.
+The owner holds the other end of stdin.  When that closes (the owner ended in whatever way, SIGKILL included), when the
+owner writes to it, when the command ends or a batch system sends SIGTERM to all, every process of the session is
+killed.  This module must stay cheap to import.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ def keep(folder: Path, command: list[str]) -> int:
     """Run a command until it or the owner ends; its exit status, 0 when the owner ended first.
 
     Args:
-        folder: holds ray.log; removed when the owner is gone, kept for it to read when the command ended.
+        folder: holds ray.log; removed when the owner is gone or will be soon, kept for it to read when the command
+            ended or the owner asked for the end.
         command: what to run.
     """
     for number in (signal.SIGINT, signal.SIGHUP):
@@ -35,13 +37,14 @@ def keep(folder: Path, command: list[str]) -> int:
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, preexec_fn=_die_with_keeper
         )
-    owned = True
-    while owned and not asked_to_stop and child.poll() is None:
+    owned, told = True, b""
+    while owned and not told and not asked_to_stop and child.poll() is None:
         if select.select([sys.stdin], [], [], 0.5)[0]:
-            owned = bool(os.read(sys.stdin.fileno(), 1))
+            told = os.read(sys.stdin.fileno(), 1)
+            owned = bool(told)
     status = child.poll()
     end({FOLDER: os.environ[FOLDER]}, session=os.getsid(0))
-    if not owned:
+    if not owned or asked_to_stop:
         shutil.rmtree(folder, ignore_errors=True)
     return 0 if status is None else status
 

@@ -347,7 +347,9 @@ class RayExecutor:
         else:
             self._count_failed_start(reason)
         slot.unit = slot.hello = None
-        if alive:  # else all actors are started again with the node
+        if self._interrupted:
+            slot.pending = None
+        elif alive:  # else all actors are started again with the node
             with contextlib.suppress(Exception):
                 self._ray.kill(slot.actor, no_restart=True)
             self._fill(slot)

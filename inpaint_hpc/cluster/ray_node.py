@@ -139,6 +139,8 @@ class RayNode:
             InputError: no place for its files.
         """
         self._end_processes()
+        if self._folder is not None and not self._folder.exists():
+            self._folder = None  # a keeper that was told to end took it away
         folder = self._folder = self._folder or self._make_folder()
         # Ray opens its folder to everyone, the one around it stays closed; and it would take the files of a dead
         # session for those of a living one, so that each start has a folder of its own.
@@ -254,13 +256,17 @@ class RayNode:
         keeper, self._keeper, self._vital, self.address = self._keeper, None, [], None
         if keeper is None:
             return
-        keeper.terminate()  # closing its stdin would take the folder away, and the token with it
+        # Closing its stdin would take the folder away, and the token with it.
+        with contextlib.suppress(OSError):
+            keeper.stdin.write(b"s")
+            keeper.stdin.flush()
         try:
             keeper.wait(20.0)
         except subprocess.TimeoutExpired:
             keeper.kill()
             keeper.wait()
-        keeper.stdin.close()
+        with contextlib.suppress(OSError):
+            keeper.stdin.close()
         end({FOLDER: str(self._folder)})
 
 

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import inpaint_hpc
-from inpaint_hpc.errors import InputError
+from inpaint_hpc.errors import InpaintHpcError, InputError
 
 from .executor import ClusterError, one_line
-from .slurm_jobs import end_time
+from .slurm_jobs import end_time, job_fields
 from .slurm_meeting import Meeting, Place, node_address
 from .slurm_step import Ended, end_process, handlers, make_node, requeue, say
 
@@ -57,9 +57,11 @@ class Head:
             ended = one_line(error)
             raise
         finally:
+            if ended.startswith(("stopped by SIGTERM", "ended by SLURM")) and _still_runs(self.place.job):
+                ended = "requeued, nobody cancelled the job, so it was preempted"
             self.meeting.end(ended, units)  # the other nodes go home when they see it
         if ended.startswith(("warned", "time", "requeued")):
-            self._require_progress(units)
+            self._require_progress(ended, units)
             requeue(self.place)
         return ended
 
@@ -134,10 +136,11 @@ class Head:
             return f"time is up, {pending} tasks are left"
         return f"stopped by {stopped}, {pending} tasks are left"
 
-    def _require_progress(self, units: int) -> None:
-        """Do not go round for ever in allocations that are too short for anything."""
+    def _require_progress(self, ended: str, units: int) -> None:
+        """Do not go round for ever in allocations that are too short for anything; preemption does not count."""
         former = self.meeting.former(LIVES_WITHOUT_PROGRESS - 1)
-        if units or len(former) < LIVES_WITHOUT_PROGRESS - 1 or any(record["units"] for record in former):
+        lives = [(ended, units), *((record["reason"], record["units"]) for record in former)]
+        if len(lives) < LIVES_WITHOUT_PROGRESS or any(n or not why.startswith("time") for why, n in lives):
             return
         raise InputError(
             f"{self.allocation.run_path}: not one unit was finished in {LIVES_WITHOUT_PROGRESS} allocations; submit "
@@ -192,6 +195,14 @@ class _PublishedHead:
 
     def stop(self) -> None:
         self._node.stop()
+
+
+def _still_runs(job: str) -> bool:
+    """Whether SLURM would take it for completed if it ended now, as in the grace time before a preemption."""
+    try:
+        return job_fields(job).get("JobState") == "RUNNING"
+    except InpaintHpcError:
+        return False
 
 
 def _is_newest(run: Any) -> bool:
