@@ -52,7 +52,8 @@ def test_layered_hosts_have_octahedral_and_tetrahedral_sites(weights):
     assert stacked.orbits[0].frac_coords[0] == pytest.approx([0.5] * 3, abs=0.01)
     kinds = {(o.multiplicity, o.coordination["O"][0]): o for o in flat.orbits}
     octahedral, tetrahedral = kinds[1, 6], kinds[2, 4]
-    assert flat.orbits[0] is octahedral and octahedral.energy < tetrahedral.energy
+    # Per site: there are two tetrahedral ones.
+    assert octahedral.occupancy > tetrahedral.occupancy / 2 and octahedral.energy < tetrahedral.energy
     assert octahedral.frac_coords[0, 2] == pytest.approx(0.5, abs=0.01)
 
 
