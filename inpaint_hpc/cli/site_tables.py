@@ -21,6 +21,7 @@ def print_sites(networks: Sequence[SiteNetwork]) -> None:
             continue
         console.print(_sites(network))
         if len(network.orbits) > 1:
+            console.print("Shortest distances between sites, A")
             console.print(_distances(network))
         console.print(_footer(network), style="dim")
         console.print()
@@ -62,7 +63,7 @@ def _distances(network: SiteNetwork):
     from rich import box
     from rich.table import Table
 
-    table = Table(title="shortest distances, A", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("site", justify="right")
     for k in range(len(network.orbits)):
         table.add_column(str(k), justify="right")
