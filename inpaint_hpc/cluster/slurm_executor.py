@@ -126,6 +126,8 @@ def _teardown(where: Path) -> list[str]:
         "  echo 'rank 0 was killed, the job is requeued'",
         "  scontrol requeue $job && sleep 120",
         "fi",
+        # Nodes that were lost on the way do not make a failure of what rank 0 has brought to its end.
+        """! grep -qsE '"reason": "(done|the rest)' ended-$life.json || status=0""",
         "exit $status",
     ]
 

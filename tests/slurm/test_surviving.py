@@ -13,6 +13,7 @@ from dev_cluster import DevCluster
 
 from inpaint_hpc.campaign.run_directory import RunDirectory
 from inpaint_hpc.cli.main import cli
+from inpaint_hpc.cluster.ray_node import clean_up
 from inpaint_hpc.cluster.slurm_profile import load_settings
 from inpaint_hpc.cluster.slurm_submit import submit_run
 
@@ -134,6 +135,8 @@ def test_rank_0_of_an_element_dies(slurm, campaign, monkeypatch):
     assert states(run)[f"{job}_0"].restarts == 0
 
 
+# A node on which everything dies at once leaves its temporary folder; the next driver there removes it.  So do the next
+# three tests.
 def test_death_of_a_slurmd(slurm, campaign, monkeypatch):
     run = campaign("run")
     monkeypatch.setenv(SECONDS, "10")
@@ -146,6 +149,7 @@ def test_death_of_a_slurmd(slurm, campaign, monkeypatch):
     finally:
         slurm.script("up")
     complete(run, job, 200)
+    clean_up(run.path)
 
 
 def test_death_of_a_node(slurm, campaign, monkeypatch):
@@ -162,6 +166,7 @@ def test_death_of_a_node(slurm, campaign, monkeypatch):
     finally:
         slurm.script("node-start", other)
     complete(run, job, 300)
+    clean_up(run.path)
 
 
 def test_death_of_the_head_node(slurm, campaign, monkeypatch):
@@ -176,6 +181,7 @@ def test_death_of_the_head_node(slurm, campaign, monkeypatch):
     finally:
         slurm.script("node-start", head)
     complete(run, job, 300)
+    clean_up(run.path)
     assert _lives(run) == {0, 1}
 
 
