@@ -100,6 +100,7 @@ class Candidates:
         relaxation: 'converged', 'unfinished', 'diverged', or '' for one that was not relaxed, C strings.
         relaxed_steps: steps of relaxation taken, int64 (C,).
         placements: different placements that relaxed into this minimum, int64 (C,).
+        origin: where it comes from: 'joint', 'sequential', 'orbits', 'ordering', several joined by '+'; C strings.
 
     Raises:
         ValueError: shapes that do not fit together.
@@ -127,6 +128,7 @@ class Candidates:
     relaxation: Sequence[str] | None = None
     relaxed_steps: np.ndarray | None = None
     placements: np.ndarray | None = None
+    origin: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         floats = ("agreement", "spread", "min_distance", "energy_per_atom", "max_force", "max_guest_force")
@@ -149,8 +151,9 @@ class Candidates:
         object.__setattr__(self, "multiplicity", multiplicity)
         object.__setattr__(self, "wyckoff", wyckoff)
         _texts(self, "error", n)
-        if self.relaxation is not None:
-            _texts(self, "relaxation", n)
+        for name in ("relaxation", "origin"):
+            if getattr(self, name) is not None:
+                _texts(self, name, n)
 
     def __len__(self) -> int:
         return len(self.rank)

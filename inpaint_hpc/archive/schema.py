@@ -105,6 +105,7 @@ TABLES: dict[str, dict[str, Column]] = {
         "relaxation": Column("S", "converged, unfinished or diverged; '' where there was none", optional=True),
         "relaxed_steps": Column("i8", "steps of relaxation", optional=True),
         "placements": Column("i8", "placements that relaxed into this minimum", optional=True),
+        "origin": Column("S", "joint, sequential, orbits, ordering ...; several joined by +", optional=True),
     },
     "sites": {
         "ion": Column("u1", "atomic number of the ion; its orbits in a task are one network"),

@@ -14,7 +14,7 @@ import numpy as np
 from inpaint_hpc.network.weights import WeightsInfo
 from inpaint_hpc.sampling.settings import SamplingSettings
 
-from .pipeline_settings import PipelineSettings
+from .pipeline_settings import PipelineSettings, searches
 
 # One core, network of default size: 21 microseconds per edge in full batches, a little more with what comes around it.
 CPU_SECONDS = 25e-6
@@ -24,6 +24,10 @@ GUEST_EDGES = 10.0
 SCORE_EDGES = 100.0
 # Evaluations until a candidate has converged to 0.05 eV/A, as benchmarks/chgnet_relax.py counts them.
 RELAX_EVALUATIONS = {"guests": 30.0, "positions": 40.0, "cell": 40.0}
+# Strategies that noise the host as well.
+HOST_MOVES = ("replacement", "repaint")
+# Single guests drawn for a task with several guests, and energies without forces in units of those with forces.
+SEARCH_SAMPLES, ENERGY_ONLY = 20.0, 0.5
 # Samples that remain after deduplication, measured on WBM hosts: one guest, several guests.
 CANDIDATES = (0.4, 0.8)
 
@@ -60,7 +64,7 @@ class CostModel:
         """
         n_atoms, volumes = np.asarray(n_atoms, dtype=np.float64), np.asarray(volumes, dtype=np.float64)
         sphere, guest_sphere = (4.0 / 3.0 * math.pi * r**3 for r in (self.cutoff, self.guest_cutoff))
-        if self.sampling.strategy != "conditional":
+        if self.sampling.strategy in HOST_MOVES:
             atoms = n_atoms + n_guests
             return np.zeros(len(n_atoms)), np.maximum(atoms**2 / volumes * guest_sphere, atoms)
         sample = n_guests * (n_atoms * sphere + n_guests * guest_sphere) / volumes
@@ -69,12 +73,16 @@ class CostModel:
     def costs(self, n_atoms: np.ndarray, n_guests: int, volumes: np.ndarray, samples: int) -> np.ndarray:
         """Estimated cost of tasks, (H,); arguments as `edges`, and samples of each task."""
         host, sample = self.edges(n_atoms, n_guests, volumes)
-        moving = n_guests if self.sampling.strategy == "conditional" else n_guests + np.asarray(n_atoms)
+        moving = n_guests + np.asarray(n_atoms) if self.sampling.strategy in HOST_MOVES else n_guests
         each = self.sampling.nfe * (sample + GUEST_EDGES * moving)
         if self.pipeline.score:
             atoms = np.asarray(n_atoms) + n_guests
             each = each + CANDIDATES[n_guests > 1] * SCORE_EDGES * atoms
         total = host + samples * each
+        if self.pipeline.score and self.pipeline.evaluations and searches(self.sampling, n_guests):
+            single = self.edges(n_atoms, 1, volumes)[1]
+            total = total + SEARCH_SAMPLES * self.sampling.nfe * (single + GUEST_EDGES)
+            total = total + ENERGY_ONLY * self.pipeline.evaluations * SCORE_EDGES * atoms
         if self.pipeline.relaxes:
             relaxed = min(CANDIDATES[n_guests > 1] * samples, self.pipeline.top_k or math.inf)
             total = total + relaxed * RELAX_EVALUATIONS[self.pipeline.relax] * SCORE_EDGES * atoms

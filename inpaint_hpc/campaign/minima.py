@@ -62,4 +62,10 @@ def _merged(group: Sequence[Candidate]) -> Candidate:
         agreement=min(1.0, math.fsum(c.agreement for c in group)),
         spread=None,
         placements=sum(c.placements for c in group),
+        origin=joined_origin(group),
     )
+
+
+def joined_origin(candidates: Sequence[Candidate]) -> str:
+    """Origins of candidates that are one, each once, in alphabetical order: 'joint+orbits'."""
+    return "+".join(sorted({part for c in candidates for part in c.origin.split("+")}))

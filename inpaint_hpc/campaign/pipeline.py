@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,12 +26,16 @@ from inpaint_hpc.sampling.cells import generation_task
 from inpaint_hpc.sampling.deduplication import Cluster, deduplicate, group_equal
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
+from inpaint_hpc.sampling.validity import invalid_samples
 
 from .drawing import Drawn, Progress, draw_valid
-from .pipeline_settings import PipelineSettings
+from .pipeline_settings import PipelineSettings, searches
 from .results import DIVERGED, UNFINISHED, Candidate, InpaintResult
 from .scoring_stage import Placements, score_placements
 from .sites import SiteBook
+
+if TYPE_CHECKING:
+    from inpaint_hpc.occupancy.search import Searched
 
 Guests = Mapping[str | int, int] | Sequence[str | int]
 
@@ -136,21 +140,78 @@ def run_tasks(
     pipeline = pipeline or PipelineSettings()
     _require_known_elements(tasks)
     draws = draw_valid(network, tasks, sampling, pipeline.redraws, device, progress)
+    found = _search(network, tasks, draws, sampling, pipeline, device, progress)
     placements = []
-    for task, drawn in zip(tasks, draws, strict=True):
+    origin = "joint" if sampling.strategy in ("auto", "conditional") else sampling.strategy
+    for row, (task, drawn) in enumerate(zip(tasks, draws, strict=True)):
         start = time.perf_counter()
         book = SiteBook(task.host, pipeline.symprec, pipeline.tolerance) if len(task.host) else None
-        groups = _clusters(task, drawn, pipeline)
-        placements.append(Placements(task, book, _describe(task, drawn, groups, book, pipeline)))
+        candidates = _describe(task, drawn, _clusters(task, drawn, pipeline), book, pipeline, origin)
+        if row in found:
+            candidates += _on_sites(task, found[row], book, len(candidates))
+            drawn.seconds |= found[row].seconds
+        placements.append(Placements(task, book, candidates, searched=row in found))
         drawn.seconds["deduplicate"] = time.perf_counter() - start
+    scored = [0] * len(tasks)
     if pipeline.score:
+        scored = [
+            len(one.candidates) + (found[row].evaluations if row in found else 0) for row, one in enumerate(placements)
+        ]
         score_placements(placements, pipeline, device if device is not None else _device_of(network), progress)
     for drawn, one in zip(draws, placements, strict=True):
         drawn.seconds.update(one.seconds)
     return [
-        _result(network, one.task, drawn, one.candidates, sampling, pipeline)
-        for drawn, one in zip(draws, placements, strict=True)
+        _result(network, one.task, drawn, one.candidates, sampling, pipeline, found.get(row), scored[row])
+        for row, (drawn, one) in enumerate(zip(draws, placements, strict=True))
     ]
+
+
+def _search(network, tasks, draws, sampling, pipeline: PipelineSettings, device, progress) -> dict[int, Searched]:
+    """Placements on the site networks of the tasks that have several guests, by row."""
+    if not (pipeline.score and pipeline.evaluations):
+        return {}
+    rows = [row for row, task in enumerate(tasks) if len(task.host) and searches(sampling, len(task.guests))]
+    if not rows:
+        return {}
+    from inpaint_hpc.occupancy.search import SearchSettings, search_occupancy
+
+    found = search_occupancy(
+        network,
+        [tasks[row] for row in rows],
+        [draws[row].frac_coords for row in rows],
+        sampling,
+        SearchSettings(
+            pipeline.evaluations, pipeline.candidates, pipeline.tolerance, pipeline.symprec, pipeline.chgnet
+        ),
+        device if device is not None else _device_of(network),
+        progress,
+    )
+    return dict(zip(rows, found, strict=True))
+
+
+def _on_sites(task: Task, found: Searched, book: SiteBook, first: int) -> list[Candidate]:
+    """Candidates of the search; the energies are computed again, with forces, beside those of the samples."""
+    if not len(found):
+        return []
+    distances = invalid_samples(task.host, task.guests, found.frac_coords).min_distance
+    candidates = []
+    for k, (coords, origin) in enumerate(zip(found.frac_coords, found.origins, strict=True)):
+        sites = [book.describe(position) for position in coords]
+        candidates.append(
+            Candidate(
+                rank=first + k,
+                guest_frac_coords=coords,
+                sample=-1,
+                members=(),
+                agreement=0.0,
+                spread=None,
+                min_distance=float(distances[k]),
+                multiplicity=tuple(multiplicity for multiplicity, _ in sites),
+                wyckoff=tuple(label for _, label in sites),
+                origin=origin,
+            )
+        )
+    return candidates
 
 
 def _require_known_elements(tasks: Sequence[Task]) -> None:
@@ -183,7 +244,12 @@ def _deduplicate_crystals(crystals: Sequence[Crystal]) -> list[Cluster]:
 
 
 def _describe(
-    task: Task, drawn: Drawn, clusters: Sequence[Cluster], book: SiteBook | None, pipeline: PipelineSettings
+    task: Task,
+    drawn: Drawn,
+    clusters: Sequence[Cluster],
+    book: SiteBook | None,
+    pipeline: PipelineSettings,
+    origin: str,
 ) -> list[Candidate]:
     """Candidates in the order of their agreement."""
     host = task.host
@@ -203,12 +269,15 @@ def _describe(
                 multiplicity=tuple(multiplicity for multiplicity, _ in sites),
                 wyckoff=tuple(label for _, label in sites),
                 spacegroup=None if book else spacegroup_symbol(host.with_guests(task.guests, coords), pipeline.symprec),
+                origin=origin,
             )
         )
     return candidates
 
 
-def _result(network, task: Task, drawn: Drawn, candidates, sampling, pipeline) -> InpaintResult:
+def _result(
+    network, task: Task, drawn: Drawn, candidates, sampling, pipeline, found: Searched | None, evaluations: int
+) -> InpaintResult:
     settings = {**asdict(sampling), "nfe": sampling.nfe, **asdict(pipeline)}
     n_invalid = drawn.n_drawn - len(drawn.indices)
     return InpaintResult(
@@ -218,11 +287,13 @@ def _result(network, task: Task, drawn: Drawn, candidates, sampling, pipeline) -
         n_drawn=drawn.n_drawn,
         n_invalid=n_invalid,
         reasons=dict(drawn.reasons.most_common()),
-        notes=tuple(_notes(task, drawn, candidates, sampling, pipeline)),
+        notes=(*_notes(task, drawn, candidates, sampling, pipeline), *(found.notes if found else ())),
         settings=settings,
         weights=_weights(network),
         seconds=drawn.seconds,
         drawn=drawn,
+        evaluations=evaluations,
+        networks=found.networks if found else (),
     )
 
 

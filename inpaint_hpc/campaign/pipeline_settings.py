@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from inpaint_hpc.errors import InputError
+from inpaint_hpc.sampling.settings import SamplingSettings
 
 RELAX = ("none", "guests", "positions", "cell")
 
@@ -26,6 +27,9 @@ class PipelineSettings:
         fmax: converged when no force exceeds it, eV/A.
         relax_steps: most steps of a relaxation.
         chgnet: CHGNet weights: '0.3.0', '0.2.0' or 'r2scan'.
+        evaluations: with the strategy `auto` and several guests, orderings on the site network whose energy is
+            computed; 0 leaves it at the joint samples.
+        candidates: most candidates handed out, where there was such a search.
 
     Raises:
         InputError: a value out of range, or a relaxation without scoring.
@@ -40,6 +44,8 @@ class PipelineSettings:
     fmax: float = 0.05
     relax_steps: int = 500
     chgnet: str = "0.3.0"
+    evaluations: int = 48
+    candidates: int = 32
 
     def __post_init__(self) -> None:
         if self.redraws < 0:
@@ -57,6 +63,11 @@ class PipelineSettings:
             raise InputError(f"fmax must be above 0 and below 10 eV/A, not {self.fmax:g}")
         if self.relax_steps < 1:
             raise InputError(f"relax_steps must be at least 1, not {self.relax_steps}")
+        if self.evaluations < 0 or self.candidates < 1:
+            raise InputError(
+                f"evaluations must be at least 0 and candidates at least 1, not {self.evaluations} and "
+                f"{self.candidates}"
+            )
         if self.chgnet != PipelineSettings.chgnet:  # torch is needed to know the others
             from inpaint_hpc.scoring.chgnet_models import require_weights
 
@@ -77,4 +88,10 @@ def decisive(settings: dict[str, Any]) -> dict[str, Any]:
     settings = asdict(PipelineSettings()) | settings
     left_out = set() if settings["relax"] != "none" else {"relax", "top_k", "fmax", "relax_steps"}
     left_out |= {"chgnet"} if settings["chgnet"] == PipelineSettings.chgnet or not settings["score"] else set()
+    left_out |= {n for n in ("evaluations", "candidates") if settings[n] == getattr(PipelineSettings, n)}
     return {name: value for name, value in settings.items() if name not in left_out}
+
+
+def searches(sampling: SamplingSettings, n_guests: int) -> bool:
+    """Whether the occupation of sites is searched for so many guests, with CHGNet at hand."""
+    return sampling.strategy == "auto" and n_guests > 1

@@ -86,6 +86,7 @@ def _candidates(found: tuple[Candidate, ...]) -> Candidates:
         multiplicity=[candidate.multiplicity for candidate in found],
         wyckoff=[candidate.wyckoff for candidate in found],
         error=column("error"),
+        origin=tuple(candidate.origin for candidate in found),
         **columns,
     )
 
@@ -180,6 +181,7 @@ def _candidate(record: TaskRecord, rank: int) -> Candidate:
         error=found.error[rank],
         relaxed=_relaxed(found, rank),
         placements=1 if found.placements is None else max(1, int(found.placements[rank])),
+        origin=(found.origin[rank] if found.origin is not None else "") or "joint",
     )
 
 

@@ -34,6 +34,7 @@ COLUMNS = [
     "agreement",
     "count",
     "placements",
+    "origin",
     "spread_A",
     "guest_frac_coords",
 ]
@@ -108,10 +109,10 @@ class Candidate:
         rank: 0 is the best: lowest energy (after relaxation, where there was one), or largest agreement if nothing was
             scored.
         guest_frac_coords: fractional coordinates in the host's cell as placed, in [0, 1), float64 (n, 3).
-        sample: index of the sample shown.
+        sample: index of the sample shown; -1 for a placement on the site network that no sample shows.
         members: indices of all samples in the cluster, in increasing order; those of all placements that relaxed into
             this minimum.
-        agreement: members over valid samples, in (0, 1].
+        agreement: members over valid samples, in [0, 1].
         spread: root mean square scatter of the members, A; None for all-atom generation, and where several placements
             became one.
         min_distance: smallest distance of a guest to another atom or an image of itself as placed, A.
@@ -124,6 +125,9 @@ class Candidate:
         max_guest_force: largest CHGNet force on a guest as placed, eV/A; None likewise.
         error: why scoring or relaxation failed, '' otherwise.
         relaxed: what relaxation made of it; None when it was not relaxed.
+        origin: where the placement comes from: 'joint' or 'sequential' samples (or the name of another strategy),
+            'orbits' (whole orbits of the site network) or 'ordering' (other sites of it); joined by '+' where several
+            agree.
         placements: different placements, equal samples taken as one, that relaxed into this minimum; this one is the
             one that came out lowest.
     """
@@ -144,6 +148,7 @@ class Candidate:
     error: str = ""
     relaxed: Relaxed | None = None
     placements: int = 1
+    origin: str = "joint"
 
     @property
     def ranking_energy(self) -> float | None:
@@ -187,6 +192,7 @@ class Candidate:
             "agreement": self.agreement,
             "count": self.count,
             "placements": self.placements,
+            "origin": self.origin,
             "spread_A": self.spread,
             "guest_frac_coords": self.guest_frac_coords,
         }
@@ -209,6 +215,7 @@ class InpaintResult:
         seconds: wall time by stage ('sample', 'deduplicate', 'score', 'relax'); sampling shared out by samples drawn.
         drawn: every sample that was drawn, impossible ones included.
         networks: the site networks that placements came from, one per ion; none where no sites were searched.
+        evaluations: energies that CHGNet computed until the candidates were ranked as placed; relaxation comes on top.
     """
 
     host: Crystal
@@ -223,6 +230,7 @@ class InpaintResult:
     seconds: Mapping[str, float] = field(default_factory=dict)
     drawn: Drawn | None = field(default=None, repr=False)
     networks: tuple[SiteNetwork, ...] = field(default=(), repr=False)
+    evaluations: int = 0
 
     def __len__(self) -> int:
         return len(self.candidates)

@@ -20,6 +20,7 @@ from .drawing import Progress
 from .minima import merge_minima
 from .pipeline_settings import PipelineSettings
 from .results import CONVERGED, DIVERGED, UNFINISHED, Candidate, Relaxed
+from .shortlist import shortlist
 from .sites import SiteBook
 
 
@@ -31,12 +32,15 @@ class Placements:
         task: the task.
         book: sites of its host; None for all-atom generation.
         candidates: what is known of them so far; ranked in the end.
+        searched: candidates of the search over the site network are among them; equal ones become one, and the best
+            few stay.
         seconds: wall time of 'score' and 'relax'.
     """
 
     task: Task
     book: SiteBook | None
     candidates: list[Candidate]
+    searched: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -63,6 +67,9 @@ def score_placements(
     together = "cuda" in str(device) if together is None else together
     for group in [list(placements)] if together else [[one] for one in placements]:
         _timed(group, "score", lambda group=group: _score(group, pipeline, device, count))
+        for one in group:
+            if one.searched:
+                one.candidates = shortlist(one.task, one.candidates, pipeline)
         if pipeline.relaxes:
             _timed(group, "relax", lambda group=group: _relax(group, pipeline, device, count))
         for one in group:

@@ -24,10 +24,11 @@ DEFAULT_OUT = "inpainted"
 )
 @click.option(
     "--strategy",
-    type=click.Choice(["conditional", "replacement", "repaint"]),
-    default="conditional",
+    type=click.Choice(["auto", "conditional", "sequential", "replacement", "repaint"]),
+    default="auto",
     show_default=True,
-    help="How the host takes part; the last two are those of the literature, for comparison.",
+    help="auto: several guests also by a search over the sites; sequential: guests one after another; the last two "
+    "are those of the literature, for comparison.",
 )
 @click.option("--tolerance", default=0.5, show_default=True, help="Samples within this distance (A) are equal.")
 @click.option("--symprec", default=0.1, show_default=True, help="Distance tolerance (A) of the host's symmetry.")

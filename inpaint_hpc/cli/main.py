@@ -31,6 +31,7 @@ VERBS = {
     "verify": ("inpaint_hpc.cli.verify", "Check result files and archives: checksums, counts, ranges."),
     "export": ("inpaint_hpc.cli.export", "Write structures or a table of candidates from an archive."),
     "voltage": ("inpaint_hpc.cli.voltage", "Intercalation energies, hull and voltage curve of hosts."),
+    "series": ("inpaint_hpc.cli.series", "Fill a host with 0, 1, 2 ... guests: hull and voltage curve."),
     "train": ("inpaint_hpc.cli.train", "Train a score network on a packed file."),
     "pack": ("inpaint_hpc.cli.pack", "Pack crystals of any format into one HDF5 file."),
     "weights": ("inpaint_hpc.cli.weights", "List, describe and verify network weights."),

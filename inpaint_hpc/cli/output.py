@@ -20,8 +20,15 @@ _STAGES = {
     "picture": "pictures",
     "sites": "sampling",
     "energies": "relaxation",
+    "search": "orderings",
 }
-_UNITS = {"score": "candidates", "relax": "candidates", "picture": "hosts", "energies": "sites"}
+_UNITS = {
+    "score": "candidates",
+    "relax": "candidates",
+    "picture": "hosts",
+    "energies": "sites",
+    "search": "evaluations",
+}
 
 
 class PipelineProgress:

@@ -60,7 +60,7 @@ def voltage(sources: tuple[str, ...], ions: tuple[str, ...], hosts: tuple[str, .
         click.echo(json.dumps(content, indent=2, allow_nan=False))
         return
     for profile in profiles:
-        _print(profile)
+        print_profile(profile)
 
 
 def _profiles(
@@ -92,7 +92,8 @@ def _profiles(
     ]
 
 
-def _print(profile: VoltageProfile) -> None:
+def print_profile(profile: VoltageProfile) -> None:
+    """Print the table, the steps of the voltage and the notes of a profile."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table

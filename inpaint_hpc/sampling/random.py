@@ -31,6 +31,7 @@ class Purpose(IntEnum):
     CORRECTOR = 2
     HOST = 3
     TIME_TRAVEL = 4
+    START = 5
 
 
 def task_key(task_id: str, seed: int) -> tuple[int, int]:

@@ -42,6 +42,7 @@ def sample(
     progress: Progress | None = None,
     first_sample: int | Sequence[int] = 0,
     samples: int | Sequence[int] | None = None,
+    start: Sequence[np.ndarray] | None = None,
 ) -> list[SampleSet]:
     """Draw samples of tasks.
 
@@ -57,6 +58,8 @@ def sample(
         first_sample: index of the first sample, for all tasks or for each; to draw more samples than before, start
             where the last call ended.
         samples: number of samples, for all tasks or for each; overrides `settings.samples`, may be 0.
+        start: fractional coordinates of each task's samples, (samples, n, 3), that are noised to the largest noise
+            level and denoised from there, instead of uniform noise; `settings.sigma_max` says how far they may move.
 
     Returns:
         One `SampleSet` per task, in the order of `tasks`.
@@ -72,6 +75,14 @@ def sample(
     counts = _per_task(settings.samples if samples is None else samples, tasks, "samples")
     starts = _per_task(first_sample, tasks, "first_sample")
     _require_known_elements(network, tasks)
+    if settings.strategy == "sequential":
+        from .sequential import sample_sequentially
+
+        if start is not None:
+            raise InputError("the sequential strategy places guests itself: it takes no starting positions")
+        return sample_sequentially(network, tasks, settings, device, progress, starts, counts)
+    if start is not None:
+        start = _start_positions(start, tasks, counts)
 
     strategy = STRATEGY_CLASSES[settings.strategy]
     cutoff = float(getattr(network, "cutoff", DEFAULT_CUTOFF))
@@ -89,7 +100,11 @@ def sample(
     def run(batch: Batch, encoding: Any) -> np.ndarray:
         chosen = [tasks[row] for row in batch.tasks]
         tensors = SampleBatch(chosen, [part.indices for part in batch.parts], settings.seed, device)
-        return _denoise(strategy(network, encoding, tensors, dtype), tensors, settings, levels, report)
+        first = tensors.uniform_positions()
+        if start is not None:
+            rows = [start[part.task][np.array(part.indices) - starts[part.task]] for part in batch.parts]
+            first = tensors.noised(np.concatenate([row.reshape(-1, 3) for row in rows]), levels[0])
+        return _denoise(strategy(network, encoding, tensors, dtype), tensors, first, settings, levels, report)
 
     def encode(batch: Batch) -> Any:
         hosts = strategy.hosts([tasks[row] for row in batch.tasks])
@@ -144,11 +159,13 @@ def _run_all(
         queue = deque(pack([part for waiting in queue for part in waiting.parts], budget))
 
 
-def _denoise(strategy, batch: SampleBatch, settings: SamplingSettings, levels: list[float], report) -> np.ndarray:
-    """Fractional coordinates of the guests of a batch, float64 (G, 3): the loop over noise levels."""
+def _denoise(
+    strategy, batch: SampleBatch, positions: torch.Tensor, settings: SamplingSettings, levels: list[float], report
+) -> np.ndarray:
+    """Fractional coordinates of the guests of a batch, float64 (G, 3): the loop over noise levels, from `positions`
+    (G, 3) in A at the first level."""
     sampler = settings.make_sampler()
     path = settings.path()
-    positions = batch.uniform_positions()
     finished = 0
     try:
         for step, (here, there) in enumerate(pairwise(path), start=1):
@@ -171,6 +188,21 @@ def _denoise(strategy, batch: SampleBatch, settings: SamplingSettings, levels: l
         name = batch.tasks[int(batch.host[bad])].name
         raise InpaintHpcError(f"{name}: the network returned scores that are not finite; are the weights intact?")
     return batch.fractional(positions, batch.sample).cpu().numpy()
+
+
+def _start_positions(start: Sequence[np.ndarray], tasks: Sequence[Task], counts: Sequence[int]) -> list[np.ndarray]:
+    if len(start) != len(tasks):
+        raise InputError(f"starting positions for {len(start)} of {len(tasks)} tasks")
+    found = []
+    for task, count, positions in zip(tasks, counts, start, strict=True):
+        positions = np.asarray(positions, dtype=np.float64)
+        if positions.shape != (count, len(task.guests), 3) or not np.isfinite(positions).all():
+            raise InputError(
+                f"{task.name}: starting positions must be {count} x {len(task.guests)} x 3 finite numbers, "
+                f"not an array of shape {positions.shape}"
+            )
+        found.append(positions)
+    return found
 
 
 class _Counter:

@@ -14,7 +14,7 @@ from .samplers import Ancestral, Heun, PredictorCorrector, Sampler
 from .schedules import SCHEDULES, noise_levels
 
 SAMPLERS = ("ancestral", "predictor-corrector", "heun")
-STRATEGIES = ("conditional", "replacement", "repaint")
+STRATEGIES = ("auto", "conditional", "sequential", "replacement", "repaint")
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,9 @@ class SamplingSettings:
         samples: samples of each task.
         steps: budget of network evaluations per sample; the number of noise levels follows from it (`n_levels`).
         sampler: `ancestral`, `predictor-corrector` or `heun`.
-        strategy: `conditional` (host atoms clean; also all-atom generation), `replacement` or `repaint`.
+        strategy: `conditional` (host atoms clean; also all-atom generation), `sequential` (guests one after another,
+            with `steps` shared among them), `replacement`, `repaint`, or `auto`: conditional here, and in the pipeline
+            a search over the sites that the samples find, if there are several guests.
         seed: any whole number of at least 0.
         sigma_max, sigma_min: largest and smallest noise level in A; by default the trained range of the network.
         schedule: `geometric` or `karras`.
@@ -45,7 +47,7 @@ class SamplingSettings:
     samples: int = 16
     steps: int = 40
     sampler: str = "ancestral"
-    strategy: str = "conditional"
+    strategy: str = "auto"
     seed: int = 0
     sigma_max: float | None = None
     sigma_min: float | None = None

@@ -60,7 +60,7 @@ class SampleBatch:
         host = np.repeat(np.arange(len(tasks)), n_samples)
         n_guests = np.array([len(task.guests) for task in tasks])[host]
         numbers = [np.tile(task.guests, n) for task, n in zip(tasks, n_samples, strict=True)]
-        keys = np.array([task_key(task.id, seed) for task in tasks], dtype=np.int64)[host]
+        keys = np.array([task_key(task.random_id or task.id, seed) for task in tasks], dtype=np.int64)[host]
         self.host = self.tensor(host)
         self.n_guests = self.tensor(n_guests)
         self.numbers = self.tensor(np.concatenate(numbers))
@@ -79,6 +79,12 @@ class SampleBatch:
         """Uniform positions of the guests in their cells, A, float64 (G, 3)."""
         frac = self.rng.uniform(self.sample, 0, Purpose.PRIOR, self.atom)
         return rows_times(frac, self.cells[self.host[self.sample]])
+
+    def noised(self, frac_coords: np.ndarray, sigma: float) -> torch.Tensor:
+        """Positions in A, float64 (G, 3): fractional coordinates of the guests (G, 3), noised to `sigma` (A)."""
+        frac = torch.as_tensor(np.asarray(frac_coords, dtype=np.float64)).to(self.device)
+        noise = self.rng.normal(self.sample, 0, Purpose.START, self.atom)
+        return rows_times(frac, self.cells[self.host[self.sample]]) + sigma * noise
 
     def fractional(self, positions: torch.Tensor, sample: torch.Tensor) -> torch.Tensor:
         """Fractional coordinates in [0, 1) of atoms (n, 3) of the given samples (n,)."""
@@ -219,7 +225,8 @@ class Repaint(Replacement):
     """
 
 
-STRATEGY_CLASSES = {"conditional": Conditional, "replacement": Replacement, "repaint": Repaint}
+# Here, where one task is sampled in one way, `auto` is the plain conditional distribution.
+STRATEGY_CLASSES = {"auto": Conditional, "conditional": Conditional, "replacement": Replacement, "repaint": Repaint}
 
 
 def travel_back(positions: torch.Tensor, sigma_from: float, sigma_to: float, noise: StepNoise) -> torch.Tensor:

@@ -25,6 +25,8 @@ class Task:
         guests: sorted atomic numbers, one per guest.  May be given as a mapping of element to count,
             `{"Li": 4}` or `{3: 4}`, or as a list of elements, `["Li", "Li"]` or `[3, 3]`.
         name: what tables and messages call it; by default the host's name.
+        random_id: random numbers are drawn for this instead of the task's `id`, where a host holds positions that were
+            computed and so differ in their last bits from machine to machine.
 
     Raises:
         InputError: no guests, an unknown element, a host with coordinates that are not numbers or with a flat cell,
@@ -34,6 +36,7 @@ class Task:
     host: Crystal
     guests: tuple[int, ...]
     name: str = ""
+    random_id: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", self.name or self.host.name or "host")

@@ -159,7 +159,8 @@ def test_cost_grows_with_samples_steps_and_scoring():
         model = CostModel(SamplingSettings(steps=steps), PipelineSettings(score=score, **relaxation))
         return model.costs(np.array([12]), 2, np.array([150.0]), samples)[0]
 
-    assert cost(samples=16) == pytest.approx(2 * cost(), rel=0.01)
+    assert cost(samples=16, evaluations=0) == pytest.approx(2 * cost(evaluations=0), rel=0.01)
+    assert cost(evaluations=0) < cost(evaluations=16) < cost() < cost(evaluations=200)
     assert cost(steps=80) > 1.3 * cost()
     assert cost(score=False) < cost()
     assert cost() < cost(relax="guests", top_k=1) < cost(relax="guests", top_k=3) < cost(relax="guests")

@@ -26,7 +26,7 @@ SIZES = {"scalars": 8, "channels": 4, "tensor_channels": 2, "hidden": 8, "host_l
 CANDIDATE_KEYS = {
     "rank", "energy_per_atom_eV", "max_force_eV_per_A", "max_guest_force_eV_per_A", "min_distance_A", "agreement",
     "count", "spread_A", "multiplicity", "wyckoff", "spacegroup", "guest_frac_coords", "sample", "members", "error",
-    "file", "relaxed", "placements",
+    "file", "relaxed", "placements", "origin",
 }  # fmt: skip
 
 

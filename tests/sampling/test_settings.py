@@ -52,7 +52,10 @@ def test_repaint_goes_back_by_blocks_counted_from_the_last_level():
     ("settings", "message"),
     [
         ({"sampler": "ddim"}, "unknown sampler 'ddim': choose one of ancestral, predictor-corrector, heun"),
-        ({"strategy": "paste"}, "unknown strategy 'paste': choose one of conditional, replacement, repaint"),
+        (
+            {"strategy": "paste"},
+            "unknown strategy 'paste': choose one of auto, conditional, sequential, replacement, repaint",
+        ),
         ({"schedule": "cosine"}, "unknown schedule 'cosine': choose one of geometric, karras"),
         ({"samples": 0}, "samples must be a whole number of at least 1, not 0"),
         ({"steps": 2.5}, "steps must be a whole number of at least 1, not 2.5"),

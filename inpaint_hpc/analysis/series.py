@@ -1,0 +1,159 @@
+"""A host with 0, 1, 2 ... guests, up to as many as its sites hold: one search for each, then hull and voltage curve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from inpaint_hpc.campaign.pipeline import run_tasks
+from inpaint_hpc.campaign.pipeline_settings import PipelineSettings
+from inpaint_hpc.campaign.results import InpaintResult
+from inpaint_hpc.crystals.batch import Crystal
+from inpaint_hpc.errors import InputError
+from inpaint_hpc.occupancy.annealing import random_orderings
+from inpaint_hpc.occupancy.occupation_space import occupation_space
+from inpaint_hpc.occupancy.orderings import symmetric_orderings
+from inpaint_hpc.occupancy.pooling import PoolingSettings, pool_positions
+from inpaint_hpc.occupancy.site_network import SiteNetwork
+from inpaint_hpc.sampling.settings import SamplingSettings
+from inpaint_hpc.sampling.tasks import Task
+from inpaint_hpc.sampling.validity import contact_radii
+from inpaint_hpc.scoring.metals import metal_energy
+from inpaint_hpc.scoring.relaxation import relax
+
+from .voltage import FilledHost, VoltageProfile, voltage_profile
+
+# Guests of a full host are at least this many contact distances apart (Li 1.92 A, Na 2.49 A): neighbouring octahedra
+# and tetrahedra, which are 1.7 to 1.8 A apart in oxides, are not both taken.
+FULL_SPACING = 1.25
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """Results for each number of guests, and what they make together.
+
+    Attributes:
+        profile: energies, hull and voltage curve.
+        results: of each number of guests, in increasing order.
+    """
+
+    profile: VoltageProfile
+    results: tuple[InpaintResult, ...]
+
+
+def concentration_series(
+    network: Any,
+    host: Crystal,
+    guest: int,
+    counts: Sequence[int] | None = None,
+    samples: int = 16,
+    sampling: SamplingSettings | None = None,
+    pipeline: PipelineSettings | None = None,
+    device: Any = None,
+    progress: Progress | None = None,
+) -> Series:
+    """Place 1, 2, 3 ... guests, relax the best of each as the host is relaxed, and put the energies together.
+
+    Args:
+        network: a score network.
+        host: the host.
+        guest: atomic number.
+        counts: numbers of guests; None takes 1 to `most_guests`.
+        samples: joint samples for each number.
+        sampling, pipeline: settings; by default the two best candidates are relaxed with the cell.
+        device: of the network and of CHGNet.
+        progress: called with the stage, what is done and the total.
+
+    Raises:
+        InputError: no number of guests, one that the cell cannot hold, a host that CHGNet cannot relax, or no candidate
+            for any number.
+    """
+    sampling = sampling or SamplingSettings(samples=samples)
+    pipeline = pipeline or PipelineSettings(relax="cell", top_k=2, relax_steps=200)
+    if counts is None:
+        counts = range(1, most_guests(network, host, guest, sampling, device, progress) + 1)
+    wanted = sorted({int(n) for n in counts} - {0})
+    if not wanted or wanted[0] < 0:
+        raise InputError("a series needs numbers of guests of at least 1, such as 1..4")
+    tasks = [Task(host, [guest] * n) for n in wanted]
+    results = run_tasks(network, tasks, sampling, pipeline, device, progress)
+    empty = _empty(host, pipeline, device)
+    filled, notes = [], []
+    for n, result in zip(wanted, results, strict=True):
+        best = next((c for c in result.candidates if c.ranking_energy is not None), None)
+        if best is None or (pipeline.relaxes and (best.relaxed is None or not best.relaxed.sound)):
+            notes.append(f"{n} guests: no candidate with an energy")
+            continue
+        crystal = result.crystal(best.rank)
+        filled.append(FilledHost(float(n), best.ranking_energy * len(crystal), crystal.volume, f"rank {best.rank}"))
+        notes += [f"{n} guests: {note}" for note in result.notes if not note.startswith("the host already")]
+    if not filled:
+        raise InputError(f"{host.name or 'host'}: no candidate for any number of guests")
+    profile = voltage_profile(
+        host.name or host.formula,
+        guest,
+        empty,
+        filled,
+        metal_energy(guest, pipeline.chgnet, device),
+        treatment=pipeline.relax,
+        chgnet=pipeline.chgnet,
+        notes=notes,
+    )
+    return Series(profile, tuple(results))
+
+
+def most_guests(
+    network: Any,
+    host: Crystal,
+    guest: int,
+    sampling: SamplingSettings | None = None,
+    device: Any = None,
+    progress: Progress | None = None,
+) -> int:
+    """How many guests the sites of a host hold, no two closer than 1.25 contact distances.
+
+    Raises:
+        InputError: no sites are found.
+    """
+    pool = pool_positions(
+        network, host, guest, 1, PoolingSettings(sampling=sampling or SamplingSettings()), device, progress
+    )
+    most = max((capacity(level) for level in pool.networks()), default=0)
+    if not most:
+        raise InputError(f"{host.name or 'host'}: no site was found for this ion; give the numbers of guests")
+    return most
+
+
+def capacity(network: SiteNetwork) -> int:
+    """Guests that fit on the sites of a network, found by unions of orbits and by filling at random."""
+    if not len(network):
+        return 0
+    radius = FULL_SPACING * float(contact_radii([network.number])[0])
+    space = occupation_space([network], {network.number: radius})
+    most = 0
+    for n in range(1, len(space) + 1):
+        counts = {network.number: n}
+        if len(random_orderings(space, counts, 1, n, tries=40)) or len(
+            symmetric_orderings(space, counts, subgroups=60, limit=1)
+        ):
+            most = n
+        elif n > 2 * most + 4:
+            break
+    return most
+
+
+def _empty(host: Crystal, pipeline: PipelineSettings, device: Any) -> FilledHost:
+    """The host without guests, treated as the filled ones are."""
+    mode = "cell" if pipeline.relax == "cell" else "positions"
+    steps = pipeline.relax_steps if pipeline.relax in ("positions", "cell") else 0
+    found = relax(
+        [host], mode=mode, fmax=pipeline.fmax, max_steps=steps, model=pipeline.chgnet, device=device
+    )[0]  # fmt: skip
+    if not np.isfinite(found.energy_per_atom):
+        raise InputError(f"{host.name or 'host'}: no energy of the empty host by CHGNet: {found.reason}")
+    return FilledHost(0.0, found.energy_per_atom * len(host), found.crystal.volume, host.name)

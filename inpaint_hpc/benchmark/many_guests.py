@@ -1,0 +1,217 @@
+"""Several guests in empty hosts: does the tool hand out the right placement, rank it first, and relax into it?
+
+A pair is an empty host and the discharged crystal that it should become.  Matches are `StructureMatcher(ltol=0.3,
+stol=0.3).fit` with the reference: the host relaxed without its guests, so that exact agreement cannot be asked for.
+
+LES, the share of hosts where a search finds a state as low as the reference's: after full relaxation with CHGNet the
+first candidate matches the reference, or is at most 5 meV per atom above the reference relaxed in the same way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from inpaint_hpc.campaign.pipeline import inpaint
+from inpaint_hpc.crystals.batch import Crystal
+from inpaint_hpc.crystals.packed import ElectrodePair
+from inpaint_hpc.sampling.deduplication import deduplicate
+from inpaint_hpc.sampling.minimum_image import PeriodicCell
+from inpaint_hpc.sampling.validity import contact_radii, invalid_samples
+from inpaint_hpc.scoring.chgnet_batch import evaluate
+from inpaint_hpc.scoring.relaxation import Relaxation, relax
+
+GROUPS = {"1": (1, 1), "2-3": (2, 3), "4-7": (4, 7), "8+": (8, 10**6)}
+SHORT, SHORT_STEPS = 8, 15  # candidates whose guests are relaxed, and by how many steps
+FULL, FULL_STEPS, FULL_FMAX = 2, 100, 0.1  # candidates relaxed fully
+SAME_STATE = 5e-3  # eV per atom
+
+
+@dataclass(frozen=True)
+class Stages:
+    """What the ranking by stages came to.
+
+    Attributes:
+        static, short, full: whether the first candidate matches: as placed; after a short relaxation of the guests of
+            the best eight; after full relaxation of the best two of these.
+        energy: of the last, eV per atom, infinite without any.
+        evaluations: CHGNet evaluations of the two relaxations.
+    """
+
+    static: bool
+    short: bool
+    full: bool
+    energy: float
+    evaluations: int
+
+
+def hash_order(pairs: Sequence[ElectrodePair]) -> list[ElectrodePair]:
+    """Pairs by the sha256 of their names: any number of the first ones is a fair choice, always the same."""
+    return sorted(pairs, key=lambda pair: hashlib.sha256(pair.name.encode()).hexdigest())
+
+
+def hand_out(network: Any, pair: ElectrodePair, samples: int = 16, seed: int = 0, **settings: Any) -> dict[str, Any]:
+    """What the tool hands out for a pair, beside joint sampling alone and the site network alone.
+
+    Returns:
+        A row: any of the joint samples, any candidate from the site network, any candidate at all that matches; whether
+        the first by energy does, among all and among those that samples show; candidates, CHGNet evaluations, seconds
+        of the clock and of the processor.
+    """
+    start, cpu = time.perf_counter(), time.process_time()
+    result = inpaint(network, pair.host, [pair.guest_z] * pair.n_guest, samples, seed=seed, **settings)
+    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+    match = _Matcher(pair, 0.3)
+    joint = result.drawn.frac_coords
+    clusters = deduplicate(pair.host, result.guests, joint)
+    fits = [match(result.crystal(rank)) for rank in range(len(result))]
+    sampled = [rank for rank, c in enumerate(result.candidates) if "joint" in c.origin]
+    on_sites = [rank for rank, c in enumerate(result.candidates) if c.origin != "joint"]
+    any_joint = any(fits[rank] for rank in sampled) or any(
+        match(pair.host.with_guests(result.guests, joint[c.representative])) for c in clusters
+    )
+    return {
+        "id": pair.name,
+        "guest_z": pair.guest_z,
+        "n_guests": pair.n_guest,
+        "atoms": len(pair.reference),
+        "joint_any": any_joint,
+        "network_any": any(fits[rank] for rank in on_sites),
+        "any": any(fits),
+        "joint_top1": bool(sampled) and fits[sampled[0]],
+        "top1": bool(fits) and fits[0],
+        "candidates": len(result),
+        "evaluations": result.evaluations,
+        "seconds": round(seconds, 2),
+        "cpu_seconds": round(cpu, 2),
+        "result": result,
+    }
+
+
+class StagedRelaxation:
+    """Ranks lists of crystals by relaxation in two stages; crystals that occur in several lists are relaxed once.
+
+    Args:
+        pair: the pair.
+    """
+
+    def __init__(self, pair: ElectrodePair) -> None:
+        self.pair, self._match = pair, _Matcher(pair, 0.3)
+        self._short: dict[Any, Relaxation] = {}
+        self._full: dict[Any, Relaxation] = {}
+
+    def __call__(self, crystals: Mapping[Any, Crystal]) -> Stages:
+        """Stages of crystals by key, lowest energy as placed first."""
+        best = list(crystals)[:SHORT]
+        if not best:
+            return Stages(False, False, False, float("inf"), 0)
+        new = [key for key in best if key not in self._short]
+        found = relax([crystals[key] for key in new], self.pair.n_guest, "guests", max_steps=SHORT_STEPS)
+        self._short.update(zip(new, found, strict=True))
+        ranked = sorted(best, key=lambda key: (self._short[key].diverged, self._short[key].energy_per_atom))
+        last = ranked[:FULL]
+        new = [key for key in last if key not in self._full]
+        found = relax([self._short[key].crystal for key in new], mode="cell", fmax=FULL_FMAX, max_steps=FULL_STEPS)
+        self._full.update(zip(new, found, strict=True))
+        lowest = min((self._full[key] for key in last), key=lambda r: (r.diverged, r.energy_per_atom))
+        steps = [self._short[key].steps + 1 for key in best] + [self._full[key].steps + 1 for key in last]
+        return Stages(
+            self._match(crystals[best[0]]),
+            self._match(self._short[ranked[0]].crystal),
+            not lowest.diverged and self._match(lowest.crystal),
+            float("inf") if lowest.diverged else lowest.energy_per_atom,
+            sum(steps),
+        )
+
+
+def lowest_state(pair: ElectrodePair, row: dict[str, Any], seed: int = 0) -> dict[str, Any]:
+    """LES of the tool, of joint sampling alone and of random placement, for a row of `hand_out`."""
+    result = row["result"]
+    reference = relax([pair.reference], mode="cell", fmax=FULL_FMAX, max_steps=FULL_STEPS)[0]
+    ranked = StagedRelaxation(pair)
+    everything = {rank: result.crystal(rank) for rank in range(len(result))}
+    sampled = {rank: everything[rank] for rank, c in enumerate(result.candidates) if "joint" in c.origin}
+    random = random_placements(pair, max(1, row["evaluations"]), seed)
+    found = {
+        "tool": ranked(everything),
+        "joint": ranked(sampled),
+        "random": ranked({("random", k): crystal for k, crystal in enumerate(random)}),
+    }
+    les: dict[str, Any] = {"reference_eV_per_atom": reference.energy_per_atom}
+    for name, stages in found.items():
+        low = stages.energy <= reference.energy_per_atom + SAME_STATE
+        les[name] = asdict(stages) | {"les": bool(stages.full or low)}
+    return les
+
+
+def random_placements(pair: ElectrodePair, evaluations: int, seed: int = 0, tries: int = 20_000) -> list[Crystal]:
+    """Guests at random where there is room, so many placements as `evaluations`, lowest CHGNet energy first."""
+    key = hashlib.sha256(f"{pair.name}:{seed}".encode()).digest()
+    rng = np.random.default_rng(int.from_bytes(key[:8], "little"))
+    host, guests = pair.host, np.full(pair.n_guest, pair.guest_z)
+    cell = PeriodicCell(host.lattice)
+    points = rng.random((tries, 3))
+    radius = contact_radii([pair.guest_z])[0]
+    room = (cell.distances(points, host.frac_coords) >= radius + contact_radii(host.numbers)).all(axis=1)
+    points = points[room]
+    placed = []
+    for _ in range(20 * evaluations):
+        if len(placed) == evaluations or not len(points):
+            break
+        chosen = np.zeros((0, 3))
+        free = np.ones(len(points), dtype=bool)
+        while len(chosen) < pair.n_guest and free.any():
+            new = points[rng.choice(np.flatnonzero(free))]
+            chosen = np.concatenate([chosen, new[None]])
+            free &= cell.distances(points, new[None])[:, 0] >= 2.0 * radius
+        if len(chosen) == pair.n_guest and not invalid_samples(host, guests, chosen[None]).invalid[0]:
+            placed.append(host.with_guests(guests, chosen))
+    if not placed:
+        return []
+    energies = np.nan_to_num(evaluate(placed, what="e").energies.numpy(), nan=np.inf)
+    return [placed[k] for k in np.argsort(energies, kind="stable") if np.isfinite(energies[k])]
+
+
+class _Matcher:
+    def __init__(self, pair: ElectrodePair, tolerance: float) -> None:
+        from pymatgen.analysis.structure_matcher import StructureMatcher
+
+        self._matcher = StructureMatcher(ltol=tolerance, stol=tolerance)
+        self._reference = pair.reference.to_structure()
+
+    def __call__(self, crystal: Crystal) -> bool:
+        return bool(self._matcher.fit(self._reference, crystal.to_structure()))
+
+
+def summary(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Shares with 95 % Wilson intervals and mean costs, by number of guests."""
+    table = {}
+    for name, (low, high) in {**GROUPS, "all": (1, 10**6)}.items():
+        group = [row for row in rows if low <= row["n_guests"] <= high]
+        entry: dict[str, Any] = {"hosts": len(group)}
+        for key in ("joint_any", "network_any", "any", "joint_top1", "top1"):
+            entry[key] = share([row[key] for row in group])
+        relaxed = [row["les"] for row in group if "les" in row]
+        entry["les_hosts"] = len(relaxed)
+        for who in ("tool", "joint", "random"):
+            for what in ("static", "short", "full", "les"):
+                entry[f"{who}_{what}"] = share([les[who][what] for les in relaxed])
+        for key in ("evaluations", "seconds", "cpu_seconds", "candidates"):
+            entry[key] = float(np.mean([row[key] for row in group])) if group else None
+        table[name] = entry
+    return table
+
+
+def share(values: Sequence[bool]) -> tuple[float, float, float] | None:
+    """Share of true values and its 95 % Wilson score interval; None of nothing."""
+    n = len(values)
+    if not n:
+        return None
+    p, z = sum(map(bool, values)) / n, 1.959964
+    centre, half = p + z**2 / (2 * n), z * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
+    return p, max(0.0, (centre - half) / (1 + z**2 / n)), min(1.0, (centre + half) / (1 + z**2 / n))

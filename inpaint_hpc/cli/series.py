@@ -1,0 +1,140 @@
+"""`inpaint-hpc series`."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from inpaint_hpc.cli.options import CHGNET, choose_device, parse_guests
+from inpaint_hpc.errors import InputError
+
+
+@click.command()
+@click.argument("hosts", nargs=-1, required=True, metavar="HOST...")
+@click.option("--guest", required=True, metavar="EL", help="The ion.")
+@click.option(
+    "--counts", default="max", show_default=True, metavar="A..B|N,N|max", help="Numbers of guests in the cell."
+)
+@click.option("--samples", default=16, show_default=True, help="Joint samples for each number of guests.")
+@click.option("--steps", default=40, show_default=True, help="Network evaluations per sample.")
+@click.option("--seed", default=0, show_default=True, help="Same seed and weights, same samples.")
+@click.option("--evaluations", default=48, show_default=True, help="CHGNet energies of orderings for each number.")
+@click.option("--top-k", type=click.IntRange(min=1), default=2, show_default=True, help="Candidates relaxed of each.")
+@click.option(
+    "--relax",
+    type=click.Choice(["none", "guests", "positions", "cell"]),
+    default="cell",
+    show_default=True,
+    help="What is relaxed; the empty host is treated alike.",
+)
+@click.option("--relax-steps", type=click.IntRange(min=1), default=200, show_default=True)
+@click.option("--chgnet", type=click.Choice(CHGNET), default="0.3.0", show_default=True)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--weights", metavar="NAME|PATH", help="Packaged weights or a .safetensors file.")
+@click.option("--out", default="series", show_default=True, metavar="DIR", help="Structures, series.json, series.png.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout and nothing else.")
+def series(hosts: tuple[str, ...], guest: str, counts: str, **options: Any) -> None:
+    """Fill a host with 0, 1, 2 ... guests: hull and voltage curve.
+
+    For each number of guests the occupation of the host's sites is searched, and the best candidates are relaxed.
+    Prints a table per host and writes the best structure of each number, series.json and a picture of hulls and
+    voltage curves to DIR.
+
+    Example: inpaint-hpc series MnO2.cif --guest Li --counts 0..4
+    """
+    from inpaint_hpc.crystals.reading import read_hosts
+
+    start = time.perf_counter()
+    ((element, _),) = parse_guests([guest]).items()
+    wanted = parse_counts(counts)
+    crystals = read_hosts(list(hosts))
+    device = choose_device(options["device"])
+
+    from ase.data import atomic_numbers
+
+    from inpaint_hpc.analysis.series import concentration_series
+    from inpaint_hpc.campaign.outputs import write_candidates
+    from inpaint_hpc.campaign.pipeline_settings import PipelineSettings
+    from inpaint_hpc.cli.output import PipelineProgress
+    from inpaint_hpc.network.weights import load_network
+    from inpaint_hpc.sampling.settings import SamplingSettings
+
+    if element not in atomic_numbers:
+        raise InputError(f"unknown element '{element}': give a symbol such as Li")
+    network = load_network(options["weights"], device)
+    sampling = SamplingSettings(samples=options["samples"], steps=options["steps"], seed=options["seed"])
+    pipeline = PipelineSettings(
+        relax=options["relax"],
+        top_k=options["top_k"],
+        relax_steps=options["relax_steps"],
+        chgnet=options["chgnet"],
+        evaluations=options["evaluations"],
+    )
+    found = []
+    with PipelineProgress() as progress:
+        for host in crystals:
+            found.append(
+                concentration_series(
+                    network,
+                    host,
+                    atomic_numbers[element],
+                    wanted,
+                    sampling.samples,
+                    sampling,
+                    pipeline,
+                    device,
+                    progress,
+                )
+            )
+    out = Path(options["out"])
+    for one in found:
+        for result in one.results:
+            write_candidates([result], out / f"{element}{len(result.guests):03d}", "cif", 1)
+    profiles = [one.profile for one in found]
+    content = {
+        "schema": "1.0",
+        "command": "series",
+        "seconds": time.perf_counter() - start,
+        "profiles": [profile.as_dict() for profile in profiles],
+    }
+    text = json.dumps(content, indent=2, allow_nan=False)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "series.json").write_text(text + "\n")
+
+    from inpaint_hpc.analysis.voltage_picture import voltage_picture
+
+    voltage_picture(profiles, out / "series.png")
+    if options["as_json"]:
+        click.echo(text)
+        return
+    from inpaint_hpc.cli.voltage import print_profile
+
+    for profile in profiles:
+        print_profile(profile)
+    click.echo(f"structures, series.json and series.png in {out}")
+
+
+def parse_counts(text: str) -> list[int] | None:
+    """'0..4' -> [0, 1, 2, 3, 4]; '1,2,4' -> [1, 2, 4]; '3' -> [3]; 'max' and '0..max' -> None.
+
+    Raises:
+        InputError: not written so.
+    """
+    text = text.strip()
+    if text == "max" or text.endswith("..max"):
+        return None
+    try:
+        if ".." in text:
+            low, high = (int(part) for part in text.split(".."))
+            counts = list(range(low, high + 1))
+        else:
+            counts = [int(part) for part in text.split(",")]
+    except ValueError:
+        counts = []
+    if not counts or min(counts) < 0:
+        raise InputError(f"cannot read --counts '{text}': write it like 0..4, 1,2,4 or max")
+    return counts

@@ -1,0 +1,138 @@
+"""Guests one after another: each placed guest becomes host and is encoded, then the next one is placed.
+
+Joint diffusion of many guests has to find sites and their occupation at once; here every guest finds its site among
+those that are taken already.  In the end all guests are noised a little and denoised together, so that the first ones
+can give way to the last ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from inpaint_hpc.errors import InputError
+
+from .settings import SamplingSettings
+from .tasks import SampleSet, Task
+
+FEWEST_STEPS = 10  # network evaluations of each guest
+REFINE_STEPS = 10  # network evaluations of the joint refinement
+REFINE_SIGMA = 0.5  # A; guests may settle, not change their sites
+
+
+def guest_steps(steps: int, n_guests: int) -> int:
+    """Network evaluations of each guest, where `steps` are to suffice for all of them and for the refinement: an equal
+    share, at least 10; a single guest has no refinement."""
+    return max(FEWEST_STEPS, (steps - REFINE_STEPS) // n_guests) if n_guests > 1 else steps
+
+
+def sequential_nfe(settings: SamplingSettings, n_guests: int) -> int:
+    """Network evaluations of one sample of so many guests, those of the refinement included.
+
+    Each of them but those of the refinement moves one guest only, so it costs about 1 / n of a joint one.
+    """
+    each = _stage(settings, n_guests).nfe
+    return n_guests * each + (_refinement(settings).nfe if n_guests > 1 else 0)
+
+
+def sample_sequentially(
+    network: Any,
+    tasks: Sequence[Task],
+    settings: SamplingSettings,
+    device: torch.device,
+    progress: Any,
+    starts: Sequence[int],
+    counts: Sequence[int],
+) -> list[SampleSet]:
+    """As `sample`, guest by guest; the order in which elements take their turns is drawn for every sample.
+
+    Raises:
+        InputError: as `sample`, or a host without atoms.
+    """
+    from .sample import sample
+
+    for task in tasks:
+        _require_atoms(task)
+    placed = [np.zeros((count, len(task.guests), 3)) for task, count in zip(tasks, counts, strict=True)]
+    orders = [
+        np.array([_order(task, settings.seed, index) for index in range(start, start + count)], dtype=np.int64).reshape(
+            count, len(task.guests)
+        )
+        for task, start, count in zip(tasks, starts, counts, strict=True)
+    ]
+    total = sum(count * _work(settings, len(task.guests)) for task, count in zip(tasks, counts, strict=True))
+    finished = 0
+
+    def report(done: int, _total: int) -> None:
+        if progress is not None:
+            progress(finished + done, total)
+
+    for turn in range(max((len(task.guests) for task in tasks), default=0)):
+        rows, stages = [], []
+        for row, (task, order, start) in enumerate(zip(tasks, orders, starts, strict=True)):
+            if turn >= len(task.guests):
+                continue
+            for member in range(len(order)):
+                rows.append((row, member, start + member))
+                stages.append(_with_placed(task, placed[row][member], order[member], turn))
+        for steps in sorted({guest_steps(settings.steps, len(tasks[row].guests)) for row, _, _ in rows}):
+            same = [
+                k for k, (row, _, _) in enumerate(rows) if guest_steps(settings.steps, len(tasks[row].guests)) == steps
+            ]
+            stage = replace(settings, strategy="conditional", steps=steps)
+            found = sample(network, [stages[k] for k in same], stage, device, report, [rows[k][2] for k in same], 1)
+            for k, drawn in zip(same, found, strict=True):
+                row, member, _ = rows[k]
+                placed[row][member, orders[row][member, turn]] = drawn.frac_coords[0, 0]
+            finished += len(same) * len(stage.path())
+    several = [row for row, task in enumerate(tasks) if len(task.guests) > 1]
+    refined = sample(
+        network, [replace(tasks[row], random_id=f"{tasks[row].id}:settle") for row in several], _refinement(settings),
+        device, report, [starts[row] for row in several], [counts[row] for row in several],
+        [placed[row] for row in several],
+    )  # fmt: skip
+    for row, drawn in zip(several, refined, strict=True):
+        placed[row] = drawn.frac_coords
+    return [
+        SampleSet(task, coords, np.arange(start, start + len(coords)), sequential_nfe(settings, len(task.guests)))
+        for task, coords, start in zip(tasks, placed, starts, strict=True)
+    ]
+
+
+def _stage(settings: SamplingSettings, n_guests: int) -> SamplingSettings:
+    return replace(settings, strategy="conditional", steps=guest_steps(settings.steps, n_guests))
+
+
+def _refinement(settings: SamplingSettings) -> SamplingSettings:
+    steps = max(REFINE_STEPS, settings.make_sampler().evaluations + 1)
+    return replace(settings, strategy="conditional", steps=steps, sigma_max=REFINE_SIGMA)
+
+
+def _work(settings: SamplingSettings, n_guests: int) -> int:
+    """Steps of one sample, as progress counts them."""
+    refinement = len(_refinement(settings).path()) if n_guests > 1 else 0
+    return n_guests * len(_stage(settings, n_guests).path()) + refinement
+
+
+def _order(task: Task, seed: int, index: int) -> np.ndarray:
+    """Turns of the guests of one sample: guests of one element are alike, elements are shuffled."""
+    digest = hashlib.sha256(f"{task.id}:{seed}:{index}:order".encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8], "little")).permutation(len(task.guests))
+
+
+def _with_placed(task: Task, placed: np.ndarray, order: np.ndarray, turn: int) -> Task:
+    """The task of the next guest: the guests before it are host."""
+    before = order[:turn]
+    numbers = np.array(task.guests)
+    host = task.host.with_guests(numbers[before], placed[before])
+    return Task(host, (task.guests[order[turn]],), task.name, f"{task.id}:{turn}")
+
+
+def _require_atoms(task: Task) -> None:
+    if not len(task.host):
+        raise InputError(f"{task.name}: the sequential strategy needs host atoms; use conditional to generate crystals")

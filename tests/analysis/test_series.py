@@ -1,0 +1,56 @@
+"""Concentration series: numbers of guests, capacity of a site network, hull and curve in one go."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import inpaint_hpc
+from inpaint_hpc.analysis.series import capacity, concentration_series
+from inpaint_hpc.campaign.pipeline_settings import PipelineSettings
+from inpaint_hpc.cli.series import parse_counts
+from inpaint_hpc.crystals.reading import read_hosts
+from inpaint_hpc.errors import InputError
+from inpaint_hpc.network.weights import load_network
+from inpaint_hpc.occupancy.clustering import networks_from_positions
+from inpaint_hpc.sampling.settings import SamplingSettings
+
+SPINEL = read_hosts([Path(inpaint_hpc.__file__).parent / "examples" / "mno2" / "lambda_mp-25275.cif"])[0]
+SITES_8A = np.array([[0.125] * 3, [0.875] * 3])
+SITES_16C = np.array([[0.5, 0.0, 0.0], [0.0, 0.5, 0.0], [0.0, 0.0, 0.5], [0.0, 0.0, 0.0]])
+
+
+def test_numbers_of_guests_as_they_are_written():
+    assert parse_counts("0..4") == [0, 1, 2, 3, 4] and parse_counts("1,2,4") == [1, 2, 4] and parse_counts("3") == [3]
+    assert parse_counts("max") is None and parse_counts("0..max") is None
+    for text in ("4..0", "two", "-1", "1..b", ""):
+        with pytest.raises(InputError, match=r"write it like 0\.\.4"):
+            parse_counts(text)
+
+
+def test_a_full_spinel_has_its_octahedral_sites_filled():
+    # 8a and 16c are 1.74 A apart: both are never full.
+    both = networks_from_positions(SPINEL, 3, np.concatenate([SITES_8A, SITES_16C]))
+    assert len(both[0]) == 6 and capacity(both[0]) == 4
+    assert capacity(networks_from_positions(SPINEL, 3, SITES_8A)[0]) == 2
+    assert capacity(networks_from_positions(SPINEL, 3, np.zeros((0, 3)))[0]) == 0
+
+
+def test_a_series_gives_hull_and_voltages():
+    settings = PipelineSettings(relax="guests", top_k=1, relax_steps=5, evaluations=4)
+    sampling = SamplingSettings(samples=2, steps=10)
+    found = concentration_series(load_network(None), SPINEL, 3, [0, 2, 1], sampling=sampling, pipeline=settings)
+    assert [len(result.guests) for result in found.results] == [1, 2]
+    profile = found.profile
+    assert [one.count for one in profile.filled] == [1, 2] and profile.empty.count == 0
+    best = found.results[1].candidates[0]
+    assert profile.filled[1].energy == pytest.approx(best.ranking_energy * 14)
+    # Lithium goes into MnO2 at a few volts; the steps fall.
+    voltages = [step.voltage for step in profile.steps]
+    assert all(2.0 < v < 5.0 for v in voltages) and voltages == sorted(voltages, reverse=True)
+    assert profile.treatment == "guests"
+
+
+def test_a_series_needs_guests():
+    with pytest.raises(InputError, match="at least 1"):
+        concentration_series(None, SPINEL, 3, [0])
