@@ -315,12 +315,10 @@ class Archive:
     def _lowest_energies(self) -> dict[str, np.ndarray]:
         """Of each task, as placed and, if the file has them, relaxed."""
         owner = np.repeat(np.arange(self._n_tasks), np.diff(self._open["tasks/candidate_offsets"][:]))
-        found = {}
-        for name in ("energy_per_atom_eV", "relaxed_energy_per_atom_eV"):
-            if self.has_column("candidates", name):
-                lowest = np.full(self._n_tasks, np.inf)
-                np.fmin.at(lowest, owner, self._open[f"candidates/{name}"][:])
-                found[name] = np.where(np.isinf(lowest), np.nan, lowest)
+        names = ("energy_per_atom_eV", "relaxed_energy_per_atom_eV")
+        found = {name: np.full(self._n_tasks, np.nan) for name in names if self.has_column("candidates", name)}
+        for name, lowest in found.items():
+            np.fmin.at(lowest, owner, self._open[f"candidates/{name}"][:])
         return found
 
     def _table(self, table: str, task: int | str | None, per_guest: bool | None) -> pd.DataFrame:
