@@ -63,7 +63,7 @@ def _draw(bins, report, path: Path) -> None:
         xlabel="agreement among samples", ylabel="share of placements that are right", xlim=(0, 1.05), ylim=(0, 1.05)
     )
     axes.set_title(f"{report['hosts']} hosts, calibration error {report['calibration_error']:.3f}", fontsize=10)
-    axes.legend(fontsize=8, loc="lower right")
+    axes.legend(fontsize=8, loc="lower right", markerscale=0.4)
     figure.savefig(path, dpi=150)
 
 
