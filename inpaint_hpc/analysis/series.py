@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,10 @@ from inpaint_hpc.campaign.results import InpaintResult
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.occupancy.annealing import random_orderings
+from inpaint_hpc.occupancy.find_sites import find_sites
 from inpaint_hpc.occupancy.occupation_space import occupation_space
 from inpaint_hpc.occupancy.orderings import symmetric_orderings
-from inpaint_hpc.occupancy.pooling import PoolingSettings, pool_positions
+from inpaint_hpc.occupancy.pooling import PoolingSettings
 from inpaint_hpc.occupancy.site_network import SiteNetwork
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
@@ -120,10 +121,12 @@ def most_guests(
     Raises:
         InputError: no sites are found.
     """
-    pool = pool_positions(
-        network, host, guest, 1, PoolingSettings(sampling=sampling or SamplingSettings()), device, progress
-    )
-    most = max((capacity(level) for level in pool.networks()), default=0)
+    settings = PoolingSettings(sampling=sampling or SamplingSettings())
+    # Joint samples too: single guests settle on the best sites and may never show those that fill up last.  Crowded
+    # guests are pushed off their sites, so only sites count where a guest stays when it relaxes.
+    found = find_sites(network, host, guest, settings=settings, device=device, progress=progress)
+    stays = tuple(orbit for k, orbit in enumerate(found.orbits) if orbit.settles_on == k)
+    most = capacity(replace(found, orbits=stays))
     if not most:
         raise InputError(f"{host.name or 'host'}: no site was found for this ion; give the numbers of guests")
     return most

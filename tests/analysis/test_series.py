@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import inpaint_hpc
-from inpaint_hpc.analysis.series import capacity, concentration_series
+from inpaint_hpc.analysis.series import capacity, concentration_series, most_guests
 from inpaint_hpc.campaign.pipeline_settings import PipelineSettings
 from inpaint_hpc.cli.series import parse_counts
 from inpaint_hpc.crystals.reading import read_hosts
@@ -54,3 +54,9 @@ def test_a_series_gives_hull_and_voltages():
 def test_a_series_needs_guests():
     with pytest.raises(InputError, match="at least 1"):
         concentration_series(None, SPINEL, 3, [0])
+
+
+def test_a_spinel_host_holds_one_lithium_per_manganese():
+    """Single guests show 8a alone, two sites; the four sites of 16c come with the joint samples."""
+    settings = SamplingSettings(samples=8, steps=20)
+    assert most_guests(load_network(), SPINEL, 3, settings) == 4 == (SPINEL.numbers == 25).sum()
