@@ -84,6 +84,7 @@ def _draw(rows: list[dict], path: Path) -> None:
             axes.plot(*zip(*points, strict=True), marker="o", label=f"{sampler}, {strategy}")
     axes.set(xscale="log", xlabel="network evaluations per sample", ylabel="one sample matches (%)", ylim=(0, 100))
     axes.set_xticks([5, 10, 20, 40, 80], ["5", "10", "20", "40", "80"])
+    axes.minorticks_off()
     axes.legend(fontsize=8)
     figure.savefig(path, dpi=150)
 
