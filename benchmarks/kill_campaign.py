@@ -11,6 +11,7 @@ be intact, and no process may be left.  Rounds go on until there were enough kil
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -62,7 +63,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=100, help="how many in all (100)")
     parser.add_argument(
-        "--samples", type=int, default=12, help="of each of the 203 tasks; more make rounds longer (12)"
+        "--samples", type=int, default=48, help="of each of the 203 tasks; more make rounds longer (48)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of victims and instants (0)")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
@@ -188,8 +189,6 @@ def disturb(config: Path, run: Path, kills: int, dice: random.Random, tally: Tal
             if run.joinpath("campaign.json").exists() and kill_one(tally.victims[0], run, driver, dice):
                 tally.kills[tally.victims.pop(0)] += 1
                 kills -= 1
-            else:
-                tally.victims.append(tally.victims.pop(0))
         tally.problems.append(f"not done after {PATIENCE:.0f} s: {driver.tail()}")
     finally:
         if driver.running():
@@ -197,13 +196,13 @@ def disturb(config: Path, run: Path, kills: int, dice: random.Random, tally: Tal
 
 
 def _wait_for_an_instant(run: Path, driver: Command, dice: random.Random) -> None:
-    """A third of the kills come at any time, also while everything starts; the others while units are being done."""
-    if dice.random() > 1 / 3:
+    """One in six comes at any time, also while everything starts; the others while units are being done."""
+    if dice.random() > 1 / 6:
         before = _n_results(run)
         end = time.monotonic() + 120.0
         while driver.running() and _n_results(run) <= before and time.monotonic() < end:
             time.sleep(0.05)
-    end = time.monotonic() + dice.uniform(0.0, 2.0)
+    end = time.monotonic() + dice.uniform(0.0, 1.0)
     while driver.running() and time.monotonic() < end:
         time.sleep(0.02)
 
@@ -213,15 +212,17 @@ def _n_results(run: Path) -> int:
 
 
 def kill_one(victim: str, run: Path, driver: Command, dice: random.Random) -> bool:
-    """SIGKILL; False if there is no such process at the moment."""
+    """SIGKILL, as soon as there is such a process; False if the driver or the collector ended before."""
     if victim == "driver":
         driver.kill()
         return True
     if victim == "collector":
-        if not _n_results(run):
-            return False
+        while not _n_results(run):
+            if not driver.running():
+                return False
+            time.sleep(0.02)
         collector = inpaint_hpc("collect", str(run))
-        time.sleep(dice.uniform(0.5, 3.0))
+        time.sleep(dice.uniform(0.2, 1.5))
         alive = collector.running()
         collector.kill()
         return alive
@@ -229,14 +230,13 @@ def kill_one(victim: str, run: Path, driver: Command, dice: random.Random) -> bo
         "actor": lambda process: any("UnitActor" in word for word in process.cmdline()),
         "raylet": lambda process: process.name() == "raylet",
     }
-    found = [process for process in _processes(run) if is_victim[victim](process)]
-    if not found:
-        return False
-    try:
-        dice.choice(found).kill()
-    except psutil.NoSuchProcess:
-        return False
-    return True
+    while driver.running():
+        found = [process for process in _processes(run) if is_victim[victim](process)]
+        with contextlib.suppress(IndexError, psutil.NoSuchProcess):
+            dice.choice(found).kill()
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def _processes(run: Path) -> Iterator[psutil.Process]:

@@ -231,7 +231,8 @@ def test_a_batch_system_ends_all_processes_at_once(tiny_run):
             process.terminate()
         wait_for(lambda: not session_folders(run) and not processes(run), seconds=10.0)
         wait_for(lambda: run.heartbeats()["driver"]["status"] == "stopped by SIGTERM", seconds=5.0)
-        assert os.listdir(run.path / "claims") == [] and not (run.path / "driver.lock").exists()
+        # The claims and the lock go last, after the end has been told.
+        wait_for(lambda: not os.listdir(run.path / "claims") and not (run.path / "driver.lock").exists(), seconds=5.0)
     finally:
         driver.kill()
         driver.communicate()
