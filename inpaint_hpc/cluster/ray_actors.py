@@ -20,12 +20,13 @@ from inpaint_hpc.errors import InpaintHpcError, InputError, StorageError
 from .executor import DIED, DONE, LOST, RAISED, ClusterError, Outcome, WorkerState, one_line, shard_worker
 
 _START_ATTEMPTS = 5
+_NODE_STARTS = 3
 
 _LOG = logging.getLogger("inpaint_hpc.workers")
 
 
 class Cluster(Protocol):
-    """A Ray cluster to connect to: `RayNode`, or one that somebody else keeps (`AttachedCluster`)."""
+    """A Ray cluster to connect to: `RayNode`, or that of an allocation (slurm_head.py)."""
 
     address: str | None
 
@@ -44,34 +45,6 @@ class Cluster(Protocol):
 
     def stop(self) -> None:
         """End what `start` started."""
-
-
-class AttachedCluster:
-    """A Ray cluster that others start and end, such as that of a batch job.
-
-    Args:
-        address: of its head, HOST:PORT.
-        environment: variables that a process needs to join, see `ray_environment`.
-    """
-
-    def __init__(self, address: str, environment: dict[str, str]) -> None:
-        self.address: str | None = address
-        self.environment = environment
-        self._started = False
-
-    def start(self) -> None:
-        if self._started:
-            raise ClusterError(f"the Ray cluster at {self.address} broke down; start it again and resume")
-        self._started = True
-
-    def alive(self) -> bool:
-        return True
-
-    def last_words(self, pid: int) -> str:
-        return ""
-
-    def stop(self) -> None:
-        """Nothing: it belongs to others."""
 
 
 class UnitActor:
@@ -173,15 +146,27 @@ class RayExecutor:
         """Start the cluster and ask for the actors.
 
         Raises:
-            ClusterError: Ray does not start.
+            ClusterError: Ray does not start, several times in a row.
             InputError: no place for its files.
         """
         try:
-            self._cluster.start()
-            self._connect()
+            self._bring_up()
         except BaseException:
             self.close()
             raise
+
+    def _bring_up(self) -> None:
+        """A start fails when one of Ray's processes is killed meanwhile, or on a node that is short of something."""
+        for attempt in range(1, _NODE_STARTS + 1):
+            try:
+                self._cluster.start()
+                self._connect()
+                return
+            except ClusterError as error:
+                if attempt == _NODE_STARTS or self._interrupted:
+                    raise
+                _LOG.warning("start %d of %d: %s", attempt, _NODE_STARTS, error)
+                self._disconnect()
 
     def idle(self) -> int:
         return sum(slot.hello is not None and slot.unit is None for slot in self._slots)
@@ -270,6 +255,8 @@ class RayExecutor:
             slot.actor = slot.pending = slot.hello = None
         if self._interrupted and not self._cluster.alive():
             return  # Ray would wait for its head, longer than a batch system waits for us
+        if self._ray is None:
+            return  # never connected
         with _own_signals(), contextlib.suppress(Exception):
             self._ray.shutdown()
 
@@ -278,8 +265,7 @@ class RayExecutor:
         self._lose_all()
         self._count_failed_start("the Ray node ended")
         self._disconnect()
-        self._cluster.start()
-        self._connect()
+        self._bring_up()
 
     def _lose_all(self) -> None:
         for slot in self._slots:

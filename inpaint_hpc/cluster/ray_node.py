@@ -213,26 +213,34 @@ class RayNode:
         deadline = time.monotonic() + timeout
         # The last thing that `ray start --block` does before it blocks, and not atomic.
         written = self._session / "ray_current_cluster"
+        seen: dict[int, psutil.Process] = {}
         while not (written.exists() and written.read_text().strip()):
             if self._keeper.poll() is not None:
                 raise ClusterError(f"Ray does not start: {_last_words(log)}")
+            seen |= {process.pid: process for process in self._vital_processes()}
+            if not all(map(_lives, seen.values())):
+                # Ray itself would wait for half a minute.
+                raise ClusterError("Ray does not start: one of its processes ended at once")
             if time.monotonic() > deadline:
                 raise ClusterError(f"Ray did not start within {timeout:.0f} s: {_last_words(log)}")
             time.sleep(0.05)
         self.address = self.head_address or written.read_text().strip()
-        for process in psutil.Process(self._keeper.pid).children(recursive=True):
-            with contextlib.suppress(psutil.Error):
-                if process.name() in ("raylet", "gcs_server"):
-                    self._vital.append(process)
+        self._vital = self._vital_processes()
+
+    def _vital_processes(self) -> list[psutil.Process]:
+        found = []
+        with contextlib.suppress(psutil.Error):
+            for process in psutil.Process(self._keeper.pid).children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    if process.name() in ("raylet", "gcs_server"):
+                        found.append(process)
+        return found
 
     def alive(self) -> bool:
         """Whether the processes without which nothing works are there."""
         if self._keeper is None or self._keeper.poll() is not None:
             return False
-        try:
-            return all(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in self._vital)
-        except psutil.Error:
-            return False
+        return all(map(_lives, self._vital))
 
     def last_words(self, pid: int) -> str:
         """The end of what a worker process of this node wrote to stderr, in one line; '' if it wrote nothing."""
@@ -289,6 +297,13 @@ def visible_gpus() -> int:
     import torch
 
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def _last_words(log: Path, limit: int = 400) -> str:

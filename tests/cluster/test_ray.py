@@ -221,6 +221,17 @@ def test_ctrl_c_and_sigkill_leave_nothing_and_resume_goes_on(tiny_run):
     assert run_campaign(run, "inline", verify=True).tasks_pending == 0
 
 
+def test_a_node_that_dies_while_it_starts_is_started_again(tiny_run):
+    run = tiny_run()
+    driver = command("resume", str(run.path))
+    wait_for(lambda: named(run, "raylet"), driver)
+    for process in named(run, "raylet"):
+        process.kill()
+    said, _ = driver.communicate(timeout=120)
+    assert driver.returncode == 0 and not run.pending_units(), said
+    assert_nothing_left(run)
+
+
 def test_a_batch_system_ends_all_processes_at_once(tiny_run):
     """The driver starts nothing again and does not wait for a Ray that is gone; seconds later all would be killed."""
     run = tiny_run(samples=8, min_shards=12)
