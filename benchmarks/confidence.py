@@ -20,7 +20,14 @@ import click
 @click.option("--json", "json_file", type=click.Path(path_type=Path))
 def main(records, plot, json_file) -> None:
     """Print the reliability of agreement and its calibration error."""
-    from inpaint_hpc.benchmark.confidence import brier_score, calibration_error, discrimination, reliability
+    from inpaint_hpc.benchmark.confidence import (
+        brier_score,
+        calibration_error,
+        cross_validated,
+        discrimination,
+        fit_sharpness,
+        reliability,
+    )
 
     agreement, correct = [], []
     for line in records.read_text().splitlines():
@@ -29,12 +36,16 @@ def main(records, plot, json_file) -> None:
         agreement.append(len(winner) / len(row["matches"]))
         correct.append(row["matches"][winner[0]])
     bins = reliability(agreement, correct)
+    calibrated = cross_validated(agreement, correct)
     report = {
         "hosts": len(correct),
         "correct": sum(correct) / len(correct),
         "calibration_error": calibration_error(bins),
         "brier_score": brier_score(agreement, correct),
         "discrimination": discrimination(agreement, correct),
+        "sharpness": round(fit_sharpness(agreement, correct), 3),
+        "calibration_error_calibrated": calibration_error(reliability(calibrated, correct)),
+        "brier_score_calibrated": brier_score(calibrated, correct),
         "bins": [vars(b) for b in bins],
     }
     print(f"{'hosts':>5} {'agreement':>10} {'right':>8}")
@@ -43,6 +54,9 @@ def main(records, plot, json_file) -> None:
     print(f"{len(correct)} hosts, placement that most samples agree on right {100 * report['correct']:.1f} %")
     for name in ("calibration_error", "brier_score", "discrimination"):
         print(f"{name.replace('_', ' ')} {report[name]:.3f}")
+    print(f"1 - (1 - agreement)^{report['sharpness']:.2f}, fitted to the other four fifths of the hosts each time: "
+          f"calibration error {report['calibration_error_calibrated']:.3f}, "
+          f"brier score {report['brier_score_calibrated']:.3f}")  # fmt: skip
     if json_file:
         json_file.write_text(json.dumps(report, indent=2) + "\n")
     if plot:

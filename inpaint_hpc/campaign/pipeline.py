@@ -23,7 +23,7 @@ from inpaint_hpc.crystals.checking import MAX_ATOMIC_NUMBER
 from inpaint_hpc.crystals.symmetry import spacegroup_symbol
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.sampling.cells import generation_task
-from inpaint_hpc.sampling.deduplication import Cluster, deduplicate, group_equal
+from inpaint_hpc.sampling.deduplication import Cluster, calibrated_agreement, deduplicate, group_equal
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
 from inpaint_hpc.sampling.validity import invalid_samples
@@ -294,7 +294,17 @@ def _result(
         drawn=drawn,
         evaluations=evaluations,
         networks=found.networks if found else (),
+        confidence=_confidence(network, task, drawn, candidates, pipeline),
     )
+
+
+def _confidence(network, task: Task, drawn: Drawn, candidates, pipeline: PipelineSettings) -> float | None:
+    """Of the largest cluster; relaxation merges clusters, and says nothing of what was measured then."""
+    info = getattr(network, "info", None)
+    sharpness = None if info is None else info.card.get("confidence", {}).get("sharpness")
+    if sharpness is None or not candidates or not len(task.host) or pipeline.relaxes:
+        return None
+    return calibrated_agreement(max(c.agreement for c in candidates), sharpness)
 
 
 def _notes(

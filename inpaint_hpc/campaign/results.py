@@ -216,6 +216,8 @@ class InpaintResult:
         drawn: every sample that was drawn, impossible ones included.
         networks: the site networks that placements came from, one per ion; none where no sites were searched.
         evaluations: energies that CHGNet computed until the candidates were ranked as placed; relaxation comes on top.
+        confidence: chance that the placement which most samples agree on is right, as measured with these weights; None
+            where that is not known.
     """
 
     host: Crystal
@@ -231,6 +233,7 @@ class InpaintResult:
     drawn: Drawn | None = field(default=None, repr=False)
     networks: tuple[SiteNetwork, ...] = field(default=(), repr=False)
     evaluations: int = 0
+    confidence: float | None = None
 
     def __len__(self) -> int:
         return len(self.candidates)
@@ -299,6 +302,7 @@ class InpaintResult:
             "n_invalid": self.n_invalid,
             "invalid_rate": self.invalid_rate,
             "invalid_reasons": dict(self.reasons),
+            "confidence": self.confidence,
             "notes": list(self.notes),
             "seconds": dict(self.seconds),
             "candidates": [candidate.as_dict() for candidate in self.candidates],

@@ -189,6 +189,9 @@ def _footer(result: InpaintResult) -> str:
     if result.reasons:
         reason, count = next(iter(result.reasons.items()))
         text += f", most often {reason} ({count})"
+    if result.confidence is not None:
+        most = max(candidate.count for candidate in result.candidates)
+        text += f"; {most} of {result.n_valid} agree: right for {100 * result.confidence:.0f} % of known hosts alike"
     return f"{text}; {sum(result.seconds.values()):.1f} s"
 
 

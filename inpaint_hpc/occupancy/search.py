@@ -216,6 +216,8 @@ def search_levels(
         energies = _Energies(task, space, evaluator)
         last = space is chosen[-1]
         budget = settings.evaluations - spent if last else round(share * settings.evaluations)
+        if budget < 1 and results:
+            continue
         before = spent
         found = search_orderings(
             space, counts, energies, max(1, budget), seed,

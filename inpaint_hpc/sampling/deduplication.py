@@ -41,6 +41,15 @@ class Cluster:
         return len(self.members)
 
 
+def calibrated_agreement(agreement: float | np.ndarray, sharpness: float) -> float | np.ndarray:
+    """Chance that the placement which most samples agree on is right, 1 - (1 - agreement)^sharpness.
+
+    Agreement itself is cautious.  The sharpness is fitted where the truth is known (benchmarks/confidence.py), and
+    belongs to a set of weights.
+    """
+    return 1.0 - (1.0 - agreement) ** sharpness
+
+
 def deduplicate(
     host: Crystal,
     guest_numbers: np.ndarray,

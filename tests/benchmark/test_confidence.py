@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from inpaint_hpc.benchmark.confidence import brier_score, calibration_error, discrimination, reliability
+from inpaint_hpc.benchmark.confidence import (
+    brier_score,
+    calibration_error,
+    cross_validated,
+    discrimination,
+    fit_sharpness,
+    reliability,
+)
 
 
 def test_a_calibrated_predictor_has_no_calibration_error():
@@ -32,3 +39,14 @@ def test_discrimination_and_brier_score():
     assert discrimination([0.5, 0.5], [True, False]) == 0.5
     assert np.isnan(discrimination([0.5], [True]))
     assert brier_score([1.0, 0.5], [True, False]) == pytest.approx(0.125)
+
+
+def test_the_sharpness_of_cautious_agreement_is_found():
+    rng = np.random.default_rng(1)
+    agreement = rng.uniform(size=4000)
+    correct = rng.uniform(size=len(agreement)) < 1 - (1 - agreement) ** 2.5
+    assert fit_sharpness(agreement, correct) == pytest.approx(2.5, abs=0.2)
+    assert calibration_error(reliability(agreement, correct)) > 0.1
+    assert calibration_error(reliability(cross_validated(agreement, correct), correct)) < 0.03
+    with pytest.raises(ValueError, match="nothing to fit"):
+        fit_sharpness([], [])

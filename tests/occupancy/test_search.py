@@ -21,6 +21,7 @@ from inpaint_hpc.network.weights import load_network
 from inpaint_hpc.occupancy.search import ORBITS, SearchSettings, search_levels, site_levels
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
+from inpaint_hpc.sampling.validity import invalid_samples
 from inpaint_hpc.scoring.chgnet_batch import BatchEvaluator, evaluate
 from inpaint_hpc.scoring.chgnet_models import load_network as load_chgnet
 
@@ -86,6 +87,27 @@ def test_the_budget_is_kept_and_the_same_seed_gives_the_same():
     one, two = (found_by_search(Task(host, {"Li": 3}), positions, 5) for _ in range(2))
     assert 0 < one.evaluations <= 5 and not one.complete
     assert np.array_equal(one.frac_coords, two.frac_coords) and np.array_equal(one.energies, two.energies)
+
+
+def test_a_large_host_without_symmetry():
+    """204 atoms when filled; 2^100 orderings cannot be enumerated, and the budget is kept."""
+    n = np.array([4, 2, 2])
+    shifts = np.array([[i, j, k] for i in range(4) for j in range(2) for k in range(2)])
+
+    def repeated(frac):
+        return ((frac[None] + shifts[:, None]) / n).reshape(-1, 3)
+
+    rng = np.random.default_rng(0)
+    lattice = SPINEL.lattice * n[:, None]
+    frac = repeated(SPINEL.frac_coords)
+    frac += rng.normal(0, 0.02, frac.shape) @ np.linalg.inv(lattice)
+    host = Crystal(np.tile(SPINEL.numbers, len(shifts)), frac, lattice, "large")
+    task = Task(host, {"Li": 12})
+    found = found_by_search(task, {3: repeated(np.concatenate([SITES_8A, SITES_16C]))}, 3)
+    assert len(host) == 192 and found.sites[0] == {3: 96}
+    assert 1 <= found.evaluations <= 3 and not found.complete and len(found) == found.evaluations
+    assert np.isfinite(found.energies).all()
+    assert not invalid_samples(host, np.array(task.guests), found.frac_coords).invalid.any()
 
 
 def test_auto_searches_for_several_guests_and_only_then(network, two_lithium):
