@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -226,12 +226,9 @@ def kill_one(victim: str, run: Path, driver: Command, dice: random.Random) -> bo
         alive = collector.running()
         collector.kill()
         return alive
-    is_victim: dict[str, Callable[[psutil.Process], bool]] = {
-        "actor": lambda process: any("UnitActor" in word for word in process.cmdline()),
-        "raylet": lambda process: process.name() == "raylet",
-    }
+    word = {"actor": "UnitActor", "raylet": "raylet/raylet"}[victim]
     while driver.running():
-        found = [process for process in _processes(run) if is_victim[victim](process)]
+        found = [process for process, words in _processes(run) if words and any(word in w for w in words[:2])]
         with contextlib.suppress(IndexError, psutil.NoSuchProcess):
             dice.choice(found).kill()
             return True
@@ -239,13 +236,11 @@ def kill_one(victim: str, run: Path, driver: Command, dice: random.Random) -> bo
     return False
 
 
-def _processes(run: Path) -> Iterator[psutil.Process]:
+def _processes(run: Path) -> Iterator[tuple[psutil.Process, list[str]]]:
+    """Processes of a run with their command lines."""
     for process in marked({RUN: str(run.resolve())}):
-        try:
-            process.cmdline()
-        except psutil.Error:
-            continue
-        yield process
+        with contextlib.suppress(psutil.Error):
+            yield process, process.cmdline()
 
 
 def examine(run: Path, reference: Path, tally: Tally) -> None:
@@ -253,7 +248,7 @@ def examine(run: Path, reference: Path, tally: Tally) -> None:
     problems = tally.problems
     # The keeper of a driver that was killed needs a moment.
     end = time.monotonic() + 15.0
-    while (left := [process.pid for process in _processes(run)]) and time.monotonic() < end:
+    while (left := [process.pid for process, _ in _processes(run)]) and time.monotonic() < end:
         time.sleep(0.2)
     problems += [f"process {pid} is left" for pid in left]
     if not (run / "campaign.json").exists():

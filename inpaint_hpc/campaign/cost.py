@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from inpaint_hpc.network.weights import WeightsInfo
+from inpaint_hpc.occupancy.budget import evaluation_budget
 from inpaint_hpc.sampling.settings import SamplingSettings
 
 from .pipeline_settings import PipelineSettings, searches
@@ -82,7 +83,7 @@ class CostModel:
         if self.pipeline.score and self.pipeline.evaluations and searches(self.sampling, n_guests):
             single = self.edges(n_atoms, 1, volumes)[1]
             total = total + SEARCH_SAMPLES * self.sampling.nfe * (single + GUEST_EDGES)
-            total = total + ENERGY_ONLY * self.pipeline.evaluations * SCORE_EDGES * atoms
+            total = total + ENERGY_ONLY * evaluation_budget(self.pipeline.evaluations, n_guests) * SCORE_EDGES * atoms
         if self.pipeline.relaxes:
             relaxed = min(CANDIDATES[n_guests > 1] * samples, self.pipeline.top_k or math.inf)
             total = total + relaxed * RELAX_EVALUATIONS[self.pipeline.relax] * SCORE_EDGES * atoms

@@ -181,7 +181,7 @@ def _search(network, tasks, draws, sampling, pipeline: PipelineSettings, device,
         [draws[row].frac_coords for row in rows],
         sampling,
         SearchSettings(
-            pipeline.evaluations, pipeline.candidates, pipeline.tolerance, pipeline.symprec, pipeline.chgnet
+            pipeline.evaluations, 2 * pipeline.candidates, pipeline.tolerance, pipeline.symprec, pipeline.chgnet
         ),
         device if device is not None else _device_of(network),
         progress,

@@ -28,7 +28,8 @@ class PipelineSettings:
         relax_steps: most steps of a relaxation.
         chgnet: CHGNet weights: '0.3.0', '0.2.0' or 'r2scan'.
         evaluations: with the strategy `auto` and several guests, orderings on the site network whose energy is
-            computed; 0 leaves it at the joint samples.
+            computed, for up to four guests, in proportion for more (`evaluation_budget`); 0 leaves it at the joint
+            samples.
         candidates: most candidates handed out, where there was such a search.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The candidates that are handed out, of all that were scored: equal ones once, the best few, and the most agreed."""
+"""The candidates that are handed out, of all that were scored: equal ones once, different ones first."""
 
 from __future__ import annotations
 
@@ -15,14 +15,19 @@ from .minima import joined_origin
 from .pipeline_settings import PipelineSettings
 from .results import Candidate
 
-AGREED = 4  # candidates that stay because most samples agree on them, whatever their energy
+AGREED = 0.375  # share of the places for what most samples agree on, whatever its energy
+# Nearly equal: within this distance under the host's symmetry at this tolerance, both in A.  A host that relaxed
+# without its guests is less symmetric than it will be with them, and its sites are where it leaves room.
+NEAR, NEAR_SYMPREC = 0.7, 0.3
 
 
 def shortlist(task: Task, candidates: Sequence[Candidate], pipeline: PipelineSettings) -> list[Candidate]:
     """At most `pipeline.candidates` different candidates, lowest energy first.
 
     Of equal ones, within `pipeline.tolerance` under the host's symmetry, the lowest in energy stays, with the samples
-    of all.  Four places are kept for those that most samples agree on: a potential can be wrong about the order.
+    of all.  The others take places in this order: those that most samples agree on, because a potential can be wrong
+    about the order; those lowest in energy; both without what is nearly one that has a place.  What is left takes the
+    places that are left, lowest first.
 
     Args:
         task: the task, with host atoms.
@@ -40,10 +45,25 @@ def shortlist(task: Task, candidates: Sequence[Candidate], pipeline: PipelineSet
         first = next((kept for kept in owner if equal[k, kept]), k)
         owner.setdefault(first, []).append(k)
     merged = [_merged([ranked[k] for k in group]) for group in owner.values()]
-    agreed = sorted((k for k, c in enumerate(merged) if c.members), key=lambda k: (-merged[k].agreement, k))[:AGREED]
-    agreed = agreed[: pipeline.candidates]
-    best = [k for k in range(len(merged)) if k not in agreed][: pipeline.candidates - len(agreed)]
-    return [merged[k] for k in sorted([*agreed, *best])]
+    if len(merged) <= pipeline.candidates:
+        return merged
+    return [merged[k] for k in sorted(_different_first(task, merged, pipeline))]
+
+
+def _different_first(task: Task, merged: Sequence[Candidate], pipeline: PipelineSettings) -> list[int]:
+    """The candidates that get a place, of more than there are places, lowest energy first."""
+    tolerance, symprec = max(NEAR, pipeline.tolerance), max(NEAR_SYMPREC, pipeline.symprec)
+    coords = np.stack([c.guest_frac_coords for c in merged])
+    near = equal_samples(task.host, task.guests, coords, tolerance, symprec)
+    places = int(AGREED * pipeline.candidates)
+    agreed = sorted((k for k, c in enumerate(merged) if c.members), key=lambda k: (-merged[k].agreement, k))
+    chosen: list[int] = []
+    for rows, most in ((agreed, places), (range(len(merged)), pipeline.candidates)):
+        for k in rows:
+            if len(chosen) < most and k not in chosen and not near[k, chosen].any():
+                chosen.append(k)
+    left = [k for k in range(len(merged)) if k not in chosen]
+    return chosen + left[: pipeline.candidates - len(chosen)]
 
 
 def _key(candidate: Candidate) -> tuple:

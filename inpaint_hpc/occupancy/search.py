@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from inpaint_hpc.errors import InputError
+from inpaint_hpc.occupancy.budget import evaluation_budget
 from inpaint_hpc.occupancy.clustering import networks_from_positions
 from inpaint_hpc.occupancy.occupation_search import Found, search_orderings
 from inpaint_hpc.occupancy.occupation_space import OccupationSpace, occupation_space
@@ -41,7 +42,8 @@ class SearchSettings:
     """How much is searched.
 
     Attributes:
-        evaluations: most CHGNet energies of orderings for each task.
+        evaluations: most CHGNet energies of orderings for each task of up to four guests; more guests get more
+            (`evaluation_budget`).
         keep: most placements handed out for each task.
         tolerance: placements whose guests are within this distance in A, under the host's symmetry, are equal.
         symprec: distance tolerance in A of that symmetry.
@@ -122,21 +124,21 @@ def search_occupancy(
     positions = _single_guests(network, tasks, sampling, device, progress)
     share = (time.perf_counter() - start) / max(1, len(tasks))
     evaluator = BatchEvaluator(load_network(settings.chgnet, device), "e")
+    budgets = [evaluation_budget(settings.evaluations, len(task.guests)) for task in tasks]
     found = []
     for row, (task, samples) in enumerate(zip(tasks, joint, strict=True)):
         begin = time.perf_counter()
         levels = site_levels(task, positions[row], samples)
         clustered = time.perf_counter()
-        base = row * settings.evaluations
 
-        def report(done: int, base: int = base) -> None:
+        def report(done: int, base: int = sum(budgets[:row])) -> None:
             if progress is not None:
-                progress("search", base + done, len(tasks) * settings.evaluations)
+                progress("search", base + done, sum(budgets))
 
         one = search_levels(task, levels, evaluator, settings, sampling.seed, report)
         one.seconds = {"sites": share + clustered - begin, "search": time.perf_counter() - clustered}
         found.append(one)
-        report(settings.evaluations)
+        report(budgets[row])
     return found
 
 
@@ -211,11 +213,11 @@ def search_levels(
         return Searched(np.zeros((0, len(task.guests), 3)), sites=sites, notes=(_too_few(counts, sites),))
     chosen = usable if len(usable) < 3 else [usable[0], usable[len(usable) // 2], usable[-1]]
     results: list[tuple[OccupationSpace, Found]] = []
-    spent, computed = 0, 0
+    spent, computed, total = 0, 0, evaluation_budget(settings.evaluations, len(task.guests))
     for space, share in zip(chosen, SHARES[len(chosen)], strict=True):
         energies = _Energies(task, space, evaluator)
         last = space is chosen[-1]
-        budget = settings.evaluations - spent if last else round(share * settings.evaluations)
+        budget = total - spent if last else round(share * total)
         if budget < 1 and results:
             continue
         before = spent

@@ -13,11 +13,12 @@ from inpaint_hpc.campaign.pipeline import inpaint, run_tasks
 from inpaint_hpc.campaign.pipeline_settings import PipelineSettings, decisive
 from inpaint_hpc.campaign.recording import done_record, results_of
 from inpaint_hpc.campaign.results import Candidate
-from inpaint_hpc.campaign.shortlist import AGREED, shortlist
+from inpaint_hpc.campaign.shortlist import shortlist
 from inpaint_hpc.campaign.tables import CampaignTask
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.reading import read_hosts
 from inpaint_hpc.network.weights import load_network
+from inpaint_hpc.occupancy.budget import evaluation_budget
 from inpaint_hpc.occupancy.search import ORBITS, SearchSettings, search_levels, site_levels
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
@@ -103,11 +104,16 @@ def test_a_large_host_without_symmetry():
     frac += rng.normal(0, 0.02, frac.shape) @ np.linalg.inv(lattice)
     host = Crystal(np.tile(SPINEL.numbers, len(shifts)), frac, lattice, "large")
     task = Task(host, {"Li": 12})
-    found = found_by_search(task, {3: repeated(np.concatenate([SITES_8A, SITES_16C]))}, 3)
+    found = found_by_search(task, {3: repeated(np.concatenate([SITES_8A, SITES_16C]))}, 1)
     assert len(host) == 192 and found.sites[0] == {3: 96}
-    assert 1 <= found.evaluations <= 3 and not found.complete and len(found) == found.evaluations
+    assert 1 <= found.evaluations <= evaluation_budget(1, 12) == 3 and not found.complete and len(found) == found.evaluations
     assert np.isfinite(found.energies).all()
     assert not invalid_samples(host, np.array(task.guests), found.frac_coords).invalid.any()
+
+
+def test_more_guests_get_more_evaluations():
+    assert [evaluation_budget(48, n) for n in (1, 4, 6, 8, 12, 16, 100)] == [48, 48, 72, 96, 144, 192, 192]
+    assert evaluation_budget(0, 8) == 0
 
 
 def test_auto_searches_for_several_guests_and_only_then(network, two_lithium):
@@ -160,7 +166,7 @@ def candidate(position, energy, members=(), rank=0, origin="joint"):
 
 
 def test_the_shortlist_merges_equal_ones_and_keeps_the_agreed():
-    task, pipeline = Task(SPINEL, {"Li": 1}), PipelineSettings(candidates=6)
+    task, pipeline = Task(SPINEL, {"Li": 1}), PipelineSettings(candidates=8)
     shift = np.array([0.2, 0.0, 0.0]) @ np.linalg.inv(SPINEL.lattice)
     rng = np.random.default_rng(0)
     others = [candidate(rng.random(3), -5.0 + 0.01 * k, rank=9 + k, origin="ordering") for k in range(12)]
@@ -171,13 +177,26 @@ def test_the_shortlist_merges_equal_ones_and_keeps_the_agreed():
         candidate([0.3, 0.3, 0.3], None, (5,), 3),
     ]
     kept = shortlist(task, [*found, *others], pipeline)
-    assert len(kept) == 6 and AGREED == 4
+    assert len(kept) == 8
     best = kept[0]
     assert (best.origin, best.members, best.sample, best.energy_per_atom) == ("joint+orbits", (0, 3, 4), 0, -7.0)
     assert best.agreement == pytest.approx(0.3)
     assert any(c.members == (1, 2) for c in kept) and kept[-1].members == (5,)
     assert [c.energy_per_atom for c in kept[:-1]] == sorted(c.energy_per_atom for c in kept[:-1])
     assert shortlist(task, [], pipeline) == []
+
+
+def test_the_shortlist_gives_places_to_different_ones_first():
+    task, pipeline = Task(SPINEL, {"Li": 1}), PipelineSettings(candidates=4, tolerance=0.2)
+    inverse = np.linalg.inv(SPINEL.lattice)
+    # Six along a line, the last 0.65 A from the first; two others, higher in energy.
+    line = [candidate(SITES_16C[0] + 0.13 * k * inverse[0], -9.0 + k) for k in range(6)]
+    distinct = [candidate(SITES_8A[0], -1.0, rank=1), candidate([0.3, 0.25, 0.1], -0.5, rank=2)]
+    kept = shortlist(task, [*line, *distinct], pipeline)
+    assert len(kept) == 4 and [c.energy_per_atom for c in kept if c in distinct] == [-1.0, -0.5]
+    energies = [c.energy_per_atom for c in kept]
+    assert energies == sorted(energies) and energies[0] == -9.0
+    assert len(shortlist(task, [*line, *distinct], replace(pipeline, candidates=8))) > 4
 
 
 def test_settings_of_the_search_decide_a_result_only_where_they_differ_from_their_defaults():
