@@ -106,7 +106,11 @@ def test_a_large_host_without_symmetry():
     task = Task(host, {"Li": 12})
     found = found_by_search(task, {3: repeated(np.concatenate([SITES_8A, SITES_16C]))}, 1)
     assert len(host) == 192 and found.sites[0] == {3: 96}
-    assert 1 <= found.evaluations <= evaluation_budget(1, 12) == 3 and not found.complete and len(found) == found.evaluations
+    assert (
+        1 <= found.evaluations <= evaluation_budget(1, 12) == 3
+        and not found.complete
+        and len(found) == found.evaluations
+    )
     assert np.isfinite(found.energies).all()
     assert not invalid_samples(host, np.array(task.guests), found.frac_coords).invalid.any()
 
