@@ -15,7 +15,7 @@ from .minima import joined_origin
 from .pipeline_settings import PipelineSettings
 from .results import Candidate
 
-AGREED = 0.375  # share of the places for what most samples agree on, whatever its energy
+LOWEST, AGREED = 0.125, 0.375  # shares of the places for the lowest in energy, and for what most samples agree on
 # Nearly equal: within this distance under the host's symmetry at this tolerance, both in A.  A host that relaxed
 # without its guests is less symmetric than it will be with them, and its sites are where it leaves room.
 NEAR, NEAR_SYMPREC = 0.7, 0.3
@@ -25,9 +25,9 @@ def shortlist(task: Task, candidates: Sequence[Candidate], pipeline: PipelineSet
     """At most `pipeline.candidates` different candidates, lowest energy first.
 
     Of equal ones, within `pipeline.tolerance` under the host's symmetry, the lowest in energy stays, with the samples
-    of all.  The others take places in this order: those that most samples agree on, because a potential can be wrong
-    about the order; those lowest in energy; both without what is nearly one that has a place.  What is left takes the
-    places that are left, lowest first.
+    of all.  Where there are too many, places go to the few lowest in energy; then to those that most samples agree on,
+    because a potential can be wrong about the order; then to the lowest that are not nearly one that has a place; at
+    last to what is left, lowest first.
 
     Args:
         task: the task, with host atoms.
@@ -55,13 +55,14 @@ def _different_first(task: Task, merged: Sequence[Candidate], pipeline: Pipeline
     tolerance, symprec = max(NEAR, pipeline.tolerance), max(NEAR_SYMPREC, pipeline.symprec)
     coords = np.stack([c.guest_frac_coords for c in merged])
     near = equal_samples(task.host, task.guests, coords, tolerance, symprec)
-    places = int(AGREED * pipeline.candidates)
-    agreed = sorted((k for k, c in enumerate(merged) if c.members), key=lambda k: (-merged[k].agreement, k))
-    chosen: list[int] = []
-    for rows, most in ((agreed, places), (range(len(merged)), pipeline.candidates)):
-        for k in rows:
-            if len(chosen) < most and k not in chosen and not near[k, chosen].any():
-                chosen.append(k)
+    agreed: list[int] = []
+    for k in sorted((k for k, c in enumerate(merged) if c.members), key=lambda k: (-merged[k].agreement, k)):
+        if len(agreed) < int(AGREED * pipeline.candidates) and not near[k, agreed].any():
+            agreed.append(k)
+    chosen = list(dict.fromkeys([*range(math.ceil(LOWEST * pipeline.candidates)), *agreed]))[: pipeline.candidates]
+    for k in range(len(merged)):
+        if len(chosen) < pipeline.candidates and k not in chosen and not near[k, chosen].any():
+            chosen.append(k)
     left = [k for k in range(len(merged)) if k not in chosen]
     return chosen + left[: pipeline.candidates - len(chosen)]
 
