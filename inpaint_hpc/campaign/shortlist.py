@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from inpaint_hpc.crystals.symmetry import symmetry_operations
 from inpaint_hpc.sampling.deduplication import equal_samples
 from inpaint_hpc.sampling.tasks import Task
 
@@ -15,7 +16,8 @@ from .minima import joined_origin
 from .pipeline_settings import PipelineSettings
 from .results import Candidate
 
-LOWEST, AGREED = 0.125, 0.375  # shares of the places for the lowest in energy, and for what most samples agree on
+# Shares of the places for the lowest in energy, for the most symmetric, and for what most samples agree on.
+LOWEST, SYMMETRIC, AGREED = 0.125, 0.25, 0.375
 # Nearly equal: within this distance under the host's symmetry at this tolerance, both in A.  A host that relaxed
 # without its guests is less symmetric than it will be with them, and its sites are where it leaves room.
 NEAR, NEAR_SYMPREC = 0.7, 0.3
@@ -25,9 +27,10 @@ def shortlist(task: Task, candidates: Sequence[Candidate], pipeline: PipelineSet
     """At most `pipeline.candidates` different candidates, lowest energy first.
 
     Of equal ones, within `pipeline.tolerance` under the host's symmetry, the lowest in energy stays, with the samples
-    of all.  Where there are too many, places go to the few lowest in energy; then to those that most samples agree on,
-    because a potential can be wrong about the order; then to the lowest that are not nearly one that has a place; at
-    last to what is left, lowest first.
+    of all.  Where there are too many, places go to the few lowest in energy; to the most symmetric crystals and to
+    those that most samples agree on, because a potential can be wrong about the order, most of all in a host
+    that did not relax around its guests; then to the lowest that are not nearly one that has a place; at last
+    to what is left, lowest first.
 
     Args:
         task: the task, with host atoms.
@@ -55,11 +58,22 @@ def _different_first(task: Task, merged: Sequence[Candidate], pipeline: Pipeline
     tolerance, symprec = max(NEAR, pipeline.tolerance), max(NEAR_SYMPREC, pipeline.symprec)
     coords = np.stack([c.guest_frac_coords for c in merged])
     near = equal_samples(task.host, task.guests, coords, tolerance, symprec)
-    agreed: list[int] = []
-    for k in sorted((k for k, c in enumerate(merged) if c.members), key=lambda k: (-merged[k].agreement, k)):
-        if len(agreed) < int(AGREED * pipeline.candidates) and not near[k, agreed].any():
-            agreed.append(k)
-    chosen = list(dict.fromkeys([*range(math.ceil(LOWEST * pipeline.candidates)), *agreed]))[: pipeline.candidates]
+
+    def different(order: Iterable[int], share: float) -> list[int]:
+        """The first ones that are not nearly one before them."""
+        found: list[int] = []
+        for k in order:
+            if len(found) < int(share * pipeline.candidates) and not near[k, found].any():
+                found.append(k)
+        return found
+
+    lowest = range(math.ceil(LOWEST * pipeline.candidates))
+    crystals = [task.host.with_guests(task.guests, c) for c in coords]
+    operations = np.array([len(symmetry_operations(crystal, symprec)[0]) for crystal in crystals])
+    symmetric = different(np.argsort(-operations, kind="stable").tolist(), SYMMETRIC)
+    members = [k for k, c in enumerate(merged) if c.members]
+    agreed = different(sorted(members, key=lambda k: (-merged[k].agreement, k)), AGREED)
+    chosen = list(dict.fromkeys([*lowest, *symmetric, *agreed]))[: pipeline.candidates]
     for k in range(len(merged)):
         if len(chosen) < pipeline.candidates and k not in chosen and not near[k, chosen].any():
             chosen.append(k)
