@@ -71,6 +71,9 @@ def _draw(bins, report, path: Path) -> None:
 
     figure, axes = plt.subplots(figsize=(4.5, 4.5), layout="constrained")
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=1, label="perfectly calibrated")
+    x = [k / 200 for k in range(201)]
+    label = f"1 - (1 - agreement)^{report['sharpness']:.2f}"
+    axes.plot(x, [1 - (1 - a) ** report["sharpness"] for a in x], color="tab:orange", linewidth=1, label=label)
     sizes = [20 + 400 * b.count / report["hosts"] for b in bins]
     axes.scatter([b.predicted for b in bins], [b.correct for b in bins], sizes, label="hosts, by agreement")
     axes.set(
