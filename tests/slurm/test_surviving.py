@@ -45,7 +45,7 @@ def _is_step(process: psutil.Process) -> bool:
 
 def test_a_campaign_that_needs_three_times_the_time_limit(slurm, campaign, monkeypatch):
     run = campaign("run")
-    monkeypatch.setenv(SECONDS, "14")  # six of them, and about thirty seconds in each allocation of a minute
+    monkeypatch.setenv(SECONDS, "20")  # six of them, and about forty seconds in each allocation of a minute
     job = _submit(run, time=1)
     complete(run, job, 700)
     assert len(_lives(run)) >= 3
