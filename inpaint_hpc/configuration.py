@@ -66,8 +66,8 @@ def validate(model: type[Model], data: Mapping[str, Any], label: str | Path) -> 
 
 
 def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first problem pydantic found, in one line."""
-    problem = error.errors()[0]
+    """The first problem pydantic found, in one line; a misspelt key before the one that is missing because of it."""
+    problem = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     place = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "missing":
         return f"'{place}' is missing"

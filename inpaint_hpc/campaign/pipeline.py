@@ -294,15 +294,16 @@ def _result(
         drawn=drawn,
         evaluations=evaluations,
         networks=found.networks if found else (),
-        confidence=_confidence(network, task, drawn, candidates, pipeline),
+        confidence=_confidence(network, task, candidates, sampling, pipeline),
     )
 
 
-def _confidence(network, task: Task, drawn: Drawn, candidates, pipeline: PipelineSettings) -> float | None:
-    """Of the largest cluster; relaxation merges clusters, and says nothing of what was measured then."""
+def _confidence(network, task: Task, candidates, sampling, pipeline: PipelineSettings) -> float | None:
+    """Of the largest cluster of joint samples, which is what was measured; relaxation merges clusters."""
     info = getattr(network, "info", None)
     sharpness = None if info is None else info.card.get("confidence", {}).get("sharpness")
-    if sharpness is None or not candidates or not len(task.host) or pipeline.relaxes:
+    measured = sampling.strategy in ("auto", "conditional") and len(task.host) > 0 and not pipeline.relaxes
+    if sharpness is None or not candidates or not measured:
         return None
     return calibrated_agreement(max(c.agreement for c in candidates), sharpness)
 

@@ -29,5 +29,7 @@ def test_results_carry_it_unless_they_were_relaxed_or_the_weights_do_not_know():
     assert result.as_dict()["confidence"] == result.confidence
     relaxed = inpaint(network, SPINEL, {"Li": 1}, relax="guests", top_k=1, relax_steps=2, **FAST)
     assert relaxed.confidence is None
+    repaint = {"score": False, "samples": 4, "steps": 40, "strategy": "repaint"}
+    assert inpaint(network, SPINEL, {"Li": 1}, **repaint).confidence is None
     del network.info.card["confidence"]
     assert inpaint(network, SPINEL, {"Li": 1}, score=False, **FAST).confidence is None

@@ -188,3 +188,9 @@ def test_every_commented_line_of_the_example_is_valid_too(tmp_path):
         path = tmp_path / "campaign.yaml"
         path.write_text("\n".join(changed))
         load_config(path)
+
+
+def test_a_misspelt_required_key_is_named_and_not_only_missed():
+    wrong = {"guestz" if key == "guests" else key: value for key, value in BASE.items()}
+    with pytest.raises(InputError, match=r"unknown key 'guestz'; did you mean 'guests'\?"):
+        validate(CampaignConfig, wrong, "campaign.yaml")
