@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from string import ascii_lowercase
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from inpaint_hpc.campaign.pipeline import run_tasks
 from inpaint_hpc.campaign.pipeline_settings import PipelineSettings
 from inpaint_hpc.campaign.results import InpaintResult
 from inpaint_hpc.crystals.batch import Crystal
+from inpaint_hpc.crystals.supercells import inequivalent_supercells, supercell
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.occupancy.annealing import random_orderings
 from inpaint_hpc.occupancy.find_sites import find_sites
@@ -40,7 +42,7 @@ class Series:
 
     Attributes:
         profile: energies, hull and voltage curve.
-        results: of each number of guests, in increasing order.
+        results: of each number of guests in the host's cell, in increasing order, then those in supercells.
     """
 
     profile: VoltageProfile
@@ -57,6 +59,8 @@ def concentration_series(
     pipeline: PipelineSettings | None = None,
     device: Any = None,
     progress: Progress | None = None,
+    cells: int = 1,
+    shapes: int = 2,
 ) -> Series:
     """Place 1, 2, 3 ... guests, relax the best of each as the host is relaxed, and put the energies together.
 
@@ -69,6 +73,9 @@ def concentration_series(
         sampling, pipeline: settings; by default the two best candidates are relaxed with the cell.
         device: of the network and of CHGNet.
         progress: called with the stage, what is done and the total.
+        cells: orderings are searched in supercells of up to so many host cells too, for every number of guests between
+            the lowest and the highest of `counts`.
+        shapes: most supercells of each size, the most compact ones of those that symmetry does not make equal.
 
     Raises:
         InputError: no number of guests, one that the cell cannot hold, a host that CHGNet cannot relax, or no candidate
@@ -76,23 +83,36 @@ def concentration_series(
     """
     sampling = sampling or SamplingSettings(samples=samples)
     pipeline = pipeline or PipelineSettings(relax="cell", top_k=2, relax_steps=200)
+    from_empty = counts is None or 0 in counts
     if counts is None:
         counts = range(1, most_guests(network, host, guest, sampling, device, progress) + 1)
-    wanted = sorted({int(n) for n in counts} - {0})
+    numbers = sorted({int(n) for n in counts})
+    wanted = [n for n in numbers if n]
     if not wanted or wanted[0] < 0:
         raise InputError("a series needs numbers of guests of at least 1, such as 1..4")
-    tasks = [Task(host, [guest] * n) for n in wanted]
-    results = run_tasks(network, tasks, sampling, pipeline, device, progress)
+    if cells < 1 or shapes < 1:
+        raise InputError(f"a series needs at least one cell and one shape, not {cells} and {shapes}")
+    places = [(Task(host, [guest] * n), 1) for n in wanted]
+    lowest = 0 if from_empty else wanted[0]
+    for size in range(2, cells + 1):
+        for larger in _supercells(host, size, shapes, pipeline.symprec):
+            counted = range(max(1, lowest * size), wanted[-1] * size + 1)
+            places += [(Task(larger, [guest] * n), size) for n in counted]
+    results = run_tasks(network, [task for task, _ in places], sampling, pipeline, device, progress)
     empty = _empty(host, pipeline, device)
     filled, notes = [], []
-    for n, result in zip(wanted, results, strict=True):
+    for (task, size), result in zip(places, results, strict=True):
+        n = len(task.guests)
+        where = f"{n} guests" if size == 1 else f"{n} guests in {task.host.name}"
         best = next((c for c in result.candidates if c.ranking_energy is not None), None)
         if best is None or (pipeline.relaxes and (best.relaxed is None or not best.relaxed.sound)):
-            notes.append(f"{n} guests: no candidate with an energy")
+            notes.append(f"{where}: no candidate with an energy")
             continue
         crystal = result.crystal(best.rank)
-        filled.append(FilledHost(float(n), best.ranking_energy * len(crystal), crystal.volume, f"rank {best.rank}"))
-        notes += [f"{n} guests: {note}" for note in result.notes if not note.startswith("the host already")]
+        energy = best.ranking_energy * len(crystal) / size
+        label = f"rank {best.rank}" if size == 1 else f"{task.host.name}, rank {best.rank}"
+        filled.append(FilledHost(n / size, energy, crystal.volume / size, label))
+        notes += [f"{where}: {note}" for note in result.notes if not note.startswith("the host already")]
     if not filled:
         raise InputError(f"{host.name or 'host'}: no candidate for any number of guests")
     profile = voltage_profile(
@@ -106,6 +126,16 @@ def concentration_series(
         notes=notes,
     )
     return Series(profile, tuple(results))
+
+
+def _supercells(host: Crystal, size: int, shapes: int, symprec: float) -> list[Crystal]:
+    """The most compact supercells of so many cells, named `host-2a`, `host-2b` ..."""
+    matrices = inequivalent_supercells(host, size, symprec)[:shapes]
+    name = host.name or host.formula
+    return [
+        supercell(host, matrix, f"{name}-{size}{ascii_lowercase[k % 26]}{k // 26 or ''}")
+        for k, matrix in enumerate(matrices)
+    ]
 
 
 def most_guests(

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from inpaint_hpc.campaign.pipeline import inpaint
+from inpaint_hpc.campaign.scoring_stage import most_promising
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.packed import ElectrodePair
 from inpaint_hpc.sampling.deduplication import deduplicate
@@ -105,9 +106,9 @@ class StagedRelaxation:
         self._short: dict[Any, Relaxation] = {}
         self._full: dict[Any, Relaxation] = {}
 
-    def __call__(self, crystals: Mapping[Any, Crystal]) -> Stages:
-        """Stages of crystals by key, lowest energy as placed first."""
-        best = list(crystals)[:SHORT]
+    def __call__(self, crystals: Mapping[Any, Crystal], promising: Sequence[Any] | None = None) -> Stages:
+        """Stages of crystals by key, lowest energy as placed first; `promising` are relaxed, by default the first."""
+        best = list(crystals)[:SHORT] if promising is None else list(promising)
         if not best:
             return Stages(False, False, False, float("inf"), 0)
         new = [key for key in best if key not in self._short]
@@ -121,7 +122,7 @@ class StagedRelaxation:
         lowest = min((self._full[key] for key in last), key=lambda r: (r.diverged, r.energy_per_atom))
         steps = [self._short[key].steps + 1 for key in best] + [self._full[key].steps + 1 for key in last]
         return Stages(
-            self._match(crystals[best[0]]),
+            self._match(crystals[next(iter(crystals))]),
             self._match(self._short[ranked[0]].crystal),
             not lowest.diverged and self._match(lowest.crystal),
             float("inf") if lowest.diverged else lowest.energy_per_atom,
@@ -138,7 +139,7 @@ def lowest_state(pair: ElectrodePair, row: dict[str, Any], seed: int = 0) -> dic
     sampled = {rank: everything[rank] for rank, c in enumerate(result.candidates) if "joint" in c.origin}
     random = random_placements(pair, max(1, row["evaluations"]), seed)
     found = {
-        "tool": ranked(everything),
+        "tool": ranked(everything, most_promising(result.candidates, SHORT)),
         "joint": ranked(sampled),
         "random": ranked({("random", k): crystal for k, crystal in enumerate(random)}),
     }

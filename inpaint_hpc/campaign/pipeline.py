@@ -26,12 +26,12 @@ from inpaint_hpc.sampling.cells import generation_task
 from inpaint_hpc.sampling.deduplication import Cluster, calibrated_agreement, deduplicate, group_equal
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
-from inpaint_hpc.sampling.validity import invalid_samples
 
 from .drawing import Drawn, Progress, draw_valid
-from .pipeline_settings import PipelineSettings, searches
+from .pipeline_settings import PipelineSettings
 from .results import DIVERGED, UNFINISHED, Candidate, InpaintResult
 from .scoring_stage import Placements, score_placements
+from .search_stage import draw_sequential, search, searched_candidates, searched_rows, sequential_candidates, settling
 from .sites import SiteBook
 
 if TYPE_CHECKING:
@@ -140,78 +140,33 @@ def run_tasks(
     pipeline = pipeline or PipelineSettings()
     _require_known_elements(tasks)
     draws = draw_valid(network, tasks, sampling, pipeline.redraws, device, progress)
-    found = _search(network, tasks, draws, sampling, pipeline, device, progress)
+    where = device if device is not None else _device_of(network)
+    rows = searched_rows(tasks, sampling, pipeline)
+    chains = draw_sequential(network, tasks, rows, sampling, pipeline, device, progress)
+    found = search(network, tasks, rows, draws, chains, sampling, pipeline, where, progress)
     placements = []
     origin = "joint" if sampling.strategy in ("auto", "conditional") else sampling.strategy
     for row, (task, drawn) in enumerate(zip(tasks, draws, strict=True)):
         start = time.perf_counter()
         book = SiteBook(task.host, pipeline.symprec, pipeline.tolerance) if len(task.host) else None
         candidates = _describe(task, drawn, _clusters(task, drawn, pipeline), book, pipeline, origin)
+        if row in chains:
+            candidates += sequential_candidates(task, chains[row], book, pipeline, len(candidates))
+            drawn.seconds["sequential"] = chains[row].seconds["sample"]
         if row in found:
-            candidates += _on_sites(task, found[row], book, len(candidates))
+            candidates += searched_candidates(task, found[row], book, len(candidates))
             drawn.seconds |= found[row].seconds
         placements.append(Placements(task, book, candidates, searched=row in found))
         drawn.seconds["deduplicate"] = time.perf_counter() - start
-    scored = [0] * len(tasks)
     if pipeline.score:
-        scored = [
-            len(one.candidates) + (found[row].evaluations if row in found else 0) for row, one in enumerate(placements)
-        ]
-        score_placements(placements, pipeline, device if device is not None else _device_of(network), progress)
+        settle = settling(network, sampling, pipeline, device)
+        score_placements(placements, pipeline, where, progress, settle=settle)
     for drawn, one in zip(draws, placements, strict=True):
         drawn.seconds.update(one.seconds)
     return [
-        _result(network, one.task, drawn, one.candidates, sampling, pipeline, found.get(row), scored[row])
+        _result(network, one.task, drawn, one.candidates, sampling, pipeline, found.get(row), one.evaluations)
         for row, (drawn, one) in enumerate(zip(draws, placements, strict=True))
     ]
-
-
-def _search(network, tasks, draws, sampling, pipeline: PipelineSettings, device, progress) -> dict[int, Searched]:
-    """Placements on the site networks of the tasks that have several guests, by row."""
-    if not (pipeline.score and pipeline.evaluations):
-        return {}
-    rows = [row for row, task in enumerate(tasks) if len(task.host) and searches(sampling, len(task.guests))]
-    if not rows:
-        return {}
-    from inpaint_hpc.occupancy.search import SearchSettings, search_occupancy
-
-    found = search_occupancy(
-        network,
-        [tasks[row] for row in rows],
-        [draws[row].frac_coords for row in rows],
-        sampling,
-        SearchSettings(
-            pipeline.evaluations, 2 * pipeline.candidates, pipeline.tolerance, pipeline.symprec, pipeline.chgnet
-        ),
-        device if device is not None else _device_of(network),
-        progress,
-    )
-    return dict(zip(rows, found, strict=True))
-
-
-def _on_sites(task: Task, found: Searched, book: SiteBook, first: int) -> list[Candidate]:
-    """Candidates of the search; the energies are computed again, with forces, beside those of the samples."""
-    if not len(found):
-        return []
-    distances = invalid_samples(task.host, task.guests, found.frac_coords).min_distance
-    candidates = []
-    for k, (coords, origin) in enumerate(zip(found.frac_coords, found.origins, strict=True)):
-        sites = [book.describe(position) for position in coords]
-        candidates.append(
-            Candidate(
-                rank=first + k,
-                guest_frac_coords=coords,
-                sample=-1,
-                members=(),
-                agreement=0.0,
-                spread=None,
-                min_distance=float(distances[k]),
-                multiplicity=tuple(multiplicity for multiplicity, _ in sites),
-                wyckoff=tuple(label for _, label in sites),
-                origin=origin,
-            )
-        )
-    return candidates
 
 
 def _require_known_elements(tasks: Sequence[Task]) -> None:
@@ -292,7 +247,7 @@ def _result(
         weights=_weights(network),
         seconds=drawn.seconds,
         drawn=drawn,
-        evaluations=evaluations,
+        evaluations=evaluations + (found.evaluations if found else 0),
         networks=found.networks if found else (),
         confidence=_confidence(network, task, candidates, sampling, pipeline),
     )

@@ -23,7 +23,8 @@ class PipelineSettings:
         relax: 'none'; 'guests' relaxes the guests in the frozen host, 'positions' all atoms in the fixed cell, 'cell'
             all atoms and the cell.  Ranking is by the energy afterwards, and candidates that end in the same minimum
             become one.
-        top_k: relax only so many candidates, those lowest in energy as placed; None relaxes all.
+        top_k: relax only so many candidates, those lowest in energy as placed and, for a quarter of them, those that
+            most samples agree on; None relaxes all.
         fmax: converged when no force exceeds it, eV/A.
         relax_steps: most steps of a relaxation.
         chgnet: CHGNet weights: '0.3.0', '0.2.0' or 'r2scan'.
@@ -31,6 +32,8 @@ class PipelineSettings:
             computed, for up to four guests, in proportion for more (`evaluation_budget`); 0 leaves it at the joint
             samples.
         candidates: most candidates handed out, where there was such a search.
+        sequential: samples placed one guest after another, beside the joint ones, where there is such a search.
+        settle: noise in A with which the score model settles what the search hands out; 0 leaves guests on their sites.
 
     Raises:
         InputError: a value out of range, or a relaxation without scoring.
@@ -47,6 +50,8 @@ class PipelineSettings:
     chgnet: str = "0.3.0"
     evaluations: int = 48
     candidates: int = 32
+    sequential: int = 8
+    settle: float = 0.1
 
     def __post_init__(self) -> None:
         if self.redraws < 0:
@@ -69,6 +74,10 @@ class PipelineSettings:
                 f"evaluations must be at least 0 and candidates at least 1, not {self.evaluations} and "
                 f"{self.candidates}"
             )
+        if self.sequential < 0:
+            raise InputError(f"sequential must be at least 0, not {self.sequential}")
+        if not 0.0 <= self.settle <= 1.0:
+            raise InputError(f"settle must be at least 0 and at most 1 A, not {self.settle:g}")
         if self.chgnet != PipelineSettings.chgnet:  # torch is needed to know the others
             from inpaint_hpc.scoring.chgnet_models import require_weights
 
@@ -89,7 +98,9 @@ def decisive(settings: dict[str, Any]) -> dict[str, Any]:
     settings = asdict(PipelineSettings()) | settings
     left_out = set() if settings["relax"] != "none" else {"relax", "top_k", "fmax", "relax_steps"}
     left_out |= {"chgnet"} if settings["chgnet"] == PipelineSettings.chgnet or not settings["score"] else set()
-    left_out |= {n for n in ("evaluations", "candidates") if settings[n] == getattr(PipelineSettings, n)}
+    left_out |= {
+        n for n in ("evaluations", "candidates", "sequential", "settle") if settings[n] == getattr(PipelineSettings, n)
+    }
     return {name: value for name, value in settings.items() if name not in left_out}
 
 

@@ -13,7 +13,7 @@ from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.symmetry import spacegroup_symbol
 from inpaint_hpc.sampling.tasks import Task
 from inpaint_hpc.sampling.validity import invalid_samples
-from inpaint_hpc.scoring.chgnet_score import score_crystals
+from inpaint_hpc.scoring.chgnet_score import Score, score_crystals
 from inpaint_hpc.scoring.relaxation import Relaxation, relax
 
 from .drawing import Progress
@@ -22,6 +22,11 @@ from .pipeline_settings import PipelineSettings
 from .results import CONVERGED, DIVERGED, UNFINISHED, Candidate, Relaxed
 from .shortlist import shortlist
 from .sites import SiteBook
+
+SETTLED = "settled"
+AGREED_SHARE = 0.25  # of the candidates that are relaxed
+Settle = Callable[[Sequence[Task], Sequence[np.ndarray]], list[np.ndarray]]
+"""Tasks and placements of each, (M, n, 3) -> placements in their order."""
 
 
 @dataclass
@@ -34,13 +39,15 @@ class Placements:
         candidates: what is known of them so far; ranked in the end.
         searched: candidates of the search over the site network are among them; equal ones become one, and the best
             few stay.
-        seconds: wall time of 'score' and 'relax'.
+        evaluations: energies computed of candidates as placed.
+        seconds: wall time of 'score', 'settle' and 'relax'.
     """
 
     task: Task
     book: SiteBook | None
     candidates: list[Candidate]
     searched: bool = False
+    evaluations: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -50,8 +57,9 @@ def score_placements(
     device: Any,
     progress: Progress | None = None,
     together: bool | None = None,
+    settle: Settle | None = None,
 ) -> None:
-    """Score, relax and rank the candidates of tasks, in place.
+    """Score, settle, relax and rank the candidates of tasks, in place.
 
     A CPU takes one task at a time: larger batches gain nothing there, and so what a task gives does not depend on those
     beside it, not even in the last bit.  A GPU takes all of them together.
@@ -62,6 +70,7 @@ def score_placements(
         device: torch device.
         progress: called with ('score' or 'relax', done, total), counted in candidates.
         together: all tasks at once, or one at a time; None decides by the device.
+        settle: moves guests that the search put on sites to where they belong together; kept where the energy falls.
     """
     count = _Counter(progress, placements, pipeline.top_k)
     together = "cuda" in str(device) if together is None else together
@@ -70,6 +79,8 @@ def score_placements(
         for one in group:
             if one.searched:
                 one.candidates = shortlist(one.task, one.candidates, pipeline)
+        if settle is not None and any(one.searched for one in group):
+            _timed(group, "settle", lambda group=group: _settle(group, settle, pipeline, device))
         if pipeline.relaxes:
             _timed(group, "relax", lambda group=group: _relax(group, pipeline, device, count))
         for one in group:
@@ -83,10 +94,55 @@ def _score(group: list[Placements], pipeline: PipelineSettings, device: Any, cou
     guests = [len(one.task.guests) for one, _ in owners]
     scores = score_crystals(crystals, guests, device, progress=count.of("score"), weights=pipeline.chgnet)
     for (one, k), score in zip(owners, scores, strict=True):
-        found = {"error": score.error}
-        if not score.failed:
-            found = {name: getattr(score, name) for name in ("energy_per_atom", "max_force", "max_guest_force")}
-        one.candidates[k] = replace(one.candidates[k], **found)
+        one.candidates[k] = replace(one.candidates[k], **_scored(score))
+        one.evaluations += 1
+
+
+def _scored(score: Score) -> dict[str, Any]:
+    if score.failed:
+        return {"error": score.error}
+    return {name: getattr(score, name) for name in ("energy_per_atom", "max_force", "max_guest_force")}
+
+
+def _settle(group: list[Placements], settle: Settle, pipeline: PipelineSettings, device: Any) -> None:
+    """Guests on sites settled by the score model, where that lowers the energy.
+
+    Sites are means over single guests; those of a placement push each other.  Samples have been denoised together.
+    """
+    chosen = [
+        (one, [k for k, c in enumerate(one.candidates) if not c.members and c.energy_per_atom is not None])
+        for one in group
+        if one.searched
+    ]
+    chosen = [(one, rows) for one, rows in chosen if rows]
+    if not chosen:
+        return
+    coords = [np.stack([one.candidates[k].guest_frac_coords for k in rows]) for one, rows in chosen]
+    moved = settle([one.task for one, _ in chosen], coords)
+    owners, crystals, places = [], [], []
+    for (one, rows), frac in zip(chosen, moved, strict=True):
+        checked = invalid_samples(one.task.host, one.task.guests, frac)
+        for k, position, bad, distance in zip(rows, frac, checked.invalid, checked.min_distance, strict=True):
+            if not bad:
+                owners.append((one, k))
+                places.append((position, float(distance)))
+                crystals.append(one.task.host.with_guests(one.task.guests, position))
+    scores = score_crystals(crystals, [len(one.task.guests) for one, _ in owners], device, weights=pipeline.chgnet)
+    for (one, k), (position, distance), score in zip(owners, places, scores, strict=True):
+        one.evaluations += 1
+        before = one.candidates[k]
+        if score.failed or score.energy_per_atom >= before.energy_per_atom:
+            continue
+        sites = [one.book.describe(guest) for guest in position]
+        one.candidates[k] = replace(
+            before,
+            guest_frac_coords=position,
+            min_distance=distance,
+            multiplicity=tuple(multiplicity for multiplicity, _ in sites),
+            wyckoff=tuple(label for _, label in sites),
+            origin="+".join(sorted({*before.origin.split("+"), SETTLED})),
+            **_scored(score),
+        )
 
 
 def _relax(group: list[Placements], pipeline: PipelineSettings, device: Any, count: _Counter) -> None:
@@ -94,7 +150,7 @@ def _relax(group: list[Placements], pipeline: PipelineSettings, device: Any, cou
     report = count.of("relax")
     chosen = []
     for one in group:
-        best = [k for k in _order(one.candidates) if one.candidates[k].energy_per_atom is not None][: pipeline.top_k]
+        best = most_promising(one.candidates, pipeline.top_k)
         chosen += [(one, k) for k in best]
         report(len(one.candidates[: pipeline.top_k]) - len(best))  # what has no energy is done with
     relaxations = relax(
@@ -111,6 +167,21 @@ def _relax(group: list[Placements], pipeline: PipelineSettings, device: Any, cou
         one.candidates[k] = _relaxed(one, one.candidates[k], relaxation, pipeline)
     for one in group:
         one.candidates = merge_minima(one.task, one.candidates, pipeline)
+
+
+def most_promising(candidates: Sequence[Candidate], count: int | None) -> list[int]:
+    """The candidates that are worth a relaxation, at most `count`, lowest energy as placed first.
+
+    A quarter of the places, at least one of several, go to what most samples agree on, the others to the lowest:
+    orderings may be low only as placed, and samples show what relaxes lower.  None takes all that have an energy.
+    """
+    order = [k for k in _order(candidates) if candidates[k].energy_per_atom is not None]
+    if count is None or len(order) <= count:
+        return order
+    share = 0 if count == 1 else max(1, round(AGREED_SHARE * count))
+    agreed = sorted((k for k in order if candidates[k].members), key=lambda k: -candidates[k].agreement)[:share]
+    chosen = [*agreed, *(k for k in order if k not in agreed)][:count]
+    return [k for k in order if k in chosen]
 
 
 def _relaxed(one: Placements, candidate: Candidate, found: Relaxation, pipeline: PipelineSettings) -> Candidate:

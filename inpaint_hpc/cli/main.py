@@ -34,6 +34,7 @@ VERBS = {
     "series": ("inpaint_hpc.cli.series", "Fill a host with 0, 1, 2 ... guests: hull and voltage curve."),
     "train": ("inpaint_hpc.cli.train", "Train a score network on a packed file."),
     "pack": ("inpaint_hpc.cli.pack", "Pack crystals of any format into one HDF5 file."),
+    "pairs": ("inpaint_hpc.cli.pairs", "Make electrode pairs to train on from filled crystals."),
     "weights": ("inpaint_hpc.cli.weights", "List, describe and verify network weights."),
     "doctor": ("inpaint_hpc.cli.doctor", "Show versions, devices, weights and what is missing."),
 }

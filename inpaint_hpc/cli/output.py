@@ -21,6 +21,7 @@ _STAGES = {
     "sites": "sampling",
     "energies": "relaxation",
     "search": "orderings",
+    "sequential": "one by one",
 }
 _UNITS = {
     "score": "candidates",

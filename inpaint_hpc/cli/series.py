@@ -25,6 +25,16 @@ from inpaint_hpc.errors import InputError
 @click.option("--evaluations", default=48, show_default=True, help="CHGNet energies of orderings for each number.")
 @click.option("--top-k", type=click.IntRange(min=1), default=2, show_default=True, help="Candidates relaxed of each.")
 @click.option(
+    "--cells",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Search supercells of up to so many.",
+)
+@click.option(
+    "--shapes", type=click.IntRange(min=1), default=2, show_default=True, help="Supercells of each size, compact first."
+)
+@click.option(
     "--relax",
     type=click.Choice(["none", "guests", "positions", "cell"]),
     default="cell",
@@ -43,6 +53,9 @@ def series(hosts: tuple[str, ...], guest: str, counts: str, **options: Any) -> N
     For each number of guests the occupation of the host's sites is searched, and the best candidates are relaxed.
     Prints a table per host and writes the best structure of each number, series.json and a picture of hulls and
     voltage curves to DIR.
+
+    With --cells 2, orderings are searched in supercells of two host cells too, at every concentration that these hold:
+    half a guest per cell, and arrangements that the host's own cell is too small for.
 
     Example: inpaint-hpc series MnO2.cif --guest Li --counts 0..4
     """
@@ -88,6 +101,8 @@ def series(hosts: tuple[str, ...], guest: str, counts: str, **options: Any) -> N
                     pipeline,
                     device,
                     progress,
+                    options["cells"],
+                    options["shapes"],
                 )
             )
     out = Path(options["out"])

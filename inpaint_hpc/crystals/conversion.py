@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from inpaint_hpc.crystals.packed import SPLITS, is_validation, write_packed
+from inpaint_hpc.crystals.packed import SPLITS, is_validation
+from inpaint_hpc.crystals.packed_writing import write_packed
 from inpaint_hpc.crystals.reading import expand_paths, iter_hosts
 from inpaint_hpc.errors import InputError
 

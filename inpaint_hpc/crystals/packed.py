@@ -18,10 +18,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,14 +28,13 @@ import numpy as np
 
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.errors import InputError
-from inpaint_hpc.files import atomic_hdf5
 
 if TYPE_CHECKING:
     import h5py
 
 SCHEMA_VERSION = "1.0"
 SPLITS = {"train": 0, "val": 1, "eval": 2}
-_STRUCTURE = ("n_atoms", "numbers", "frac_coords", "lattice")
+STRUCTURE = ("n_atoms", "numbers", "frac_coords", "lattice")
 
 
 class PackedDataset:
@@ -77,7 +75,7 @@ class PackedDataset:
             arrays = _structure_arrays(file, self.path, prefix)
             self.ids: list[str] = arrays.pop("ids")
             self.columns = _columns(file, len(self.ids))
-        self.n_atoms, self.numbers, self.frac_coords, self.lattice = (arrays[name] for name in _STRUCTURE)
+        self.n_atoms, self.numbers, self.frac_coords, self.lattice = (arrays[name] for name in STRUCTURE)
         self.offsets = _offsets(self.n_atoms)
         rows = np.arange(len(self))
         if ids is not None:
@@ -236,84 +234,6 @@ def is_validation(numbers: Iterable[int], modulus: int = 50) -> bool:
     return int(hashlib.sha256(canonical_reduced_formula(numbers).encode("ascii")).hexdigest(), 16) % modulus == 0
 
 
-def write_packed(
-    path: str | Path,
-    crystals: Iterable[Crystal],
-    split: Sequence[int] | None = None,
-    attributes: Mapping[str, Any] | None = None,
-) -> int:
-    """Write crystals to a packed file, atomically; an existing file is replaced.
-
-    Args:
-        path: the file to write.
-        crystals: names become `ids`, fractional coordinates are wrapped to [0, 1), numbers, booleans and strings in
-            `info` become columns (NaN or '' where a crystal lacks them).
-        split: 0 train, 1 validation, 2 evaluation only, for each crystal; None keeps an `info['split']`, if any.
-        attributes: file attributes (title, source, licence, citation ...).
-
-    Returns:
-        Number of crystals written.
-
-    Raises:
-        InputError: no crystals, or a `split` of another length.
-        OSError: the file cannot be written.
-    """
-    import h5py
-
-    crystals = list(crystals)
-    if not crystals:
-        raise InputError(f"{path}: nothing to write, no crystals were given")
-    columns = {name: _column([c.info.get(name) for c in crystals]) for name in _info_names(crystals)}
-    if split is not None:
-        if len(split) != len(crystals):
-            raise InputError(f"{len(crystals)} crystals but {len(split)} values of split")
-        columns["split"] = np.asarray(split, dtype=np.int8)
-    frac = np.concatenate([c.frac_coords for c in crystals])
-    frac = (frac - np.floor(frac)).astype(np.float32)
-    frac[frac >= 1.0] = 0.0  # the largest float64 below 1 rounds up in float32
-    data = {
-        "ids": [c.name for c in crystals],
-        "n_atoms": np.array([len(c) for c in crystals], dtype=np.int32),
-        "numbers": np.concatenate([c.numbers for c in crystals]).astype(np.uint8),
-        "frac_coords": frac,
-        "lattice": np.stack([c.lattice for c in crystals]).astype(np.float32),
-        **{name: column for name, column in columns.items() if column is not None},
-    }
-    with atomic_hdf5(path) as file:
-        file.attrs.update({"created": date.today().isoformat(), **(attributes or {}), "schema_version": SCHEMA_VERSION})
-        for name, values in data.items():
-            text = isinstance(values, list)
-            file.create_dataset(
-                name,
-                data=values,
-                dtype=h5py.string_dtype() if text else None,
-                chunks=True,
-                compression="gzip",
-                compression_opts=9,
-                shuffle=not text,
-            )
-    return len(crystals)
-
-
-def _info_names(crystals: Sequence[Crystal]) -> list[str]:
-    """Names of info columns in order of first appearance, without those that the schema itself uses."""
-    names = dict.fromkeys(name for crystal in crystals for name in crystal.info)
-    return [name for name in names if "/" not in name and name not in ("ids", *_STRUCTURE)]
-
-
-def _column(values: list[Any]) -> np.ndarray | list[str] | None:
-    """Values of one info key as an array or a list of strings; None when they are not all scalars."""
-    values = [value.item() if isinstance(value, np.generic) else value for value in values]
-    known = [value for value in values if value is not None]
-    if known and all(isinstance(value, str) for value in known):
-        return ["" if value is None else value for value in values]
-    if not known or not all(isinstance(value, bool | int | float) for value in known):
-        return None
-    if len(known) < len(values):
-        return np.array([np.nan if value is None else float(value) for value in values])
-    return np.array(values)
-
-
 @contextmanager
 def _open(path: Path):
     """The HDF5 file, with every way in which it can be unreadable turned into one line."""
@@ -339,7 +259,7 @@ def _open(path: Path):
 
 def _structure_arrays(file: h5py.File, path: Path, prefix: str) -> dict[str, Any]:
     """The checked structure datasets, without their prefix; `ids` as a list of str."""
-    names = {name: prefix + name for name in _STRUCTURE}
+    names = {name: prefix + name for name in STRUCTURE}
     for name in ("ids", *names.values()):
         if name not in file:
             raise InputError(f"{path}: not a packed crystal file, the dataset '{name}' is missing")
@@ -387,7 +307,7 @@ def _columns(file: h5py.File, n: int) -> dict[str, np.ndarray]:
     for name, dataset in file.items():
         if not isinstance(dataset, h5py.Dataset) or dataset.shape != (n,):
             continue
-        if name == "ids" or any(name.endswith(structure) for structure in _STRUCTURE):
+        if name == "ids" or any(name.endswith(structure) for structure in STRUCTURE):
             continue
         text = h5py.check_string_dtype(dataset.dtype) is not None
         # A fixed-width unicode array has `.item()` per element like the numeric ones, an object array has not.

@@ -1,12 +1,12 @@
 """Placements settled by the score model: noised a little, then all guests denoised together.
 
 Sites are means over samples of single guests; several guests repel each other.  The network knows that, and a few of
-its evaluations move the guests to where they belong together, without any energy.  On electrode hosts the energy as
-placed gains nothing by it in the median, so the default search does without; docs/many-guests.md has the figures.
+its evaluations move the guests to where they belong together, without any energy.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from inpaint_hpc.sampling.sample import sample
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
 
-SIGMA = 0.3  # A; less than the way to another site
+SIGMA = 0.1  # A; guests settle and stay on their sites
 STEPS = 10
 
 
@@ -29,28 +29,46 @@ def refine(
     steps: int = STEPS,
     device: Any = None,
 ) -> np.ndarray:
-    """Settle placements of one task.
+    """`refine_many` of one task: placements (M, n, 3) in, placements out."""
+    return refine_many(network, [task], [frac_coords], sampling, sigma, steps, device)[0]
+
+
+def refine_many(
+    network: Any,
+    tasks: Sequence[Task],
+    frac_coords: Sequence[np.ndarray],
+    sampling: SamplingSettings | None = None,
+    sigma: float = SIGMA,
+    steps: int = STEPS,
+    device: Any = None,
+) -> list[np.ndarray]:
+    """Settle placements of several tasks in full batches.
 
     Args:
         network: a score network.
-        task: the task.
-        frac_coords: guests of each placement, (M, n, 3).
+        tasks: the tasks.
+        frac_coords: guests of the placements of each task, (M, n, 3).
         sampling: sampler, schedule and seed.
-        sigma: noise that is put on the guests, A.
+        sigma: noise that is put on the guests, A; at least twice the smallest that the network was trained for.
         steps: network evaluations of each placement.
         device: by default that of the network.
 
     Returns:
-        Fractional coordinates in [0, 1), float64 (M, n, 3), in the same order; a placement's result does not depend on
-        the others beyond the rounding of the network.
+        Fractional coordinates in [0, 1) of each task's placements, float64 (M, n, 3), in the same order; a placement's
+        result does not depend on the others beyond the rounding of the network.
 
     Raises:
         InputError: as `sample`.
     """
-    frac_coords = np.asarray(frac_coords, dtype=np.float64).reshape(-1, len(task.guests), 3)
+    start = [
+        np.asarray(coords, dtype=np.float64).reshape(-1, len(task.guests), 3)
+        for task, coords in zip(tasks, frac_coords, strict=True)
+    ]
+    counts = [len(coords) for coords in start]
     settings = replace(
-        sampling or SamplingSettings(), samples=max(1, len(frac_coords)), steps=steps, sigma_max=sigma,
-        strategy="conditional",
+        sampling or SamplingSettings(), samples=max(1, *counts, 1), steps=steps, strategy="conditional",
+        sigma_max=max(sigma, 2.0 * float(network.sigma_min)),
     )  # fmt: skip
-    named = replace(task, random_id=f"{task.id}:refine")
-    return sample(network, [named], settings, device, samples=len(frac_coords), start=[frac_coords])[0].frac_coords
+    named = [replace(task, random_id=f"{task.id}:refine") for task in tasks]
+    found = sample(network, named, settings, device, samples=counts, start=start)
+    return [one.frac_coords for one in found]

@@ -254,30 +254,35 @@ class _Energies:
 
 
 def _best_different(task: Task, results: Sequence[tuple[OccupationSpace, Found]], settings: SearchSettings) -> Searched:
-    """The lowest placements of all levels, equal ones once."""
-    coords, energies, origins = [], [], []
+    """The lowest placements of all levels and the most symmetric ones in turn, equal ones once, lowest first."""
+    coords, energies, origins, symmetry = [], [], [], []
     for space, found in results:
         size = np.bincount(space.orbits)
-        for ordering, energy in zip(found.orderings, found.energies, strict=True):
+        for ordering, energy, operations in zip(found.orderings, found.energies, found.symmetry, strict=True):
             if not np.isfinite(energy):
                 continue
             coords.append(space.guest_frac_coords(ordering))
             energies.append(energy)
+            symmetry.append(operations)
             taken = np.bincount(space.orbits[ordering], minlength=len(size))
             origins.append(ORBITS if ((taken == 0) | (taken == size)).all() else ORDERING)
     if not coords:
         return Searched(np.zeros((0, len(task.guests), 3)))
-    order = np.argsort(np.round(energies, 6), kind="stable")
+    rounded = np.round(energies, 6)
+    lowest = np.argsort(rounded, kind="stable")
+    symmetric = np.lexsort((rounded, -np.array(symmetry)))
+    # Energies as placed mislead where the host has yet to make room: what keeps much symmetry stays, however high.
+    order = np.array(list(dict.fromkeys(np.stack([lowest, symmetric], axis=1).reshape(-1).tolist())))
     # Looking at twice as many as are handed out is enough, and comparing is quadratic.
     order = order[: 2 * settings.keep]
     frac = np.array(coords)[order]
     equal = equal_samples(task.host, task.guests, frac, settings.tolerance, settings.symprec)
     kept: list[int] = []
     for k in range(len(order)):
-        if not equal[k, kept].any():
+        if len(kept) < settings.keep and not equal[k, kept].any():
             kept.append(k)
-    kept = kept[: settings.keep]
-    return Searched(frac[kept], np.array(energies)[order][kept], tuple(origins[order[k]] for k in kept))
+    rows = sorted(order[kept].tolist(), key=lambda row: (rounded[row], row))
+    return Searched(np.array(coords)[rows], np.array(energies)[rows], tuple(origins[row] for row in rows))
 
 
 def _too_few(counts: Counter, sites: Sequence[dict[int, int]]) -> str:

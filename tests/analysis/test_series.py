@@ -51,6 +51,26 @@ def test_a_series_gives_hull_and_voltages():
     assert profile.treatment == "guests"
 
 
+def test_a_series_in_supercells_has_fractions_of_guests():
+    settings = PipelineSettings(relax="none", evaluations=4, sequential=0)
+    sampling = SamplingSettings(samples=2, steps=10)
+    found = concentration_series(
+        load_network(None), SPINEL, 3, [0, 1], sampling=sampling, pipeline=settings, cells=2, shapes=1
+    )
+    profile = found.profile
+    assert [(len(r.host), len(r.guests)) for r in found.results] == [(12, 1), (24, 1), (24, 2)]
+    assert [one.count for one in profile.filled] == [0.5, 1, 1]
+    assert sorted(one.label for one in profile.filled) == [
+        "lambda_mp-25275-2a, rank 0", "lambda_mp-25275-2a, rank 0", "rank 0",
+    ]  # fmt: skip
+    # The same host: per host cell, an ordering of two cells is about as low as that of one.
+    whole = [one.energy for one in profile.filled if one.count == 1]
+    assert max(whole) - min(whole) < 1.0
+    assert profile.filled[0].volume == pytest.approx(SPINEL.volume)
+    with pytest.raises(InputError, match="at least one cell and one shape"):
+        concentration_series(None, SPINEL, 3, [1], cells=0)
+
+
 def test_a_series_needs_guests():
     with pytest.raises(InputError, match="at least 1"):
         concentration_series(None, SPINEL, 3, [0])

@@ -19,7 +19,7 @@ from inpaint_hpc.archive.records import host_id
 from inpaint_hpc.campaign.config import Resources, load_config
 from inpaint_hpc.campaign.create import campaign_id, create_run, cut_shards
 from inpaint_hpc.campaign.run_directory import RunDirectory
-from inpaint_hpc.crystals.packed import write_packed
+from inpaint_hpc.crystals.packed_writing import write_packed
 from inpaint_hpc.crystals.reading import read_hosts
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.network.weights import file_digest, find_weights

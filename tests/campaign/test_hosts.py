@@ -12,7 +12,7 @@ from inpaint_hpc.campaign.host_table import HostTable
 from inpaint_hpc.campaign.sources import LeftOut, column_of, read_sources
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.checking import check_crystal
-from inpaint_hpc.crystals.packed import write_packed
+from inpaint_hpc.crystals.packed_writing import write_packed
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.sampling.minimum_image import PeriodicCell
 from inpaint_hpc.sampling.validity import packing_fraction

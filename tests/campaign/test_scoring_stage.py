@@ -15,7 +15,7 @@ from inpaint_hpc.campaign.pipeline import inpaint_many
 from inpaint_hpc.campaign.pipeline_settings import PipelineSettings, decisive
 from inpaint_hpc.campaign.recording import done_record, results_of
 from inpaint_hpc.campaign.results import Candidate, Relaxed
-from inpaint_hpc.campaign.scoring_stage import Placements, score_placements
+from inpaint_hpc.campaign.scoring_stage import Placements, most_promising, score_placements
 from inpaint_hpc.campaign.sites import SiteBook
 from inpaint_hpc.campaign.tables import CampaignTask
 from inpaint_hpc.crystals.batch import Crystal
@@ -81,6 +81,18 @@ def test_only_the_best_are_relaxed_and_come_first():
     others = one.candidates[len(relaxed) :]
     assert max(c.energy_per_atom for c in relaxed) < min(c.energy_per_atom for c in others)
     assert static[len(relaxed) :] == sorted(static[len(relaxed) :])
+
+
+def test_a_quarter_of_what_is_relaxed_is_what_samples_agree_on():
+    energies, agreement = [-7.0, -6.9, -6.8, -6.7, -6.6, None], [0.1, 0.0, 0.2, 0.0, 0.7, 0.9]
+    found = [
+        replace(candidate(SITE_8A, k), members=(k,) if share else (), agreement=share, energy_per_atom=energy)
+        for k, (energy, share) in enumerate(zip(energies, agreement, strict=True))
+    ]
+    assert most_promising(found, 1) == [0]
+    assert most_promising(found, 2) == [0, 4]
+    assert most_promising(found, 3) == [0, 1, 4]
+    assert most_promising(found, None) == most_promising(found, 9) == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("mode", ["positions", "cell"])

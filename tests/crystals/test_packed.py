@@ -15,8 +15,8 @@ from inpaint_hpc.crystals.packed import (
     is_validation,
     read_electrodes,
     read_packed,
-    write_packed,
 )
+from inpaint_hpc.crystals.packed_writing import write_electrodes, write_packed
 from inpaint_hpc.errors import InputError
 
 SMOKE = Path(__file__).parents[1] / "data" / "smoke.h5"
@@ -265,6 +265,19 @@ def test_electrode_pairs(electrodes):
     assert first.name.endswith(">ref")
     assert first.info == {"recommended": 1, "average_voltage": 1.5}
     assert [len(c) for c in read_packed(electrodes)] == [len(p.reference) for p in (first, second)]
+
+
+def test_electrode_pairs_are_written_as_they_are_read(electrodes, tmp_path):
+    pairs = read_electrodes(electrodes)
+    assert write_electrodes(tmp_path / "pairs.h5", pairs, {"title": "pairs"}) == 2
+    for one, other in zip(read_electrodes(tmp_path / "pairs.h5"), pairs, strict=True):
+        assert (one.name, one.guest_z, one.n_guest, one.info) == (other.name, other.guest_z, other.n_guest, other.info)
+        for crystal, expected in ((one.host, other.host), (one.reference, other.reference)):
+            assert np.array_equal(crystal.numbers, expected.numbers)
+            assert np.array_equal(crystal.lattice, expected.lattice)
+            np.testing.assert_allclose(crystal.frac_coords, expected.frac_coords, atol=1e-7)
+    with pytest.raises(InputError, match="no pairs were given"):
+        write_electrodes(tmp_path / "none.h5", [])
 
 
 def test_electrode_files_that_do_not_fit(electrodes):

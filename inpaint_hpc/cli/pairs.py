@@ -1,0 +1,67 @@
+"""`inpaint-hpc pairs`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+_AT_ONCE = 64  # crystals relaxed between two writes of the file
+
+
+@click.command()
+@click.argument("packed", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Pairs to write (.h5).")
+@click.option("--limit", type=click.IntRange(min=1), help="Take so many crystals, by hash of their ids.")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Relax no more after so long.")
+@click.option("--max-atoms", type=click.IntRange(min=2), default=40, show_default=True, help="Of the filled crystal.")
+@click.option("--include", type=click.Path(path_type=Path, dir_okay=False), help="Put the pairs of this file first.")
+@click.option("--without", metavar="COLUMN", help="Leave out crystals where this column of PACKED is not 0.")
+@click.option("--steps", type=click.IntRange(min=1), default=40, show_default=True, help="Most steps of a relaxation.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
+def pairs(packed, out, limit, minutes, max_atoms, include, without, steps, threads, overwrite) -> None:
+    """Make electrode pairs to train on: the ions taken out of crystals, the empty hosts relaxed by CHGNet.
+
+    Taken are training crystals of PACKED with one of Li, Na, K, Mg, Ca, Zn, Al, a transition metal and an anion.  The
+    file is written anew every 64 crystals: whatever stops the work, what was done is there.
+    """
+    from inpaint_hpc.errors import InputError
+
+    if out.exists() and not overwrite:
+        raise InputError(f"{out}: exists already; add --overwrite to replace it")
+    from inpaint_hpc.crystals.packed import PackedDataset, read_electrodes
+    from inpaint_hpc.crystals.packed_writing import write_electrodes
+    from inpaint_hpc.training.emptied import Emptied, candidates, emptied_pairs, hash_order
+
+    known = read_electrodes(include) if include else []
+    crystals = PackedDataset(packed, "train", max_atoms)
+    if without is not None and without not in crystals.columns:
+        raise InputError(f"{packed}: has no column '{without}'; it has {', '.join(sorted(crystals.columns))}")
+    usable = (crystal for crystal in crystals if without is None or not crystal.info[without])
+    chosen = hash_order(candidates(usable, max_atoms))[:limit]
+    if not chosen:
+        raise InputError(f"{packed}: no training crystal of at most {max_atoms} atoms could be an electrode")
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
+    report, made, start = Emptied(), [], time.monotonic()
+    source = f"ions taken out of crystals of {packed.name}, hosts relaxed by CHGNet, at most {steps} steps"
+    attributes = {"title": "electrode pairs made from filled crystals", "source": source}
+    for first in range(0, len(chosen), _AT_ONCE):
+        if minutes is not None and time.monotonic() - start > 60 * minutes:
+            break
+        part = chosen[first : first + _AT_ONCE]
+        made += emptied_pairs(part, steps=steps, report=report)
+        if known or made:
+            write_electrodes(out, [*known, *made], attributes)
+        rate = (first + len(part)) / (time.monotonic() - start)
+        click.echo(f"{first + len(part)} of {len(chosen)} crystals, {rate:.1f} a second", err=True)
+    if not (known or made):
+        raise InputError(f"no pair could be made of {len(chosen)} crystals: {report.diverged} hosts diverged, "
+                         f"{report.changed} became another framework")  # fmt: skip
+    notes = f"{report.diverged} hosts diverged, {report.changed} became another framework"
+    before = f"{len(known)} pairs of {include.name} and " if include else ""
+    click.echo(f"{out}: {before}{report.made} new ones; {notes}")
