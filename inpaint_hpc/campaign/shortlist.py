@@ -18,6 +18,8 @@ from .results import Candidate
 
 # Shares of the places for the lowest in energy, for the most symmetric, and for what most samples agree on.
 LOWEST, SYMMETRIC, AGREED = 0.125, 0.25, 0.375
+# Of the last, places for placements that a single sample shows: of many guests every sample is one of a kind.
+SHOWN = 0.125
 # Nearly equal: within this distance under the host's symmetry at this tolerance, both in A.  A host that relaxed
 # without its guests is less symmetric than it will be with them, and its sites are where it leaves room.
 NEAR, NEAR_SYMPREC = 0.7, 0.3
@@ -28,7 +30,7 @@ def shortlist(task: Task, candidates: Sequence[Candidate], pipeline: PipelineSet
 
     Of equal ones, within `pipeline.tolerance` under the host's symmetry, the lowest in energy stays, with the samples
     of all.  Where there are too many, places go to the few lowest in energy; to the most symmetric crystals and to
-    those that most samples agree on, because a potential can be wrong about the order, most of all in a host
+    those that most samples agree on, few of them to what a single sample shows, because a potential can be wrong about the order, most of all in a host
     that did not relax around its guests; then to the lowest that are not nearly one that has a place; at last
     to what is left, lowest first.
 
@@ -59,20 +61,25 @@ def _different_first(task: Task, merged: Sequence[Candidate], pipeline: Pipeline
     coords = np.stack([c.guest_frac_coords for c in merged])
     near = equal_samples(task.host, task.guests, coords, tolerance, symprec)
 
-    def different(order: Iterable[int], share: float) -> list[int]:
+    def places(share: float) -> int:
+        return int(share * pipeline.candidates)
+
+    def different(order: Iterable[int], count: int) -> list[int]:
         """The first ones that are not nearly one before them."""
         found: list[int] = []
         for k in order:
-            if len(found) < int(share * pipeline.candidates) and not near[k, found].any():
+            if len(found) < count and not near[k, found].any():
                 found.append(k)
         return found
 
     lowest = range(math.ceil(LOWEST * pipeline.candidates))
     crystals = [task.host.with_guests(task.guests, c) for c in coords]
     operations = np.array([len(symmetry_operations(crystal, symprec)[0]) for crystal in crystals])
-    symmetric = different(np.argsort(-operations, kind="stable").tolist(), SYMMETRIC)
-    members = [k for k, c in enumerate(merged) if c.members]
-    agreed = different(sorted(members, key=lambda k: (-merged[k].agreement, k)), AGREED)
+    symmetric = different(np.argsort(-operations, kind="stable").tolist(), places(SYMMETRIC))
+    shown = sorted((k for k, c in enumerate(merged) if c.members), key=lambda k: (-merged[k].agreement, k))
+    agreed = different([k for k in shown if len(merged[k].members) > 1], places(AGREED))
+    alone = min(places(SHOWN), places(AGREED) - len(agreed))
+    agreed += different([k for k in shown if len(merged[k].members) == 1], alone)
     chosen = list(dict.fromkeys([*lowest, *symmetric, *agreed]))[: pipeline.candidates]
     for k in range(len(merged)):
         if len(chosen) < pipeline.candidates and k not in chosen and not near[k, chosen].any():
