@@ -29,7 +29,7 @@ class PipelineSettings:
         relax_steps: most steps of a relaxation.
         chgnet: CHGNet weights: '0.3.0', '0.2.0' or 'r2scan'.
         evaluations: with the strategy `auto` and several guests, orderings on the site network whose energy is
-            computed, for up to four guests, in proportion for more (`evaluation_budget`); 0 leaves it at the joint
+            computed, for up to four guests, with their cube for more (`evaluation_budget`); 0 leaves it at the joint
             samples.
         candidates: most candidates handed out, where there was such a search.
         sequential: samples placed one guest after another, beside the joint ones, where there is such a search.

@@ -30,9 +30,9 @@ def shortlist(task: Task, candidates: Sequence[Candidate], pipeline: PipelineSet
 
     Of equal ones, within `pipeline.tolerance` under the host's symmetry, the lowest in energy stays, with the samples
     of all.  Where there are too many, places go to the few lowest in energy; to the most symmetric crystals and to
-    those that most samples agree on, few of them to what a single sample shows, because a potential can be wrong about the order, most of all in a host
-    that did not relax around its guests; then to the lowest that are not nearly one that has a place; at last
-    to what is left, lowest first.
+    those that most samples agree on, few of them to what a single sample shows, because a potential can be wrong about
+    the order, most of all in a host that did not relax around its guests; then to the lowest that are not nearly one
+    that has a place; at last to what is left, lowest first.
 
     Args:
         task: the task, with host atoms.
