@@ -64,7 +64,7 @@ def write_electrodes(
         **_structure_columns([pair.reference for pair in pairs], "ref_"),
         **_info_columns([pair.info for pair in pairs]),
     }
-    _write_columns(path, data, attributes)
+    _write_columns(path, data, attributes, {name: f"ref_{name}" for name in STRUCTURE})
     return len(pairs)
 
 
@@ -80,7 +80,12 @@ def _structure_columns(crystals: Sequence[Crystal], prefix: str = "") -> dict[st
     }
 
 
-def _write_columns(path: str | Path, data: Mapping[str, Any], attributes: Mapping[str, Any] | None) -> None:
+def _write_columns(
+    path: str | Path,
+    data: Mapping[str, Any],
+    attributes: Mapping[str, Any] | None,
+    links: Mapping[str, str] | None = None,
+) -> None:
     import h5py
 
     with atomic_hdf5(path) as file:
@@ -96,6 +101,8 @@ def _write_columns(path: str | Path, data: Mapping[str, Any], attributes: Mappin
                 compression_opts=9,
                 shuffle=not text,
             )
+        for name, target in (links or {}).items():
+            file[name] = file[target]
 
 
 def _info_columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -276,6 +276,7 @@ def test_electrode_pairs_are_written_as_they_are_read(electrodes, tmp_path):
             assert np.array_equal(crystal.numbers, expected.numbers)
             assert np.array_equal(crystal.lattice, expected.lattice)
             np.testing.assert_allclose(crystal.frac_coords, expected.frac_coords, atol=1e-7)
+    assert [len(c) for c in read_packed(tmp_path / "pairs.h5")] == [len(p.reference) for p in pairs]
     with pytest.raises(InputError, match="no pairs were given"):
         write_electrodes(tmp_path / "none.h5", [])
 
