@@ -3,7 +3,8 @@
 python benchmarks/many_guests.py electrodes_dev.h5 --limit 100 --les 60 --rows rows.jsonl --json table.json
 
 Hosts come in the order of the sha256 of their ids, so that `--limit N` is a fair choice and the same everywhere.  Every
-host's row is written to `--rows` at once, and hosts that are in it already are not run again.
+host's row is written to `--rows` at once, and hosts that are in it already are not run again: rows of several parts
+written to one file, one process each, are one table.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import click
 @click.argument("packed", type=click.Path(exists=True, dir_okay=False))
 @click.option("--limit", type=int, help="First so many hosts.")
 @click.option("--les", "n_les", default=0, show_default=True, help="Relax the first so many hosts fully, for LES.")
+@click.option("--part", default="0/1", show_default=True, metavar="K/N", help="Every N-th of these hosts, from K on.")
 @click.option("--max-atoms", default=60, show_default=True, help="Of the filled host.")
 @click.option("--all-pairs", is_flag=True, help="Also pairs that are not recommended.")
 @click.option("--samples", default=16, show_default=True, help="Joint samples.")
@@ -28,7 +30,9 @@ import click
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write the table as JSON.")
 @click.option("--minutes", type=float, help="Start no new host after so long.")
 @click.option("--threads", default=1, show_default=True)
-def main(packed, limit, n_les, max_atoms, all_pairs, samples, evaluations, weights, rows, json_file, minutes, threads):
+def main(
+    packed, limit, n_les, part, max_atoms, all_pairs, samples, evaluations, weights, rows, json_file, minutes, threads
+):
     """Print the table by number of guests."""
     import time
 
@@ -46,9 +50,10 @@ def main(packed, limit, n_les, max_atoms, all_pairs, samples, evaluations, weigh
     if rows is not None and rows.exists():
         known = {row["id"]: row for row in map(json.loads, rows.read_text().splitlines())}
     chosen = pairs[: max(limit or len(pairs), n_les)]
+    first, step = (int(value) for value in part.split("/"))
     finished = []
     begin = time.perf_counter()
-    for k, pair in enumerate(chosen):
+    for k, pair in list(enumerate(chosen))[first::step]:
         row = known.get(pair.name)
         if row is None or (k < n_les and "les" not in row):
             if minutes is not None and time.perf_counter() - begin > 60 * minutes:

@@ -13,6 +13,7 @@ import numpy as np
 
 from inpaint_hpc.network.weights import WeightsInfo
 from inpaint_hpc.occupancy.budget import evaluation_budget
+from inpaint_hpc.sampling.sequential import guest_steps
 from inpaint_hpc.sampling.settings import SamplingSettings
 
 from .pipeline_settings import PipelineSettings, searches
@@ -29,6 +30,8 @@ RELAX_EVALUATIONS = {"guests": 30.0, "positions": 40.0, "cell": 40.0}
 HOST_MOVES = ("replacement", "repaint")
 # Single guests drawn for a task with several guests, and energies without forces in units of those with forces.
 SEARCH_SAMPLES, ENERGY_ONLY = 20.0, 0.5
+# Network evaluations of settling, and the share of the candidates that are settled.
+SETTLE_STEPS, SETTLED = 10, 0.6
 # Samples that remain after deduplication, measured on WBM hosts: one guest, several guests.
 CANDIDATES = (0.4, 0.8)
 
@@ -84,6 +87,12 @@ class CostModel:
             single = self.edges(n_atoms, 1, volumes)[1]
             total = total + SEARCH_SAMPLES * self.sampling.nfe * (single + GUEST_EDGES)
             total = total + ENERGY_ONLY * evaluation_budget(self.pipeline.evaluations, n_guests) * SCORE_EDGES * atoms
+            # One guest after another: each time the host is encoded anew and one guest moves; then all settle.
+            settling = SETTLE_STEPS * (sample + GUEST_EDGES * n_guests)
+            turns = n_guests * (host + guest_steps(self.sampling.steps, n_guests) * (single + GUEST_EDGES))
+            total = total + self.pipeline.sequential * (turns + settling)
+            if self.pipeline.settle:
+                total = total + SETTLED * self.pipeline.candidates * (settling + SCORE_EDGES * atoms)
         if self.pipeline.relaxes:
             relaxed = min(CANDIDATES[n_guests > 1] * samples, self.pipeline.top_k or math.inf)
             total = total + relaxed * RELAX_EVALUATIONS[self.pipeline.relax] * SCORE_EDGES * atoms

@@ -25,6 +25,8 @@ class PipelineSettings:
             become one.
         top_k: relax only so many candidates, those lowest in energy as placed and, for a quarter of them, those that
             most samples agree on; None relaxes all.
+        stage_steps: with `top_k`, steps of a short relaxation of the guests alone, of four times as many candidates:
+            the lowest `top_k` after it are relaxed as `relax` says; 0 chooses by the energy as placed.
         fmax: converged when no force exceeds it, eV/A.
         relax_steps: most steps of a relaxation.
         chgnet: CHGNet weights: '0.3.0', '0.2.0' or 'r2scan'.
@@ -45,6 +47,7 @@ class PipelineSettings:
     symprec: float = 0.1
     relax: Literal["none", "guests", "positions", "cell"] = "none"
     top_k: int | None = None
+    stage_steps: int = 0
     fmax: float = 0.05
     relax_steps: int = 500
     chgnet: str = "0.3.0"
@@ -65,6 +68,8 @@ class PipelineSettings:
             raise InputError(f"relax '{self.relax}' needs CHGNet: leave score on, or set relax to none")
         if self.top_k is not None and self.top_k < 1:
             raise InputError(f"top_k must be at least 1, not {self.top_k}; leave it out to relax all")
+        if self.stage_steps < 0 or (self.stage_steps and self.top_k is None):
+            raise InputError(f"stage_steps must be at least 0, and needs top_k, not {self.stage_steps}")
         if not 0.0 < self.fmax < 10.0:
             raise InputError(f"fmax must be above 0 and below 10 eV/A, not {self.fmax:g}")
         if self.relax_steps < 1:
@@ -96,11 +101,10 @@ def decisive(settings: dict[str, Any]) -> dict[str, Any]:
     of them has the same task ids as before there were any.
     """
     settings = asdict(PipelineSettings()) | settings
-    left_out = set() if settings["relax"] != "none" else {"relax", "top_k", "fmax", "relax_steps"}
+    left_out = set() if settings["relax"] != "none" else {"relax", "top_k", "stage_steps", "fmax", "relax_steps"}
     left_out |= {"chgnet"} if settings["chgnet"] == PipelineSettings.chgnet or not settings["score"] else set()
-    left_out |= {
-        n for n in ("evaluations", "candidates", "sequential", "settle") if settings[n] == getattr(PipelineSettings, n)
-    }
+    later = ("evaluations", "candidates", "sequential", "settle", "stage_steps")
+    left_out |= {name for name in later if settings[name] == getattr(PipelineSettings, name)}
     return {name: value for name, value in settings.items() if name not in left_out}
 
 

@@ -25,6 +25,7 @@ from .sites import SiteBook
 
 SETTLED = "settled"
 AGREED_SHARE = 0.25  # of the candidates that are relaxed
+STAGED = 4  # times as many candidates are relaxed briefly, where that is asked for
 Settle = Callable[[Sequence[Task], Sequence[np.ndarray]], list[np.ndarray]]
 """Tasks and placements of each, (M, n, 3) -> placements in their order."""
 
@@ -149,12 +150,16 @@ def _relax(group: list[Placements], pipeline: PipelineSettings, device: Any, cou
     """Relax the best candidates and merge those that end in the same minimum."""
     report = count.of("relax")
     chosen = []
+    stages = pipeline.stage_steps if pipeline.top_k is not None else 0
     for one in group:
-        best = most_promising(one.candidates, pipeline.top_k)
+        best = most_promising(one.candidates, STAGED * pipeline.top_k if stages else pipeline.top_k)
         chosen += [(one, k) for k in best]
-        report(len(one.candidates[: pipeline.top_k]) - len(best))  # what has no energy is done with
+        report(len(one.candidates[: pipeline.top_k]) - len(best[: pipeline.top_k]))  # what has no energy is done with
+    crystals = [_as_placed(one, k) for one, k in chosen]
+    if stages:
+        chosen, crystals = _lowest_after_a_few_steps(chosen, crystals, pipeline, device)
     relaxations = relax(
-        [_as_placed(one, k) for one, k in chosen],
+        crystals,
         [len(one.task.guests) for one, _ in chosen],
         pipeline.relax,
         pipeline.fmax,
@@ -167,6 +172,29 @@ def _relax(group: list[Placements], pipeline: PipelineSettings, device: Any, cou
         one.candidates[k] = _relaxed(one, one.candidates[k], relaxation, pipeline)
     for one in group:
         one.candidates = merge_minima(one.task, one.candidates, pipeline)
+
+
+def _lowest_after_a_few_steps(
+    chosen: list[tuple[Placements, int]], crystals: list[Crystal], pipeline: PipelineSettings, device: Any
+) -> tuple[list[tuple[Placements, int]], list[Crystal]]:
+    """The `top_k` candidates of each task that are lowest after a short relaxation of their guests, as relaxed."""
+    found = relax(
+        crystals,
+        [len(one.task.guests) for one, _ in chosen],
+        "guests",
+        pipeline.fmax,
+        pipeline.stage_steps,
+        model=pipeline.chgnet,
+        device=device,
+    )
+    rows_of: dict[int, list[int]] = {}
+    for row, (one, _) in enumerate(chosen):
+        rows_of.setdefault(id(one), []).append(row)
+    kept: list[int] = []
+    for rows in rows_of.values():
+        lowest = sorted(rows, key=lambda row: (found[row].diverged, round(found[row].energy_per_atom, 6), row))
+        kept += sorted(lowest[: pipeline.top_k])
+    return [chosen[row] for row in kept], [crystals[r] if found[r].diverged else found[r].crystal for r in kept]
 
 
 def most_promising(candidates: Sequence[Candidate], count: int | None) -> list[int]:

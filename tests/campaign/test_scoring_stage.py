@@ -95,6 +95,19 @@ def test_a_quarter_of_what_is_relaxed_is_what_samples_agree_on():
     assert most_promising(found, None) == most_promising(found, 9) == [0, 1, 2, 3, 4]
 
 
+def test_a_short_relaxation_chooses_what_is_relaxed():
+    # 0.45 A beside 8a is higher as placed than the saddle-like 16c, and lower after a few steps.
+    positions = [SITE_16C, beside(SITE_8A, 0.45, 0.35, 0.3), beside(SITE_16C, 0.1, 0, 0), beside(SITE_16C, 0, 0.1, 0.1)]
+    direct, staged_ones = (staged(positions, top_k=1, tolerance=0.05, stage_steps=s) for s in (0, 12))
+    first, other = direct.candidates[0], staged_ones.candidates[0]
+    assert min(c.energy_per_atom for c in direct.candidates) == first.energy_per_atom
+    assert sum(c.relaxed is not None for c in staged_ones.candidates) == 1
+    assert other.relaxed.sound and other.relaxed.energy_per_atom < first.relaxed.energy_per_atom - 1e-3
+    assert other.members == (1,) and other.energy_per_atom > first.energy_per_atom
+    with pytest.raises(InputError, match="needs top_k"):
+        PipelineSettings(relax="guests", stage_steps=5)
+
+
 @pytest.mark.parametrize("mode", ["positions", "cell"])
 def test_host_and_cell_move_when_they_may(mode):
     one = staged([beside(SITE_8A, 0.2, 0.1, 0), beside(SITE_8A, 0, -0.2, 0.1)], relax=mode, fmax=0.1, tolerance=0.05)
