@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from inpaint_hpc.campaign.expansion import MAX_ATOMS
 from inpaint_hpc.campaign.pipeline import run_tasks
 from inpaint_hpc.campaign.pipeline_settings import PipelineSettings
 from inpaint_hpc.campaign.results import InpaintResult
@@ -92,6 +93,10 @@ def concentration_series(
         raise InputError("a series needs numbers of guests of at least 1, such as 1..4")
     if cells < 1 or shapes < 1:
         raise InputError(f"a series needs at least one cell and one shape, not {cells} and {shapes}")
+    if cells * len(host) > MAX_ATOMS:
+        raise InputError(
+            f"{host.name or 'host'}: {cells} cells have {cells * len(host)} atoms (at most {MAX_ATOMS}); take fewer"
+        )
     places = [(Task(host, [guest] * n), 1) for n in wanted]
     lowest = 0 if from_empty else wanted[0]
     for size in range(2, cells + 1):

@@ -67,6 +67,8 @@ def test_a_series_in_supercells_has_fractions_of_guests():
     whole = [one.energy for one in profile.filled if one.count == 1]
     assert max(whole) - min(whole) < 1.0
     assert profile.filled[0].volume == pytest.approx(SPINEL.volume)
+    with pytest.raises(InputError, match="2000 cells have 24000 atoms"):
+        concentration_series(None, SPINEL, 3, [1], cells=2000)
     with pytest.raises(InputError, match="at least one cell and one shape"):
         concentration_series(None, SPINEL, 3, [1], cells=0)
 
