@@ -13,10 +13,11 @@ import numpy as np
 
 from inpaint_hpc.network.weights import WeightsInfo
 from inpaint_hpc.occupancy.budget import evaluation_budget
+from inpaint_hpc.occupancy.refine import STEPS as SETTLE_STEPS
 from inpaint_hpc.sampling.sequential import guest_steps
 from inpaint_hpc.sampling.settings import SamplingSettings
 
-from .pipeline_settings import PipelineSettings, searches
+from .pipeline_settings import STAGED, PipelineSettings, searches
 
 # One core, network of default size: 21 microseconds per edge in full batches, a little more with what comes around it.
 CPU_SECONDS = 25e-6
@@ -30,8 +31,7 @@ RELAX_EVALUATIONS = {"guests": 30.0, "positions": 40.0, "cell": 40.0}
 HOST_MOVES = ("replacement", "repaint")
 # Single guests drawn for a task with several guests, and energies without forces in units of those with forces.
 SEARCH_SAMPLES, ENERGY_ONLY = 20.0, 0.5
-# Network evaluations of settling, and the share of the candidates that are settled.
-SETTLE_STEPS, SETTLED = 10, 0.6
+SETTLED = 0.6  # share of the candidates that are settled
 # Samples that remain after deduplication, measured on WBM hosts: one guest, several guests.
 CANDIDATES = (0.4, 0.8)
 
@@ -94,6 +94,8 @@ class CostModel:
             if self.pipeline.settle:
                 total = total + SETTLED * self.pipeline.candidates * (settling + SCORE_EDGES * atoms)
         if self.pipeline.relaxes:
+            briefly = min(CANDIDATES[n_guests > 1] * samples, STAGED * (self.pipeline.top_k or 0))
+            total = total + briefly * self.pipeline.stage_steps * SCORE_EDGES * atoms
             relaxed = min(CANDIDATES[n_guests > 1] * samples, self.pipeline.top_k or math.inf)
             total = total + relaxed * RELAX_EVALUATIONS[self.pipeline.relax] * SCORE_EDGES * atoms
         return total

@@ -9,6 +9,7 @@ from inpaint_hpc.errors import InputError
 from inpaint_hpc.sampling.settings import SamplingSettings
 
 RELAX = ("none", "guests", "positions", "cell")
+STAGED = 4  # times `top_k` candidates are relaxed briefly, with `stage_steps`
 
 
 @dataclass(frozen=True)

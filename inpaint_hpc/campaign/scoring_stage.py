@@ -18,14 +18,13 @@ from inpaint_hpc.scoring.relaxation import Relaxation, relax
 
 from .drawing import Progress
 from .minima import merge_minima
-from .pipeline_settings import PipelineSettings
+from .pipeline_settings import STAGED, PipelineSettings
 from .results import CONVERGED, DIVERGED, UNFINISHED, Candidate, Relaxed
 from .shortlist import shortlist
 from .sites import SiteBook
 
 SETTLED = "settled"
 AGREED_SHARE = 0.25  # of the candidates that are relaxed
-STAGED = 4  # times as many candidates are relaxed briefly, where that is asked for
 Settle = Callable[[Sequence[Task], Sequence[np.ndarray]], list[np.ndarray]]
 """Tasks and placements of each, (M, n, 3) -> placements in their order."""
 

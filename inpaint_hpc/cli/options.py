@@ -36,7 +36,7 @@ def sampling_options(command: Callable) -> Callable:
             show_default=True,
             help="Relax in CHGNet's forces, then rank: guests in the frozen host, all positions, or the cell too.",
         ),
-        click.option("--top-k", type=click.IntRange(min=1), help="Relax only the best so many, as placed."),
+        click.option("--top-k", type=click.IntRange(min=1), help="Relax only the most promising so many."),
         click.option("--fmax", default=0.05, show_default=True, help="Relaxed when no force is larger, eV/A."),
         click.option("--relax-steps", default=500, show_default=True, help="Most steps of a relaxation."),
         click.option("--chgnet", type=click.Choice(CHGNET), default="0.3.0", show_default=True, help="CHGNet weights."),

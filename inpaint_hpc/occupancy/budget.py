@@ -10,7 +10,6 @@ def evaluation_budget(evaluations: int, n_guests: int) -> int:
     """Energies for so many guests: `evaluations` for up to four, with the cube of their number for more, at most
     sixteen times as many.
 
-    Orderings multiply with the guests; with energies in proportion to the guests, the lowest of eleven on 70 sites are
-    not found.
+    Orderings multiply with the guests: energies in proportion to them find fewer and fewer of the low ones.
     """
     return round(evaluations * min(MOST, max(1.0, n_guests / FEW_GUESTS) ** 3))

@@ -164,4 +164,5 @@ def test_cost_grows_with_samples_steps_and_scoring():
     assert cost(steps=80) > 1.3 * cost()
     assert cost(score=False) < cost()
     assert cost() < cost(relax="guests", top_k=1) < cost(relax="guests", top_k=3) < cost(relax="guests")
+    assert cost(relax="guests", top_k=1) < cost(relax="guests", top_k=1, stage_steps=15)
     assert cost(relax="guests", top_k=100) == cost(relax="guests") < cost(relax="cell")
