@@ -27,17 +27,14 @@ GROUPS = {"1": (1, 1), "2-3": (2, 3), "4-7": (4, 7), "8+": (8, 10_000)}
 @click.option("--json", "json_file", type=click.Path(path_type=Path))
 def main(packed, limit, max_atoms, samples, steps, weights, records, json_file) -> None:
     """Print match rates by number of guests, recommended pairs only."""
-    import hashlib
-
     from inpaint_hpc.benchmark.reconstruction import intercalate, summarize
-    from inpaint_hpc.crystals.packed import read_electrodes
+    from inpaint_hpc.crystals.packed import hash_order, read_electrodes
     from inpaint_hpc.network.weights import load_network
     from inpaint_hpc.sampling.sample import SamplingSettings
 
     network = load_network(weights)
     pairs = [p for p in read_electrodes(packed) if p.info["recommended"] and len(p.reference) <= max_atoms]
-    pairs.sort(key=lambda p: hashlib.sha256(p.name.encode()).hexdigest())
-    pairs = pairs[: limit or None]
+    pairs = hash_order(pairs)[: limit or None]
     started = time.perf_counter()
     results = intercalate(network, pairs, SamplingSettings(samples=samples, steps=steps))
     seconds = time.perf_counter() - started

@@ -16,12 +16,24 @@ from pathlib import Path
 import click
 
 
+def _part(context, parameter, value: str) -> slice:
+    """The hosts of a part K/N."""
+    first, bar, count = value.partition("/")
+    if not (bar and first.isdigit() and count.isdigit() and int(first) < int(count)):
+        raise click.BadParameter(f"'{value}' is not K/N with 0 <= K < N, such as 0/2")
+    return slice(int(first), None, int(count))
+
+
 @click.command()
 @click.argument("packed", type=click.Path(exists=True, dir_okay=False))
 @click.option("--limit", type=int, help="First so many hosts.")
 @click.option("--les", "n_les", default=0, show_default=True, help="Relax the first so many hosts fully, for LES.")
-@click.option("--part", default="0/1", show_default=True, metavar="K/N", help="Every N-th of these hosts, from K on.")
+@click.option(
+    "--part", default="0/1", metavar="K/N", callback=_part, help="Every N-th host, from K on.  [default: 0/1]"
+)
 @click.option("--max-atoms", default=60, show_default=True, help="Of the filled host.")
+@click.option("--min-guests", default=1, show_default=True, help="Leave out hosts with fewer.")
+@click.option("--seed", default=0, show_default=True)
 @click.option("--all-pairs", is_flag=True, help="Also pairs that are not recommended.")
 @click.option("--samples", default=16, show_default=True, help="Joint samples.")
 @click.option("--evaluations", default=48, show_default=True, help="CHGNet energies of orderings of each host.")
@@ -31,37 +43,39 @@ import click
 @click.option("--minutes", type=float, help="Start no new host after so long.")
 @click.option("--threads", default=1, show_default=True)
 def main(
-    packed, limit, n_les, part, max_atoms, all_pairs, samples, evaluations, weights, rows, json_file, minutes, threads
-):
+    packed, limit, n_les, part, max_atoms, min_guests, seed, all_pairs, samples, evaluations, weights, rows, json_file,
+    minutes, threads,
+):  # fmt: skip
     """Print the table by number of guests."""
     import time
 
     import torch
 
-    from inpaint_hpc.benchmark.many_guests import hand_out, hash_order, lowest_state
-    from inpaint_hpc.crystals.packed import read_electrodes
+    from inpaint_hpc.benchmark.many_guests import hand_out, lowest_state
+    from inpaint_hpc.crystals.packed import hash_order, read_electrodes
     from inpaint_hpc.network.weights import load_network
 
     torch.set_num_threads(threads)
-    pairs = [p for p in read_electrodes(packed) if len(p.reference) <= max_atoms]
+    pairs = [p for p in read_electrodes(packed) if len(p.reference) <= max_atoms and p.n_guest >= min_guests]
     pairs = hash_order([p for p in pairs if all_pairs or p.info["recommended"] == 1])
     network = load_network(weights)
     known = {}
     if rows is not None and rows.exists():
-        known = {row["id"]: row for row in map(json.loads, rows.read_text().splitlines())}
+        written = map(json.loads, rows.read_text().splitlines())
+        known = {row["id"]: row for row in written if row["seed"] == seed}
     chosen = pairs[: max(limit or len(pairs), n_les)]
-    first, step = (int(value) for value in part.split("/"))
     finished = []
     begin = time.perf_counter()
-    for k, pair in list(enumerate(chosen))[first::step]:
+    for k, pair in list(enumerate(chosen))[part]:
         row = known.get(pair.name)
         if row is None or (k < n_les and "les" not in row):
             if minutes is not None and time.perf_counter() - begin > 60 * minutes:
                 continue
-            row = hand_out(network, pair, samples, evaluations=evaluations)
+            row = hand_out(network, pair, samples, seed, evaluations=evaluations)
             if k < n_les:
-                row["les"] = lowest_state(pair, row)
+                row["les"] = lowest_state(pair, row, seed)
             del row["result"]
+            row["seed"] = seed
             if rows is not None:
                 with rows.open("a") as file:
                     file.write(json.dumps(row) + "\n")

@@ -10,7 +10,6 @@ symmetric network; samples drawn; hosts with a round that found no new site; sec
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from pathlib import Path
@@ -42,7 +41,7 @@ def main(
     packed, limit, max_atoms, all_pairs, within, single, joint, rounds, at_random, seed, weights, json_file
 ) -> None:
     """Print one line per number of guests: covered sites, sites and orbits per host, samples, seconds."""
-    from inpaint_hpc.crystals.packed import read_electrodes
+    from inpaint_hpc.crystals.packed import hash_order, read_electrodes
     from inpaint_hpc.network.weights import load_network
     from inpaint_hpc.occupancy.pooling import PoolingSettings, pool_positions
     from inpaint_hpc.sampling.settings import SamplingSettings
@@ -51,7 +50,7 @@ def main(
     pairs = [
         p for p in read_electrodes(packed) if len(p.reference) <= max_atoms and (all_pairs or p.info["recommended"])
     ]
-    pairs.sort(key=lambda p: hashlib.sha256(p.name.encode()).hexdigest())
+    pairs = hash_order(pairs)
     settings = PoolingSettings(single, joint, min(2, rounds), rounds, sampling=SamplingSettings(seed=seed))
     rows = json.loads(json_file.read_text())["rows"] if json_file and json_file.exists() else []
     known = {row["id"] for row in rows}

@@ -51,11 +51,6 @@ class Stages:
     evaluations: int
 
 
-def hash_order(pairs: Sequence[ElectrodePair]) -> list[ElectrodePair]:
-    """Pairs by the sha256 of their names: any number of the first ones is a fair choice, always the same."""
-    return sorted(pairs, key=lambda pair: hashlib.sha256(pair.name.encode()).hexdigest())
-
-
 def hand_out(network: Any, pair: ElectrodePair, samples: int = 16, seed: int = 0, **settings: Any) -> dict[str, Any]:
     """What the tool hands out for a pair, beside joint sampling alone and the site network alone.
 

@@ -7,7 +7,6 @@ the same with the true discharged structure in the place of the placed one, whic
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from inpaint_hpc.campaign.pipeline import inpaint
-from inpaint_hpc.crystals.packed import ElectrodePair
+from inpaint_hpc.crystals.packed import ElectrodePair, hash_order
 from inpaint_hpc.scoring.chgnet_models import DEFAULT_WEIGHTS
 from inpaint_hpc.scoring.energetics import average_voltage, ion_charge, volume_change
 from inpaint_hpc.scoring.metals import metal_energy
@@ -54,7 +53,7 @@ def choose_pairs(pairs: Iterable[ElectrodePair], max_atoms: int | None = 40) -> 
         for pair in pairs
         if int(pair.info.get("recommended", 1)) and (max_atoms is None or len(pair.reference) <= max_atoms)
     ]
-    return sorted(chosen, key=lambda pair: hashlib.sha256(pair.name.encode()).hexdigest())
+    return hash_order(chosen)
 
 
 def pair_voltage(network: Any, pair: ElectrodePair, protocol: VoltageProtocol, device: Any = None) -> dict[str, Any]:

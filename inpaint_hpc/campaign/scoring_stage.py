@@ -11,6 +11,7 @@ import numpy as np
 
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.symmetry import spacegroup_symbol
+from inpaint_hpc.sampling.minimum_image import PeriodicCell
 from inpaint_hpc.sampling.tasks import Task
 from inpaint_hpc.sampling.validity import invalid_samples
 from inpaint_hpc.scoring.chgnet_score import Score, score_crystals
@@ -25,6 +26,7 @@ from .sites import SiteBook
 
 SETTLED = "settled"
 AGREED_SHARE = 0.25  # of the candidates that are relaxed
+SOFT_WELL = 2.0  # eV/A^2, curvature of the softest minimum that a guest is expected to settle into
 Settle = Callable[[Sequence[Task], Sequence[np.ndarray]], list[np.ndarray]]
 """Tasks and placements of each, (M, n, 3) -> placements in their order."""
 
@@ -70,7 +72,8 @@ def score_placements(
         device: torch device.
         progress: called with ('score' or 'relax', done, total), counted in candidates.
         together: all tasks at once, or one at a time; None decides by the device.
-        settle: moves guests that the search put on sites to where they belong together; kept where the energy falls.
+        settle: moves guests that the search put on sites to where they belong together; kept where the energy falls
+            enough, see `_settle`.
     """
     count = _Counter(progress, placements, pipeline.top_k)
     together = "cuda" in str(device) if together is None else together
@@ -108,6 +111,8 @@ def _settle(group: list[Placements], settle: Settle, pipeline: PipelineSettings,
     """Guests on sites settled by the score model, where that lowers the energy.
 
     Sites are means over single guests; those of a placement push each other.  Samples have been denoised together.
+    The energy must fall by what the guest that moved farthest gains in a soft well: with less it has not settled, the
+    noise has carried it to another place that happens to be as low, and the placement would no longer be the one found.
     """
     chosen = [
         (one, [k for k, c in enumerate(one.candidates) if not c.members and c.energy_per_atom is not None])
@@ -120,18 +125,22 @@ def _settle(group: list[Placements], settle: Settle, pipeline: PipelineSettings,
     coords = [np.stack([one.candidates[k].guest_frac_coords for k in rows]) for one, rows in chosen]
     moved = settle([one.task for one, _ in chosen], coords)
     owners, crystals, places = [], [], []
-    for (one, rows), frac in zip(chosen, moved, strict=True):
+    for (one, rows), before, frac in zip(chosen, coords, moved, strict=True):
         checked = invalid_samples(one.task.host, one.task.guests, frac)
-        for k, position, bad, distance in zip(rows, frac, checked.invalid, checked.min_distance, strict=True):
+        paths = np.linalg.norm(PeriodicCell(one.task.host.lattice).vectors(frac - before), axis=-1).max(axis=-1)
+        gains = 0.5 * SOFT_WELL * paths**2 / (len(one.task.host) + len(one.task.guests))
+        for k, position, bad, distance, gain in zip(
+            rows, frac, checked.invalid, checked.min_distance, gains, strict=True
+        ):
             if not bad:
                 owners.append((one, k))
-                places.append((position, float(distance)))
+                places.append((position, float(distance), float(gain)))
                 crystals.append(one.task.host.with_guests(one.task.guests, position))
     scores = score_crystals(crystals, [len(one.task.guests) for one, _ in owners], device, weights=pipeline.chgnet)
-    for (one, k), (position, distance), score in zip(owners, places, scores, strict=True):
+    for (one, k), (position, distance, gain), score in zip(owners, places, scores, strict=True):
         one.evaluations += 1
         before = one.candidates[k]
-        if score.failed or score.energy_per_atom >= before.energy_per_atom:
+        if score.failed or score.energy_per_atom >= before.energy_per_atom - gain:
             continue
         sites = [one.book.describe(guest) for guest in position]
         one.candidates[k] = replace(

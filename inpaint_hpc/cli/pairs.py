@@ -31,16 +31,16 @@ def pairs(packed, out, limit, minutes, max_atoms, include, without, steps, threa
 
     if out.exists() and not overwrite:
         raise InputError(f"{out}: exists already; add --overwrite to replace it")
-    from inpaint_hpc.crystals.packed import PackedDataset, read_electrodes
+    from inpaint_hpc.crystals.packed import PackedDataset, hash_order, read_electrodes
     from inpaint_hpc.crystals.packed_writing import write_electrodes
-    from inpaint_hpc.training.emptied import Emptied, candidates, emptied_pairs, hash_order
+    from inpaint_hpc.training.emptied import Emptied, candidates, emptied_pairs
 
     known = read_electrodes(include) if include else []
     crystals = PackedDataset(packed, "train", max_atoms)
     if without is not None and without not in crystals.columns:
         raise InputError(f"{packed}: has no column '{without}'; it has {', '.join(sorted(crystals.columns))}")
     usable = (crystal for crystal in crystals if without is None or not crystal.info[without])
-    chosen = hash_order(candidates(usable, max_atoms))[:limit]
+    chosen = hash_order(candidates(usable, max_atoms), lambda found: found[0].name)[:limit]
     if not chosen:
         raise InputError(f"{packed}: no training crystal of at most {max_atoms} atoms could be an electrode")
     if threads:

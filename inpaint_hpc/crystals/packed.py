@@ -18,9 +18,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -232,6 +233,16 @@ def is_validation(numbers: Iterable[int], modulus: int = 50) -> bool:
     All polymorphs and supercells of one compound fall on the same side, also in another file.
     """
     return int(hashlib.sha256(canonical_reduced_formula(numbers).encode("ascii")).hexdigest(), 16) % modulus == 0
+
+
+def hash_order(named: Iterable[Any], name: Callable[[Any], str] = attrgetter("name")) -> list[Any]:
+    """In the order of the sha256 of their names: the first ones of any number are a fair choice, the same everywhere.
+
+    Args:
+        named: crystals, pairs or whatever has a name.
+        name: the name of one of them.
+    """
+    return sorted(named, key=lambda one: hashlib.sha256(name(one).encode()).hexdigest())
 
 
 @contextmanager

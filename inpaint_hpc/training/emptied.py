@@ -7,7 +7,6 @@ falls apart or moves further than an electrode that is topotactic is left out.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -58,11 +57,6 @@ def candidates(
             ion = held.pop()
             if 2 * int((crystal.numbers == ion).sum()) <= len(crystal):
                 yield crystal, ion
-
-
-def hash_order(found: Iterable[tuple[Crystal, int]]) -> list[tuple[Crystal, int]]:
-    """By the sha256 of their names: the first ones of any number are a fair choice, and the same everywhere."""
-    return sorted(found, key=lambda one: hashlib.sha256(one[0].name.encode()).hexdigest())
 
 
 def emptied_pairs(

@@ -20,6 +20,7 @@ from inpaint_hpc.campaign.sites import SiteBook
 from inpaint_hpc.campaign.tables import CampaignTask
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.reading import read_hosts
+from inpaint_hpc.crystals.symmetry import symmetry_operations
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.sampling.tasks import Task
 from inpaint_hpc.scoring.chgnet_batch import evaluate
@@ -197,6 +198,35 @@ def test_other_energies_or_other_places_are_other_minima():
     (merged,) = merge_minima(task, close, pipeline)
     assert merged.sample == 3 and merged.members == (0, 3)
     assert merge_minima(task, [], pipeline) == []
+
+
+def test_guests_that_noise_carried_elsewhere_have_not_settled():
+    # Both end lower; the second on another side of its site, hardly lower than it was, a long way from where it was.
+    far, across = beside(SITE_8A, 0.5, 0.0, 0.0), beside(SITE_8A, 0.0, 0.42, 0.0)
+    equal = [r @ across + t for r, t in zip(*symmetry_operations(SPINEL, 0.1), strict=True)]
+    equal = [end - np.round(end - SITE_8A) for end in equal]
+    paths = [np.linalg.norm((end - SITE_8A) @ SPINEL.lattice) for end in equal]
+    around = [end for end, path in zip(equal, paths, strict=True) if path < 0.43]
+    away = max(around, key=lambda end: np.linalg.norm((end - across) @ SPINEL.lattice))
+    assert np.linalg.norm((away - across) @ SPINEL.lattice) > 0.6
+    found = [replace(candidate(position, k), sample=-1, members=()) for k, position in enumerate((far, across))]
+    ends = {0: SITE_8A, 1: SITE_8A + 0.95 * (away - SITE_8A)}
+    pipeline = PipelineSettings(relax="none", tolerance=0.01)
+    one = Placements(Task(SPINEL, [3]), SiteBook(SPINEL, 0.1, 0.01), found, searched=True)
+
+    def settle(tasks, coords):
+        (placed,) = coords
+        assert len(tasks) == 1 and placed.shape == (2, 1, 3)
+        on_axis = np.abs(placed[:, 0] - far).sum(axis=1) < 1e-6  # in which order the two come depends on their energy
+        return [np.stack([ends[0 if first else 1][None] for first in on_axis])]
+
+    score_placements([one], pipeline, "cpu", settle=settle)
+    (settled,) = [c for c in one.candidates if "settled" in c.origin]
+    assert settled.guest_frac_coords[0] == pytest.approx(SITE_8A) and settled.wyckoff == ("8a",)
+    (kept,) = [c for c in one.candidates if c is not settled]
+    assert kept.guest_frac_coords[0] == pytest.approx(across)
+    lower = evaluate([SPINEL.with_guests([3], ends[1][None])], what="e").energy_per_atom[0]
+    assert lower < kept.energy_per_atom
 
 
 def settled():

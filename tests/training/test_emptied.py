@@ -9,11 +9,11 @@ from click.testing import CliRunner
 import inpaint_hpc
 from inpaint_hpc.cli.main import cli
 from inpaint_hpc.crystals.batch import Crystal
-from inpaint_hpc.crystals.packed import read_electrodes
+from inpaint_hpc.crystals.packed import hash_order, read_electrodes
 from inpaint_hpc.crystals.packed_writing import write_packed
 from inpaint_hpc.crystals.reading import read_hosts
 from inpaint_hpc.errors import InputError
-from inpaint_hpc.training.emptied import Emptied, candidates, emptied_pairs, hash_order
+from inpaint_hpc.training.emptied import Emptied, candidates, emptied_pairs
 
 SPINEL = read_hosts([Path(inpaint_hpc.__file__).parent / "examples" / "mno2" / "lambda_mp-25275.cif"])[0]
 SITES_8A = np.array([[0.125] * 3, [0.875] * 3])
@@ -61,8 +61,11 @@ def test_crystals_that_could_be_electrodes():
     assert list(candidates([good, two, no_metal, no_anion, too_full], 4)) == [(good, 3)]
     assert list(candidates([good], 3)) == []
     names = [crystal(3, 25, 8, 8, name=str(k)) for k in range(20)]
-    order = [c.name for c, _ in hash_order(candidates(names, 4))]
-    assert order == [c.name for c, _ in hash_order(candidates(names[::-1], 4))] and order != sorted(order, key=int)
+    order, turned = (
+        [c.name for c, _ in hash_order(candidates(some, 4), lambda found: found[0].name)]
+        for some in (names, names[::-1])
+    )
+    assert order == turned and order != sorted(order, key=int) and hash_order(names)[0].name == order[0]
 
 
 def test_the_command(tmp_path):
