@@ -71,7 +71,8 @@ class Searched:
     Attributes:
         frac_coords: guests of each placement by atomic number, like `Task.guests`, float64 (M, n, 3).
         energies: CHGNet's, as placed, eV per cell, float64 (M,), lowest first.
-        origins: 'orbits' for unions of whole orbits of the host, 'ordering' for others, length M.
+        origins: 'orbits' for unions of whole orbits of the host, 'ordering' for others and where no symmetry relates
+            sites, length M.
         sites: sites of each element, most symmetric level first: one mapping per level.
         networks: site networks of the elements at the most symmetric level that was searched.
         evaluations: CHGNet energies computed.
@@ -265,7 +266,8 @@ def _best_different(task: Task, results: Sequence[tuple[OccupationSpace, Found]]
             energies.append(energy)
             symmetry.append(operations)
             taken = np.bincount(space.orbits[ordering], minlength=len(size))
-            origins.append(ORBITS if ((taken == 0) | (taken == size)).all() else ORDERING)
+            whole = ((taken == 0) | (taken == size)).all() and len(space.permutations) > 1
+            origins.append(ORBITS if whole else ORDERING)
     if not coords:
         return Searched(np.zeros((0, len(task.guests), 3)))
     rounded = np.round(energies, 6)
@@ -279,7 +281,10 @@ def _best_different(task: Task, results: Sequence[tuple[OccupationSpace, Found]]
     equal = equal_samples(task.host, task.guests, frac, settings.tolerance, settings.symprec)
     kept: list[int] = []
     for k in range(len(order)):
-        if len(kept) < settings.keep and not equal[k, kept].any():
+        same = next((known for known in kept if equal[k, known]), None)
+        if same is not None and origins[order[k]] == ORBITS:
+            origins[order[same]] = ORBITS  # found again at a level without symmetry, a little lower
+        if len(kept) < settings.keep and same is None:
             kept.append(k)
     rows = sorted(order[kept].tolist(), key=lambda row: (rounded[row], row))
     return Searched(np.array(coords)[rows], np.array(energies)[rows], tuple(origins[row] for row in rows))

@@ -24,7 +24,7 @@ from inpaint_hpc.occupancy.clustering import networks_from_positions
 from inpaint_hpc.occupancy.occupation_search import Found
 from inpaint_hpc.occupancy.occupation_space import occupation_space
 from inpaint_hpc.occupancy.orderings import OrderingKeys, inequivalent_orderings
-from inpaint_hpc.occupancy.search import ORBITS, SearchSettings, _best_different, search_levels, site_levels
+from inpaint_hpc.occupancy.search import ORBITS, ORDERING, SearchSettings, _best_different, search_levels, site_levels
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
 from inpaint_hpc.sampling.validity import invalid_samples
@@ -92,6 +92,7 @@ def test_the_budget_is_kept_and_the_same_seed_gives_the_same():
     positions = {3: np.concatenate([SITES_8A, SITES_16C])}
     one, two = (found_by_search(Task(host, {"Li": 3}), positions, 5) for _ in range(2))
     assert 0 < one.evaluations <= 5 and not one.complete
+    assert set(one.origins) == {ORDERING}  # without symmetry every site is an orbit, which says nothing
     assert np.array_equal(one.frac_coords, two.frac_coords) and np.array_equal(one.energies, two.energies)
 
 
