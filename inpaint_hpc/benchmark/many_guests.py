@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from inpaint_hpc.campaign.pipeline import inpaint
-from inpaint_hpc.campaign.scoring_stage import most_promising
+from inpaint_hpc.campaign.scoring_stage import lowest_and_agreed, most_promising
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.packed import ElectrodePair
 from inpaint_hpc.sampling.deduplication import deduplicate
@@ -101,7 +101,12 @@ class StagedRelaxation:
         self._short: dict[Any, Relaxation] = {}
         self._full: dict[Any, Relaxation] = {}
 
-    def __call__(self, crystals: Mapping[Any, Crystal], promising: Sequence[Any] | None = None) -> Stages:
+    def __call__(
+        self,
+        crystals: Mapping[Any, Crystal],
+        promising: Sequence[Any] | None = None,
+        agreement: Callable[[Any], float] = lambda key: 0.0,
+    ) -> Stages:
         """Stages of crystals by key, lowest energy as placed first; `promising` are relaxed, by default the first."""
         best = list(crystals)[:SHORT] if promising is None else list(promising)
         if not best:
@@ -110,7 +115,7 @@ class StagedRelaxation:
         found = relax([crystals[key] for key in new], self.pair.n_guest, "guests", max_steps=SHORT_STEPS)
         self._short.update(zip(new, found, strict=True))
         ranked = sorted(best, key=lambda key: (self._short[key].diverged, self._short[key].energy_per_atom))
-        last = ranked[:FULL]
+        last = lowest_and_agreed(ranked, lambda key: 0.0 if self._short[key].diverged else agreement(key), FULL)
         new = [key for key in last if key not in self._full]
         found = relax([self._short[key].crystal for key in new], mode="cell", fmax=FULL_FMAX, max_steps=FULL_STEPS)
         self._full.update(zip(new, found, strict=True))
@@ -133,8 +138,9 @@ def lowest_state(pair: ElectrodePair, row: dict[str, Any], seed: int = 0) -> dic
     everything = {rank: result.crystal(rank) for rank in range(len(result))}
     sampled = {rank: everything[rank] for rank, c in enumerate(result.candidates) if "joint" in c.origin}
     random = random_placements(pair, max(1, row["evaluations"]), seed)
+    agreement = [c.agreement for c in result.candidates]
     found = {
-        "tool": ranked(everything, most_promising(result.candidates, SHORT)),
+        "tool": ranked(everything, most_promising(result.candidates, SHORT), agreement.__getitem__),
         "joint": ranked(sampled),
         "random": ranked({("random", k): crystal for k, crystal in enumerate(random)}),
     }

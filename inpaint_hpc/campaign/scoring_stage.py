@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from .sites import SiteBook
 SETTLED = "settled"
 AGREED_SHARE = 0.25  # of the candidates that are relaxed
 SOFT_WELL = 2.0  # eV/A^2, curvature of the softest minimum that a guest is expected to settle into
+Key = TypeVar("Key")
 Settle = Callable[[Sequence[Task], Sequence[np.ndarray]], list[np.ndarray]]
 """Tasks and placements of each, (M, n, 3) -> placements in their order."""
 
@@ -185,7 +186,10 @@ def _relax(group: list[Placements], pipeline: PipelineSettings, device: Any, cou
 def _lowest_after_a_few_steps(
     chosen: list[tuple[Placements, int]], crystals: list[Crystal], pipeline: PipelineSettings, device: Any
 ) -> tuple[list[tuple[Placements, int]], list[Crystal]]:
-    """The `top_k` candidates of each task that are lowest after a short relaxation of their guests, as relaxed."""
+    """The `top_k` candidates of each task that are lowest after a short relaxation of their guests, as relaxed.
+
+    As before it, a quarter of the places go by agreement: guests alone do not show what the host will give.
+    """
     found = relax(
         crystals,
         [len(one.task.guests) for one, _ in chosen],
@@ -195,13 +199,18 @@ def _lowest_after_a_few_steps(
         model=pipeline.chgnet,
         device=device,
     )
+
+    def agreement(row: int) -> float:
+        one, k = chosen[row]
+        return one.candidates[k].agreement if one.candidates[k].members and not found[row].diverged else 0.0
+
     rows_of: dict[int, list[int]] = {}
     for row, (one, _) in enumerate(chosen):
         rows_of.setdefault(id(one), []).append(row)
     kept: list[int] = []
     for rows in rows_of.values():
         lowest = sorted(rows, key=lambda row: (found[row].diverged, round(found[row].energy_per_atom, 6), row))
-        kept += sorted(lowest[: pipeline.top_k])
+        kept += sorted(lowest_and_agreed(lowest, agreement, pipeline.top_k))
     return [chosen[row] for row in kept], [crystals[r] if found[r].diverged else found[r].crystal for r in kept]
 
 
@@ -214,8 +223,19 @@ def most_promising(candidates: Sequence[Candidate], count: int | None) -> list[i
     order = [k for k in _order(candidates) if candidates[k].energy_per_atom is not None]
     if count is None or len(order) <= count:
         return order
+    return lowest_and_agreed(order, lambda k: candidates[k].agreement if candidates[k].members else 0.0, count)
+
+
+def lowest_and_agreed(order: Sequence[Key], agreement: Callable[[Key], float], count: int) -> list[Key]:
+    """`count` of candidates in the order of their energies: a quarter, at least one of several, by agreement.
+
+    Args:
+        order: candidates, lowest first.
+        agreement: share of the samples that show a candidate, 0 for none.
+        count: places.
+    """
     share = 0 if count == 1 else max(1, round(AGREED_SHARE * count))
-    agreed = sorted((k for k in order if candidates[k].members), key=lambda k: -candidates[k].agreement)[:share]
+    agreed = sorted((k for k in order if agreement(k) > 0.0), key=lambda k: -agreement(k))[:share]
     chosen = [*agreed, *(k for k in order if k not in agreed)][:count]
     return [k for k in order if k in chosen]
 

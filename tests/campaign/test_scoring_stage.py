@@ -109,6 +109,16 @@ def test_a_short_relaxation_chooses_what_is_relaxed():
         PipelineSettings(relax="guests", stage_steps=5)
 
 
+def test_what_samples_agree_on_is_relaxed_even_if_it_is_high_after_a_few_steps():
+    positions = [beside(SITE_8A, 0.1, 0, 0), beside(SITE_8A, 0, 0.2, 0), beside(SITE_8A, 0, 0, 0.3), SITE_16C]
+    for share, relaxed in ((0.05, {0, 1}), (0.9, {0, 3})):
+        found = [candidate(p, k, (k,), share if k == 3 else 0.1 - 0.01 * k) for k, p in enumerate(positions)]
+        pipeline = PipelineSettings(relax="guests", fmax=0.1, top_k=2, stage_steps=3, tolerance=0.01)
+        one = Placements(Task(SPINEL, [3]), SiteBook(SPINEL, 0.1, 0.01), found)
+        score_placements([one], pipeline, "cpu")
+        assert {m for c in one.candidates if c.relaxed is not None for m in c.members} == relaxed
+
+
 @pytest.mark.parametrize("mode", ["positions", "cell"])
 def test_host_and_cell_move_when_they_may(mode):
     one = staged([beside(SITE_8A, 0.2, 0.1, 0), beside(SITE_8A, 0, -0.2, 0.1)], relax=mode, fmax=0.1, tolerance=0.05)
