@@ -27,7 +27,7 @@ class PipelineSettings:
         top_k: relax only so many candidates, those lowest in energy as placed and, for a quarter of them, those that
             most samples agree on; None relaxes all.
         stage_steps: with `top_k`, steps of a short relaxation of the guests alone, of four times as many candidates:
-            the lowest `top_k` after it are relaxed as `relax` says; 0 chooses by the energy as placed.
+            the `top_k` chosen likewise after it are relaxed as `relax` says; 0 chooses by the energy as placed.
         fmax: converged when no force exceeds it, eV/A.
         relax_steps: most steps of a relaxation.
         chgnet: CHGNet weights: '0.3.0', '0.2.0' or 'r2scan'.
