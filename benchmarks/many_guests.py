@@ -62,7 +62,7 @@ def main(
     known = {}
     if rows is not None and rows.exists():
         written = map(json.loads, rows.read_text().splitlines())
-        known = {row["id"]: row for row in written if row["seed"] == seed}
+        known = {row["id"]: row for row in written if row.get("seed", 0) == seed}
     chosen = pairs[: max(limit or len(pairs), n_les)]
     finished = []
     begin = time.perf_counter()
