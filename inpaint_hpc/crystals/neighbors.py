@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import torch
 
+from inpaint_hpc.kernels.available import use_kernels
+
 from .batch import Crystals
 
 # Candidate (pair, image) rows held in memory at a time; 4M rows of float64 vectors are about 0.3 GB with temporaries.
@@ -26,6 +28,7 @@ class Neighbors:
         shift: lattice translation (in cell vectors) of the sender as stored, int64 (E, 3):
             `vector = sender + shift @ cell - receiver` also for positions outside the cell.
         lengths: number of edges of each receiver, int64 (R,).
+        n_senders: atoms that could have been senders, N.
     """
 
     receiver: torch.Tensor
@@ -33,6 +36,7 @@ class Neighbors:
     vector: torch.Tensor
     shift: torch.Tensor
     lengths: torch.Tensor
+    n_senders: int
 
     def __len__(self) -> int:
         return self.receiver.shape[0]
@@ -43,6 +47,15 @@ def ragged_arange(counts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     row = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
     start = torch.cumsum(counts, 0) - counts
     return row, torch.arange(row.shape[0], device=counts.device) - start[row]
+
+
+def rows_times(rows: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
+    """Row vectors (n, 3) times matrices (n, 3, 3), to the same bits on both paths."""
+    if rows.is_cuda:
+        # A batched product of so small matrices takes a GPU many times as long as reading them.
+        x, y, z = rows[:, 0:1], rows[:, 1:2], rows[:, 2:3]
+        return x * matrices[:, 0] + y * matrices[:, 1] + z * matrices[:, 2]
+    return (rows[:, None, :] @ matrices)[:, 0]
 
 
 def image_shifts(cells: torch.Tensor, reach: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -63,7 +76,7 @@ def image_shifts(cells: torch.Tensor, reach: torch.Tensor) -> tuple[torch.Tensor
     shifts = torch.stack([k // (nb * nc), (k // nc) % nb, k % nc], 1) - extent[row]
     # Prune the corners of the box: f moves a point by at most half the cell's longest diagonal.
     half_diagonal = 0.5 * _diagonals(cells).norm(dim=-1).amax(1)
-    length = (shifts.to(cells.dtype)[:, None, :] @ cells[row])[:, 0].norm(dim=-1)
+    length = rows_times(shifts.to(cells.dtype), cells[row]).norm(dim=-1)
     keep = length <= (reach + half_diagonal)[row] + 1e-9
     return shifts[keep], torch.bincount(row[keep], minlength=len(cells))
 
@@ -73,60 +86,95 @@ def _diagonals(cells: torch.Tensor) -> torch.Tensor:
     return torch.einsum("ik,bkj->bij", signs, cells)
 
 
+@dataclass(frozen=True)
+class PeriodicImages:
+    """What a search for neighbours needs of B cells; the same for every search in them.
+
+    Attributes:
+        cutoff: A.
+        cells, inverse: float64 (B, 3, 3), A and 1/A.
+        shifts: lattice translations to try, int64 (M, 3), grouped by cell; translations: the same in A, (M, 3).
+        first, counts: first row of each cell in these, and number of its rows, int64 (B,).
+    """
+
+    cutoff: float
+    cells: torch.Tensor
+    inverse: torch.Tensor
+    shifts: torch.Tensor
+    translations: torch.Tensor
+    first: torch.Tensor
+    counts: torch.Tensor
+
+
+@torch.no_grad()
+def periodic_images(cells: torch.Tensor, cutoff: float) -> PeriodicImages:
+    """The images to search for neighbours within `cutoff` (A) in cells (B, 3, 3), rows a, b, c in A."""
+    cells64 = cells.double()
+    reach = torch.full((len(cells),), float(cutoff), dtype=torch.float64, device=cells.device)
+    shifts, counts = image_shifts(cells64, reach)
+    translations = rows_times(shifts.double(), torch.repeat_interleave(cells64, counts, 0, output_size=len(shifts)))
+    first = torch.cumsum(counts, 0) - counts
+    return PeriodicImages(float(cutoff), cells64, torch.linalg.inv(cells64), shifts, translations, first, counts)
+
+
 @torch.no_grad()
 def neighbor_pairs(
     receivers: torch.Tensor,
-    receiver_cell: torch.Tensor,
+    receiver_group: torch.Tensor,
     senders: torch.Tensor,
-    sender_cell: torch.Tensor,
-    cells: torch.Tensor,
-    cutoff: float,
+    sender_group: torch.Tensor,
+    images: PeriodicImages,
+    cell: torch.Tensor | None = None,
     same: bool = False,
 ) -> Neighbors:
-    """All periodic images of senders within a cutoff of receivers in the same cell.
+    """All periodic images of senders within a cutoff of receivers of the same group.
 
     Args:
-        receivers: positions (R, 3) in A, wrapped or not; `receiver_cell` int64 (R,) their row of `cells`.
-        senders: positions (N, 3) in A; `sender_cell` int64 (N,), non-decreasing.
-        cells: (B, 3, 3), rows a, b, c in A.
-        cutoff: A.
+        receivers: positions (R, 3) in A, wrapped or not; `receiver_group` int64 (R,) the group of each.
+        senders: positions (N, 3) in A; `sender_group` int64 (N,), non-decreasing.
+        images: cells and cutoff, of `periodic_images`.
+        cell: cell of each group, int64 (G,); None where group g lives in cell g.
         same: receivers and senders are the same atoms; an atom is then no neighbour of itself,
             though its own periodic images are.
     """
-    device, dtype = receivers.device, receivers.dtype
-    cells64, inverse = cells.double(), torch.linalg.inv(cells.double())
-    shifts, n_shifts = image_shifts(cells64, torch.full((len(cells),), float(cutoff), device=device).double())
-    first_shift = torch.cumsum(n_shifts, 0) - n_shifts
-    n_senders = torch.bincount(sender_cell, minlength=len(cells))
+    n_groups = len(images.cells) if cell is None else len(cell)
+    n_senders = torch.bincount(sender_group, minlength=n_groups)
     first_sender = torch.cumsum(n_senders, 0) - n_senders
-    per_receiver = n_senders[receiver_cell] * n_shifts[receiver_cell]
+    receiver_cell = receiver_group if cell is None else cell[receiver_group]
+    if use_kernels(receivers):
+        from inpaint_hpc.kernels.neighbors import neighbor_lists
 
+        found = neighbor_lists(
+            receivers, receiver_cell, receiver_group, senders, first_sender, n_senders,
+            images.inverse, images.cells, images.shifts, images.first, images.counts, images.cutoff, same,
+        )  # fmt: skip
+        return Neighbors(*found, len(senders))
+
+    cutoff = images.cutoff
     parts = []
-    for rows in _chunks(per_receiver):
-        cell_of_row = receiver_cell[rows]
-        pair_row, k = ragged_arange(n_senders[cell_of_row])
+    for rows in _chunks(n_senders[receiver_group] * images.counts[receiver_cell]):
+        group_of_row = receiver_group[rows]
+        pair_row, k = ragged_arange(n_senders[group_of_row])
         receiver = rows[pair_row]
-        pair_cell = cell_of_row[pair_row]
-        sender = first_sender[pair_cell] + k
+        pair_cell = receiver_cell[receiver]
+        sender = first_sender[group_of_row[pair_row]] + k
         delta = senders[sender].double() - receivers[receiver].double()
-        frac = (delta[:, None, :] @ inverse[pair_cell])[:, 0]
+        frac = rows_times(delta, images.inverse[pair_cell])
         nearest = -torch.round(frac)
-        base = ((frac + nearest)[:, None, :] @ cells64[pair_cell])[:, 0]
-        pair, image = ragged_arange(n_shifts[pair_cell])
-        translations = torch.repeat_interleave(cells64, n_shifts, 0)
-        translations = (shifts.double()[:, None, :] @ translations)[:, 0]
-        image = first_shift[pair_cell[pair]] + image
-        vector = base[pair] + translations[image]
+        base = rows_times(frac + nearest, images.cells[pair_cell])
+        pair, image = ragged_arange(images.counts[pair_cell])
+        image = images.first[pair_cell[pair]] + image
+        vector = base[pair] + images.translations[image]
         keep = (vector * vector).sum(1) <= cutoff * cutoff
         pair, image, vector = pair[keep], image[keep], vector[keep]
-        shift = nearest.long()[pair] + shifts[image]
+        shift = nearest.long()[pair] + images.shifts[image]
         receiver, sender = receiver[pair], sender[pair]
         if same:
             other = (receiver != sender) | (shift != 0).any(1)
             receiver, sender, vector, shift = receiver[other], sender[other], vector[other], shift[other]
-        parts.append((receiver, sender, vector.to(dtype), shift))
+        parts.append((receiver, sender, vector.to(receivers.dtype), shift))
     receiver, sender, vector, shift = (torch.cat(x) for x in zip(*parts, strict=True))
-    return Neighbors(receiver, sender, vector, shift, torch.bincount(receiver, minlength=len(receivers)))
+    return Neighbors(receiver, sender, vector, shift, torch.bincount(receiver, minlength=len(receivers)), len(senders))
 
 
 def _chunks(rows_per_receiver: torch.Tensor) -> list[torch.Tensor]:
@@ -141,4 +189,4 @@ def _chunks(rows_per_receiver: torch.Tensor) -> list[torch.Tensor]:
 def crystal_neighbors(crystals: Crystals, cutoff: float) -> Neighbors:
     """Neighbours within each crystal of a batch, periodic images of an atom itself included."""
     x, index = crystals.positions, crystals.crystal
-    return neighbor_pairs(x, index, x, index, crystals.cells, cutoff, same=True)
+    return neighbor_pairs(x, index, x, index, periodic_images(crystals.cells, cutoff), same=True)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import torch
 
-from inpaint_hpc.crystals.neighbors import image_shifts, ragged_arange
+from inpaint_hpc.crystals.neighbors import image_shifts, ragged_arange, rows_times
+from inpaint_hpc.kernels.rows import Rows
 
 # Terms beyond this many standard deviations weigh less than exp(-18) = 1.5e-8 of the largest one.
 _TAIL = 6.0
@@ -30,8 +31,8 @@ def scaled_score(displacement: torch.Tensor, sigma: torch.Tensor, cells: torch.T
         (G, 3) in the dtype of `displacement`; -displacement / sigma where sigma is small against the cell.
     """
     d, s, c = displacement.double(), sigma.double(), cells.double()
-    frac = (d[:, None, :] @ torch.linalg.inv(c))[:, 0]
-    nearest = ((frac - torch.round(frac))[:, None, :] @ c)[:, 0]
+    frac = rows_times(d, torch.linalg.inv(c))
+    nearest = rows_times(frac - torch.round(frac), c)
     fourier = c.norm(dim=-1).amax(1) <= _FOURIER_LIMIT * s
     result = torch.empty_like(d)
     for chosen, method in ((fourier, _fourier_sum), (~fourier, _lattice_sum)):
@@ -45,12 +46,12 @@ def _lattice_sum(d: torch.Tensor, sigma: torch.Tensor, cells: torch.Tensor) -> t
     # |d| bounds the distance to the nearest image from above, so the ball |d| + 6 sigma holds all that matters.
     shifts, counts = image_shifts(cells, d.norm(dim=1) + _TAIL * sigma)
     row, _ = ragged_arange(counts)
-    image = d[row] + (shifts.double()[:, None, :] @ cells[row])[:, 0]
+    image = d[row] + rows_times(shifts.double(), cells[row])
     log_weight = -(image * image).sum(1) / (2 * sigma[row] ** 2)
     largest = torch.full_like(sigma, -torch.inf).scatter_reduce(0, row, log_weight, "amax")
     weight = torch.exp(log_weight - largest[row])
-    total = torch.zeros_like(sigma).index_add(0, row, weight)
-    mean = torch.zeros_like(d).index_add(0, row, weight[:, None] * image) / total[:, None]
+    images = Rows(row, len(sigma), counts)
+    mean = images.sum(weight[:, None] * image) / images.sum(weight)[:, None]
     return -mean / sigma[:, None]
 
 
@@ -59,11 +60,12 @@ def _fourier_sum(d: torch.Tensor, sigma: torch.Tensor, cells: torch.Tensor) -> t
     reciprocal = 2 * torch.pi * torch.linalg.inv(cells).transpose(1, 2)
     orders, counts = image_shifts(reciprocal, _TAIL / sigma)
     row, _ = ragged_arange(counts)
-    wave = (orders.double()[:, None, :] @ reciprocal[row])[:, 0]
+    wave = rows_times(orders.double(), reciprocal[row])
     weight = torch.exp(-0.5 * (wave * wave).sum(1) * sigma[row] ** 2)
     phase = (wave * d[row]).sum(1)
-    density = torch.zeros_like(sigma).index_add(0, row, weight * torch.cos(phase))
-    gradient = torch.zeros_like(d).index_add(0, row, -(weight * torch.sin(phase))[:, None] * wave)
+    waves = Rows(row, len(sigma), counts)
+    density = waves.sum(weight * torch.cos(phase))
+    gradient = waves.sum(-(weight * torch.sin(phase))[:, None] * wave)
     return sigma[:, None] * gradient / density[:, None]
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from e3nn import o3
@@ -18,6 +19,8 @@ from torch import nn
 from torch.nn.functional import layer_norm, silu
 
 from inpaint_hpc.crystals.neighbors import Neighbors
+from inpaint_hpc.kernels.available import use_kernels
+from inpaint_hpc.kernels.rows import Rows
 
 # Below this distance (A) the direction of an edge fades out, so that messages stay smooth when a noised guest passes
 # through another atom.
@@ -57,21 +60,24 @@ class Edges:
     """Neighbours with what all layers need of them.
 
     Attributes:
-        sender: int64 (E,); edges are sorted by receiver, `lengths` int64 (R,) counts them per receiver.
-        receiver: int64 (E,).
+        sender, receiver: rows of the atoms at both ends of each edge; edges are sorted by receiver.
         radial: Bessel functions of the distance times the cutoff envelope, (E, n_basis).
         envelope: polynomial cutoff, (E, 1): 1 at zero distance, smoothly 0 at the cutoff.
         unit: l = 1 harmonics (component-normalised direction, faded out below 0.1 A), (E, 3).
         quadrupole: l = 2 harmonics, (E, 5).
     """
 
-    sender: torch.Tensor
-    receiver: torch.Tensor
-    lengths: torch.Tensor
+    sender: Rows
+    receiver: Rows
     radial: torch.Tensor
     envelope: torch.Tensor
     unit: torch.Tensor
     quadrupole: torch.Tensor
+
+    @cached_property
+    def geometry(self) -> torch.Tensor:
+        """Harmonics and envelope side by side, (E, 9), for the kernels."""
+        return torch.cat([self.unit, self.quadrupole, self.envelope], 1)
 
 
 def edge_features(neighbors: Neighbors, cutoff: float, n_basis: int) -> Edges:
@@ -87,16 +93,9 @@ def edge_features(neighbors: Neighbors, cutoff: float, n_basis: int) -> Edges:
     radial = 2 * torch.sinc(n * x) * torch.sqrt(n) * envelope
     direction = vector / torch.sqrt(distance**2 + _CORE**2)
     harmonics = o3.spherical_harmonics("1o + 2e", direction, normalize=False, normalization="component")
-    return Edges(
-        neighbors.sender, neighbors.receiver, neighbors.lengths, radial, envelope, harmonics[:, :3], harmonics[:, 3:]
-    )
-
-
-def sum_over_edges(messages: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """Sum (E, n) messages sorted by receiver to (R, n)."""
-    if len(messages) == 0:
-        return messages.new_zeros(len(lengths), messages.shape[1])
-    return torch.segment_reduce(messages, "sum", lengths=lengths, axis=0, unsafe=True, initial=0.0)
+    sender = Rows(neighbors.sender, neighbors.n_senders)
+    receiver = Rows(neighbors.receiver, len(neighbors.lengths), neighbors.lengths)
+    return Edges(sender, receiver, radial, envelope, harmonics[:, :3], harmonics[:, 3:])
 
 
 @dataclass(frozen=True)
@@ -148,16 +147,19 @@ class Message(nn.Module):
         return Sent(self.scalars(scalars), v, self.sender_hidden(scalars))
 
     def forward(self, sent: Sent, receiver_scalars: torch.Tensor, edges: Edges) -> tuple[torch.Tensor, ...]:
-        C, Ct, E = self.channels, self.tensor_channels, len(edges.sender)
-        hidden = self.radial(edges.radial) + sent.hidden.index_select(0, edges.sender)
-        hidden = hidden + self.receiver_hidden(receiver_scalars).index_select(0, edges.receiver)
+        to_receiver = self.receiver_hidden(receiver_scalars)
+        if use_kernels(edges.radial) and not edges.radial.requires_grad:
+            return self._by_kernels(sent, to_receiver, edges)
+        C, Ct, E = self.channels, self.tensor_channels, len(edges.radial)
+        hidden = self.radial(edges.radial) + edges.sender.gather(sent.hidden)
+        hidden = hidden + edges.receiver.gather(to_receiver)
         weights = self.weights(silu(hidden) * MLP.GAIN) * (edges.envelope * self.norm)
-        s = sent.scalars.index_select(0, edges.sender)
+        s = edges.sender.gather(sent.scalars)
         parts = weights.split([C] * ((weights.shape[1] - Ct) // C) + [Ct], 1)
         unit = edges.unit[:, :, None]
         to_scalar, along = parts[0] * s, parts[1] * s
         if sent.vectors is not None:
-            v = sent.vectors.reshape(-1, 3 * C).index_select(0, edges.sender).view(E, 3, C)
+            v = edges.sender.gather(sent.vectors.reshape(-1, 3 * C)).view(E, 3, C)
             projected = (v * unit).sum(1) / math.sqrt(3)
             to_scalar = to_scalar + parts[2] * projected
             along = along + parts[3] * projected
@@ -166,10 +168,27 @@ class Message(nn.Module):
             to_vector = along[:, None] * unit
         to_tensor = (parts[-1] * s[:, :Ct])[:, None] * edges.quadrupole[:, :, None]
         flat = torch.cat([to_scalar, to_vector.reshape(E, 3 * C), to_tensor.reshape(E, 5 * Ct)], 1)
-        summed = sum_over_edges(flat, edges.lengths)
-        R = len(edges.lengths)
+        summed = edges.receiver.sum(flat)
         scalars, vectors, tensors = summed.split([C, 3 * C, 5 * Ct], 1)
-        return scalars, vectors.reshape(R, 3, C), tensors.reshape(R, 5, Ct)
+        return scalars, vectors.reshape(-1, 3, C), tensors.reshape(-1, 5, Ct)
+
+    def _by_kernels(self, sent: Sent, to_receiver: torch.Tensor, edges: Edges) -> tuple[torch.Tensor, ...]:
+        """The same on a GPU; the product of the hidden layer is the only one whose result lies in memory per edge."""
+        from inpaint_hpc.kernels.edge_hidden import edge_hidden
+        from inpaint_hpc.kernels.message import message_sums
+
+        radial, dtype, device = edges.radial, edges.radial.dtype, edges.radial.device.type
+        low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else dtype
+        hidden = edge_hidden(
+            radial, self.radial.weight * self.radial.scale, sent.hidden.to(dtype), to_receiver.to(dtype),
+            edges.sender, edges.receiver, MLP.GAIN, low,
+        )  # fmt: skip
+        last = self.weights
+        weights = torch.addmm(last.bias * self.norm, hidden, last.weight * (last.scale * self.norm))
+        vectors = None if sent.vectors is None else sent.vectors.to(dtype)
+        return message_sums(
+            weights, edges.geometry, sent.scalars.to(dtype), vectors, edges.sender, edges.receiver, self.tensor_channels
+        )
 
 
 class Update(nn.Module):

@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from inpaint_hpc.crystals.batch import Crystals, Guests, volumes
-from inpaint_hpc.crystals.neighbors import crystal_neighbors, neighbor_pairs
+from inpaint_hpc.crystals.batch import Crystals, Guests
+from inpaint_hpc.crystals.neighbors import PeriodicImages, neighbor_pairs, periodic_images
+from inpaint_hpc.kernels.rows import Rows
 
 from .embedding import ElementEmbedding
 from .layers import MLP, Edges, Message, Sent, Update, edge_features
@@ -60,11 +61,17 @@ class Encoding:
         host: the batch of hosts.
         sent: per denoiser layer, what guests read of host atoms.
         pooled: mean over a host's atoms of their scalars, (B, scalars); zero for an empty host.
+        counts, volumes: atoms of each host, int64 (B,), and its volume in A^3, (B,).
+        host_images, guest_images: of the hosts' cells, within the reach of host atoms and of guests.
     """
 
     host: Crystals
     sent: tuple[Sent, ...]
     pooled: torch.Tensor
+    counts: torch.Tensor
+    volumes: torch.Tensor
+    host_images: PeriodicImages
+    guest_images: PeriodicImages
 
 
 class ScoreNetwork(nn.Module):
@@ -128,13 +135,15 @@ class ScoreNetwork(nn.Module):
     def encode(self, host: Crystals) -> Encoding:
         """Features of host atoms, computed once per host; a host may be empty (all-atom generation)."""
         c = self.config
-        edges = edge_features(crystal_neighbors(host, c.host_cutoff), c.host_cutoff, c.n_basis)
+        images, x, index = periodic_images(host.cells, c.host_cutoff), host.positions, host.crystal
+        edges = edge_features(neighbor_pairs(x, index, x, index, images, same=True), c.host_cutoff, c.n_basis)
         s, v = self.embedding(host.numbers), None
         for message, update in zip(self.host_messages, self.host_updates, strict=True):
             s, v = update(s, v, [message(message.send(s, v), s, edges)])
-        counts = host.counts.clamp(min=1).to(s.dtype)
-        pooled = s.new_zeros(len(host), s.shape[1]).index_add(0, host.crystal, s) / counts[:, None]
-        return Encoding(host, tuple(message.send(s, v) for message in self.from_host), pooled)
+        counts = host.counts
+        pooled = Rows(index, len(host), counts).sum(s) / counts.clamp(min=1).to(s.dtype)[:, None]
+        sent = tuple(message.send(s, v) for message in self.from_host)
+        return Encoding(host, sent, pooled, counts, host.volumes, images, periodic_images(host.cells, c.guest_cutoff))
 
     def denoise(self, encoding: Encoding, guests: Guests, sigma: torch.Tensor) -> torch.Tensor:
         """sigma times the score of each guest, dimensionless, (G, 3).
@@ -148,7 +157,7 @@ class ScoreNetwork(nn.Module):
             Close to -(noised - clean) / sigma at small sigma; the denoised position is `x + sigma * result`.
         """
         c = self.config
-        from_host, from_guest = self._guest_edges(encoding.host, guests)
+        from_host, from_guest = self._guest_edges(encoding, guests)
         noise = self._noise_features(sigma)[guests.sample]
         s, v = self._embed(encoding, guests, noise), None
         layers = zip(encoding.sent, self.from_host, self.from_guest, self.guest_updates, strict=True)
@@ -158,14 +167,11 @@ class ScoreNetwork(nn.Module):
         weights = self.readout(torch.cat([s, noise], 1))
         return (v * weights[:, None]).sum(2) / math.sqrt(c.channels)
 
-    def _guest_edges(self, host: Crystals, guests: Guests) -> tuple[Edges, Edges]:
-        c = self.config
-        near_host = neighbor_pairs(
-            guests.positions, guests.crystal, host.positions, host.crystal, host.cells, c.host_cutoff
-        )
-        cells = host.cells[guests.host]
+    def _guest_edges(self, encoding: Encoding, guests: Guests) -> tuple[Edges, Edges]:
+        c, host = self.config, encoding.host
         x, sample = guests.positions, guests.sample
-        near_guest = neighbor_pairs(x, sample, x, sample, cells, c.guest_cutoff, same=True)
+        near_host = neighbor_pairs(x, guests.crystal, host.positions, host.crystal, encoding.host_images)
+        near_guest = neighbor_pairs(x, sample, x, sample, encoding.guest_images, guests.host, same=True)
         return (
             edge_features(near_host, c.host_cutoff, c.n_basis),
             edge_features(near_guest, c.guest_cutoff, c.n_basis),
@@ -183,10 +189,9 @@ class ScoreNetwork(nn.Module):
 
         All three are intensive, so that a supercell with the same content gives the same scores.
         """
-        host = encoding.host
         n_guests = torch.bincount(guests.sample, minlength=len(guests)).to(noise.dtype)
-        n_atoms = n_guests + host.counts[guests.host].to(noise.dtype)
-        per_atom = volumes(host.cells)[guests.host].to(noise.dtype) / n_atoms
+        n_atoms = n_guests + encoding.counts[guests.host].to(noise.dtype)
+        per_atom = encoding.volumes[guests.host].to(noise.dtype) / n_atoms
         whole = torch.stack([n_guests / n_atoms, torch.log(per_atom / 15.0)], 1)[guests.sample]
         species = self.guest_embedding(guests.numbers)
         return species + self.condition(torch.cat([species, encoding.pooled[guests.crystal], noise, whole], 1))

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from inpaint_hpc.crystals.batch import Crystal, Crystals, Guests
+from inpaint_hpc.kernels.rows import Rows
 
 from .packing import edges_within
 from .random import CounterRng, Purpose, task_key
@@ -203,8 +204,7 @@ class Replacement(Conditional):
         are known, tell how large it was.
         """
         scaled, known, z = self._joint(positions, sigma, noise)
-        drift = torch.zeros(len(self.batch), 3, dtype=scaled.dtype, device=scaled.device)
-        drift = drift.index_add(0, self.known_sample, sigma * (z + known))
+        drift = Rows(self.known_sample, len(self.batch), self.n_known).sum(sigma * (z + known))
         drift = drift / self.n_known.clamp(min=1)[:, None]
         return positions + sigma * scaled - drift[self.batch.sample]
 

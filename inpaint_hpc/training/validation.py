@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from inpaint_hpc.crystals.neighbors import neighbor_pairs
+from inpaint_hpc.crystals.neighbors import neighbor_pairs, periodic_images
 from inpaint_hpc.crystals.packed import ElectrodePair, PackedDataset
 from inpaint_hpc.network.score_network import ScoreNetwork
 
@@ -52,7 +52,8 @@ def validate(
         sigmas.append(batch.sigma[batch.guests.sample].cpu())
         kinds.append(batch.kind[batch.guests.crystal].cpu())
         hosts, guests = batch.hosts, batch.guests
-        close = neighbor_pairs(guests.positions, guests.crystal, hosts.positions, hosts.crystal, hosts.cells, NEAR_HOST)
+        images = periodic_images(hosts.cells, NEAR_HOST)
+        close = neighbor_pairs(guests.positions, guests.crystal, hosts.positions, hosts.crystal, images)
         near.append((close.lengths > 0).cpu())
     loss, sigma, kind = torch.cat(losses), torch.cat(sigmas), torch.cat(kinds)
     record: dict[str, Any] = {"loss": _mean(loss)}

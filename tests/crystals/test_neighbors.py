@@ -7,7 +7,7 @@ from pymatgen.core import Lattice, Structure
 
 from inpaint_hpc.crystals import neighbors
 from inpaint_hpc.crystals.batch import Crystal, Crystals
-from inpaint_hpc.crystals.neighbors import crystal_neighbors, neighbor_pairs
+from inpaint_hpc.crystals.neighbors import crystal_neighbors, neighbor_pairs, periodic_images
 
 CUTOFF = 5.0
 
@@ -63,10 +63,8 @@ def test_receivers_and_senders_of_different_sets():
     everything = crystal_neighbors(joined, CUTOFF)
     keep = (everything.receiver >= len(host)) & (everything.sender < len(host))
     zeros = torch.zeros(len(host), dtype=torch.long)
-    cells = torch.tensor(host.lattice)[None]
-    found = neighbor_pairs(
-        torch.tensor(guests), torch.zeros(2).long(), torch.tensor(host.positions), zeros, cells, CUTOFF
-    )
+    images = periodic_images(torch.tensor(host.lattice)[None], CUTOFF)
+    found = neighbor_pairs(torch.tensor(guests), torch.zeros(2).long(), torch.tensor(host.positions), zeros, images)
     expected = rows(everything.receiver[keep] - len(host), everything.sender[keep], everything.shift[keep])
     assert rows(found.receiver, found.sender, found.shift) == expected
 

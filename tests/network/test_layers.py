@@ -9,7 +9,7 @@ from torch.nn.functional import silu
 
 from inpaint_hpc.crystals.neighbors import Neighbors
 from inpaint_hpc.network.embedding import periodic_table_position
-from inpaint_hpc.network.layers import MLP, Message, Update, edge_features, sum_over_edges
+from inpaint_hpc.network.layers import MLP, Message, Update, edge_features
 
 CUTOFF = 5.0
 
@@ -20,7 +20,7 @@ def random_edges(n_edges=60, n_receivers=7, n_senders=9, seed=0):
     sender = torch.randint(n_senders, (n_edges,), generator=g)
     vector = torch.randn(n_edges, 3, generator=g, dtype=torch.float64) * 2
     lengths = torch.bincount(receiver, minlength=n_receivers)
-    return edge_features(Neighbors(receiver, sender, vector, vector.long(), lengths), CUTOFF, 6)
+    return edge_features(Neighbors(receiver, sender, vector, vector.long(), lengths, n_senders), CUTOFF, 6)
 
 
 def product(left, right, out):
@@ -41,13 +41,14 @@ def test_messages_equal_e3nns_tensor_products(vectors):
     sent = layer.send(s_in, v_in)
     result = layer(sent, receiver, edges)
 
-    hidden = layer.radial(edges.radial) + sent.hidden[edges.sender] + layer.receiver_hidden(receiver)[edges.receiver]
+    hidden = layer.radial(edges.radial) + sent.hidden[edges.sender.index]
+    hidden = hidden + layer.receiver_hidden(receiver)[edges.receiver.index]
     weights = layer.weights(silu(hidden) * MLP.GAIN) * edges.envelope / math.sqrt(12.0)
-    s = sent.scalars[edges.sender]
+    s = sent.scalars[edges.sender.index]
     to_scalar, along = weights[:, :C] * s, weights[:, C : 2 * C] * s
     to_vector = 0
     if vectors:
-        v = sent.vectors[edges.sender].transpose(1, 2).reshape(-1, 3 * C)  # e3nn's layout: channels first
+        v = sent.vectors[edges.sender.index].transpose(1, 2).reshape(-1, 3 * C)  # e3nn's layout: channels first
         projected = product(f"{C}x1o", "1x1o", f"{C}x0e")(v, edges.unit)
         to_scalar = to_scalar + weights[:, 2 * C : 3 * C] * projected
         along = along + weights[:, 3 * C : 4 * C] * projected
@@ -58,9 +59,9 @@ def test_messages_equal_e3nns_tensor_products(vectors):
     narrow = weights[:, -Ct:] * s[:, :Ct]
     to_tensor = product(f"{Ct}x0e", "1x2e", f"{Ct}x2e")(narrow, edges.quadrupole).view(-1, Ct, 5) * math.sqrt(5)
 
-    expected_s = torch.zeros(7, C).double().index_add(0, edges.receiver, to_scalar)
-    expected_v = torch.zeros(7, C, 3).double().index_add(0, edges.receiver, to_vector)
-    expected_t = torch.zeros(7, Ct, 5).double().index_add(0, edges.receiver, to_tensor)
+    expected_s = torch.zeros(7, C).double().index_add(0, edges.receiver.index, to_scalar)
+    expected_v = torch.zeros(7, C, 3).double().index_add(0, edges.receiver.index, to_vector)
+    expected_t = torch.zeros(7, Ct, 5).double().index_add(0, edges.receiver.index, to_tensor)
     torch.testing.assert_close(result[0], expected_s)
     torch.testing.assert_close(result[1], expected_v.transpose(1, 2))
     torch.testing.assert_close(result[2], expected_t.transpose(1, 2))
@@ -78,25 +79,11 @@ def test_tensors_turn_vectors_as_e3nn_says():
     torch.testing.assert_close(turned.transpose(1, 2), flat.view(5, 3, 3) * math.sqrt(15))
 
 
-def test_sums_over_edges_equal_a_loop_and_empty_receivers_get_zero():
-    lengths = torch.tensor([2, 0, 3, 0])
-    messages = torch.randn(5, 4)
-    expected = torch.stack([messages[:2].sum(0), torch.zeros(4), messages[2:].sum(0), torch.zeros(4)])
-    torch.testing.assert_close(sum_over_edges(messages, lengths), expected)
-    assert sum_over_edges(messages[:0], torch.zeros(3, dtype=torch.long)).shape == (3, 4)
-
-
-def test_gradients_flow_through_sums():
-    messages = torch.randn(5, 2, dtype=torch.float64, requires_grad=True)
-    lengths = torch.tensor([2, 0, 3])
-    assert torch.autograd.gradcheck(lambda m: sum_over_edges(m, lengths), messages)
-
-
 def test_radial_functions_vanish_smoothly_at_the_cutoff_and_stay_finite_at_zero():
     r = torch.tensor([0.0, 1e-3, CUTOFF - 1e-3, CUTOFF, CUTOFF + 1], dtype=torch.float64)
     vector = torch.stack([r, torch.zeros_like(r), torch.zeros_like(r)], 1)
     index = torch.arange(5)
-    edges = edge_features(Neighbors(index, index, vector, vector.long(), torch.ones(5).long()), CUTOFF, 8)
+    edges = edge_features(Neighbors(index, index, vector, vector.long(), torch.ones(5).long(), 5), CUTOFF, 8)
     assert edges.radial.isfinite().all() and edges.unit.isfinite().all()
     assert edges.envelope[0] == 1 and edges.unit[0].abs().max() == 0
     assert edges.radial[2].abs().max() < 1e-7

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from inpaint_hpc.crystals.batch import Crystals, Guests
-from inpaint_hpc.crystals.neighbors import neighbor_pairs
+from inpaint_hpc.crystals.neighbors import neighbor_pairs, periodic_images
 from inpaint_hpc.crystals.packed import PackedDataset
 from inpaint_hpc.crystals.reading import read_hosts
 from inpaint_hpc.network.weights import list_weights, load_network
@@ -37,7 +37,7 @@ def test_guests_close_to_a_host_atom_are_pushed_away(network, sigma):
     near = batch.positions + 0.5 * torch.nn.functional.normalize(direction, dim=1)
     guests = Guests(torch.full((n,), 3), near, torch.arange(n), batch.crystal)
     denoised = near + sigma * network.denoise(network.encode(batch), guests, torch.full((n,), sigma))
-    pairs = neighbor_pairs(denoised, batch.crystal, batch.positions, batch.crystal, batch.cells, 4.0)
+    pairs = neighbor_pairs(denoised, batch.crystal, batch.positions, batch.crystal, periodic_images(batch.cells, 4.0))
     distance = torch.full((n,), 4.0).scatter_reduce(0, pairs.receiver, pairs.vector.norm(dim=1), "amin")
     assert (distance < 0.5).float().mean() < 0.15
     assert distance.median() > 0.8
@@ -75,6 +75,6 @@ def test_hosts_of_the_demonstration_get_guests_at_physical_distances(network):
         batch = Crystals.from_list([host])
         positions = torch.tensor(drawn.frac_coords[:, 0] @ host.lattice).float()
         zeros = torch.zeros(len(positions), dtype=torch.long)
-        pairs = neighbor_pairs(positions, zeros, batch.positions, batch.crystal, batch.cells, 1.2)
+        pairs = neighbor_pairs(positions, zeros, batch.positions, batch.crystal, periodic_images(batch.cells, 1.2))
         close.append(pairs.lengths > 0)
     assert torch.cat(close).float().mean() < 0.1
