@@ -61,7 +61,7 @@ class DrawnBatch:
         return self.from_tensors(x.pin_memory() for x in self.tensors)
 
     def __reduce__(self) -> tuple:
-        # From a worker a batch comes through a pipe as plain arrays, about 1 MB.  Tensors would come through shared
+        # From a worker a batch comes through a pipe as plain arrays, less than 1 MB.  Tensors would come through shared
         # memory, which is as small as 64 MB in many containers, at the price of one open file each.
         return _from_arrays, tuple(x.numpy() for x in self.tensors)
 

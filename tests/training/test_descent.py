@@ -121,3 +121,23 @@ def test_rounded_moments_come_back_as_float32():
     for mine, exact in zip(again.optimizer.state.values(), descent.optimizer.state.values(), strict=True):
         assert mine["exp_avg_sq"].dtype == torch.float32
         torch.testing.assert_close(mine["exp_avg_sq"], exact["exp_avg_sq"], rtol=0.01, atol=0)
+
+
+@pytest.mark.gpu
+def test_a_step_on_a_card_waits_for_nothing():
+    expected = plain_steps(Network(), {3, 4, 11})
+    network = Network().cuda()
+    descent = Descent(network, SETTINGS, fused=True)
+    for step in range(20):
+        network.zero_grad()
+        x = torch.randn(16, 5, generator=torch.Generator().manual_seed(step)).cuda()
+        (network(x) ** 2).mean().backward()
+        if step in {3, 4, 11}:
+            network.first.weight.grad[0, 0] = float("inf")
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            descent.step(0.01 * (step + 1), step)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    found = [x.cpu() for x in (*network.parameters(), *descent.average.values())]
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3)

@@ -102,6 +102,25 @@ def test_lower_precisions_train_and_stand_on_the_card(tmp_path, precision):
     assert card["training"]["precision"] == precision and card["training"]["workers"] == 0
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
+def test_a_card_trains_like_the_cpu(tmp_path, precision):
+    losses = []
+    for device in ("cpu", "cuda"):
+        workers = 2 if device == "cuda" else 0
+        settings = config(tmp_path, steps=8, out=device, workers=workers, precision=precision)
+        trainer = Trainer(settings, device=device)
+        losses.append([float(trainer.train_step()) for _ in range(4)])
+        trainer.save()
+        losses[-1].append(trainer._validate()["loss"])
+    assert losses[1] == pytest.approx(losses[0], rel=0.03 if precision != "float32" else 1e-3)
+    # Either kind of device goes on from the other's checkpoint.
+    for written, device in (("cuda", "cpu"), ("cpu", "cuda")):
+        again = Trainer(config(tmp_path, steps=8, out=written, precision=precision), resume=True, device=device)
+        again.run()
+        assert again.step == 8
+
+
 def test_rounded_moments_make_a_smaller_checkpoint_that_goes_on(tmp_path):
     sizes = []
     for moments in ("float32", "bfloat16"):
