@@ -1,12 +1,14 @@
 """Training batches: masked crystals with several noise draws per encoding.
 
 A batch is a function of (seed, step, rank) alone, so that a resumed run sees exactly what an uninterrupted one would
-have seen, and no random state needs to be stored.
+have seen, and no random state needs to be stored.  It is made in two parts: `draw_batch` takes all decisions, on a CPU
+and, if wanted, in another process (`feed`); `noised` moves what was drawn to the device of the network and adds there
+what costs most, the exact target.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +24,64 @@ from .masks import KINDS, MaskMixture
 
 # What `TrainingBatch.kind` says of an electrode pair.
 PAIR = len(KINDS)
+
+
+@dataclass(frozen=True)
+class DrawnBatch:
+    """What was drawn for a batch, on the CPU; `noised` makes a `TrainingBatch` of it.
+
+    Attributes:
+        hosts: B clean (or slightly perturbed) hosts.
+        guests: clean guests of S samples.
+        sigma: noise level of each sample in A, (S,).
+        noise: standard normal, (G, 3).
+        kind: index into `KINDS` of each host, `PAIR` for electrode pairs, (B,).
+    """
+
+    hosts: Crystals
+    guests: Guests
+    sigma: torch.Tensor
+    noise: torch.Tensor
+    kind: torch.Tensor
+
+    @property
+    def tensors(self) -> tuple[torch.Tensor, ...]:
+        """All of it, in the order in which `from_tensors` takes it."""
+        h, g = self.hosts, self.guests
+        hosts, guests = (h.numbers, h.positions, h.cells, h.crystal), (g.numbers, g.positions, g.sample, g.host)
+        return (*hosts, *guests, self.sigma, self.noise, self.kind)
+
+    @classmethod
+    def from_tensors(cls, tensors: Iterable[torch.Tensor]) -> DrawnBatch:
+        tensors = tuple(tensors)
+        return cls(Crystals(*tensors[:4]), Guests(*tensors[4:8]), *tensors[8:])
+
+    def pin_memory(self) -> DrawnBatch:
+        """In page-locked memory, from which copies to a GPU need not be waited for; `DataLoader` calls this."""
+        return self.from_tensors(x.pin_memory() for x in self.tensors)
+
+    def __reduce__(self) -> tuple:
+        # From a worker a batch comes through a pipe as plain arrays, less than 1 MB.  Tensors would come through shared
+        # memory, which is as small as 64 MB in many containers, at the price of one open file each.
+        return _from_arrays, tuple(x.numpy() for x in self.tensors)
+
+    @classmethod
+    def cat(cls, batches: Sequence[DrawnBatch]) -> DrawnBatch:
+        """Several batches as one."""
+        hosts = np.cumsum([0] + [len(b.hosts) for b in batches])
+        samples = np.cumsum([0] + [len(b.guests) for b in batches])
+        guests = Guests(
+            torch.cat([b.guests.numbers for b in batches]),
+            torch.cat([b.guests.positions for b in batches]),
+            torch.cat([b.guests.sample + int(n) for b, n in zip(batches, samples, strict=False)]),
+            torch.cat([b.guests.host + int(n) for b, n in zip(batches, hosts, strict=False)]),
+        )
+        rest = (torch.cat([getattr(b, name) for b in batches]) for name in ("sigma", "noise", "kind"))
+        return cls(Crystals.cat(b.hosts for b in batches), guests, *rest)
+
+
+def _from_arrays(*arrays: np.ndarray) -> DrawnBatch:
+    return DrawnBatch.from_tensors(torch.from_numpy(x) for x in arrays)
 
 
 @dataclass(frozen=True)
@@ -94,7 +154,19 @@ def make_batch(
     device: torch.device | str = "cpu",
     pairs: Sequence[ElectrodePair] = (),
 ) -> TrainingBatch:
-    """Mask, noise and batch some crystals; all randomness comes from `key`.
+    """Both parts in one: `draw_batch`, then `noised`."""
+    return noised(draw_batch(dataset, rows, settings, masks, key, pairs), device)
+
+
+def draw_batch(
+    dataset: PackedDataset,
+    rows: np.ndarray,
+    settings: BatchSettings,
+    masks: MaskMixture,
+    key: list[int],
+    pairs: Sequence[ElectrodePair] = (),
+) -> DrawnBatch:
+    """Mask some crystals and draw their noise; all randomness comes from `key`.
 
     Of the crystals, `settings.pair_fraction` are replaced by electrode pairs drawn from `pairs`, if there are any.
     """
@@ -112,7 +184,7 @@ def make_batch(
             example = perturbed(example, settings.host_noise, settings.host_strain, rng)
         examples.append(example)
         counts.append(len(example.guest_numbers))
-        draws.append(int(np.clip(settings.guest_budget // counts[-1], 1, settings.draws)))
+        draws.append(min(max(settings.guest_budget // counts[-1], 1), settings.draws))
     hosts = [example.host for example in examples]
     clean = [example.guest_frac @ example.host.lattice for example in examples]
 
@@ -132,10 +204,13 @@ def make_batch(
         torch.as_tensor(sample_host),
     )
     noise = torch.randn(guests.positions.shape, generator=generator)
-    batch = Crystals.from_list(hosts).to(device)
-    guests = Guests(*(x.to(device) for x in (guests.numbers, guests.positions, guests.sample, guests.host)))
-    sigma, noise = sigma.to(device), noise.to(device)
-    displacement = sigma[guests.sample][:, None] * noise
-    target = scaled_score(displacement, sigma[guests.sample], batch.cells[guests.crystal])
-    guests = guests.at(guests.positions + displacement)
-    return TrainingBatch(batch, guests, sigma, target, torch.as_tensor(kinds).to(device))
+    return DrawnBatch(Crystals.from_list(hosts), guests, sigma, noise, torch.as_tensor(kinds))
+
+
+def noised(drawn: DrawnBatch, device: torch.device | str = "cpu") -> TrainingBatch:
+    """What was drawn, on the device, with the guests moved by their noise and the target that belongs to it."""
+    on_device = DrawnBatch.from_tensors(x.to(device, non_blocking=True) for x in drawn.tensors)
+    hosts, guests, sigma = on_device.hosts, on_device.guests, on_device.sigma
+    displacement = sigma[guests.sample][:, None] * on_device.noise
+    target = scaled_score(displacement, sigma[guests.sample], hosts.cells[guests.crystal])
+    return TrainingBatch(hosts, guests.at(guests.positions + displacement), sigma, target, on_device.kind)

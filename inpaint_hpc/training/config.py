@@ -83,6 +83,12 @@ class TrainingConfig(Section):
         start_from: packaged weights, or a .safetensors file, that training begins with, of the same sizes.
         max_atoms: crystals of at most this many atoms.
         steps, minutes: the budget; exactly one of them.
+        threads: torch's threads in the process that trains.
+        workers: processes that draw batches ahead; None takes as many as cores leave (at most 14) on a GPU and none, in
+            the loop itself, on a CPU.  The batches are the same with any number of them.
+        precision: of the network in training: `tf32` and `bf16` are faster on a GPU; validation is always float32.
+        checkpoint_moments: `bfloat16` makes the checkpoint a quarter smaller, but a resumed run then goes on from
+            rounded moments of the optimizer, not exactly.
     """
 
     data: Path
@@ -99,6 +105,9 @@ class TrainingConfig(Section):
     checkpoint_minutes: float = Field(5.0, gt=0)
     log_every: int = Field(50, gt=0)
     threads: int | None = Field(None, gt=0)
+    workers: int | None = Field(None, ge=0)
+    precision: Literal["float32", "tf32", "bf16"] = "float32"
+    checkpoint_moments: Literal["float32", "bfloat16"] = "float32"
     network: NetworkSection = NetworkSection()
     masks: MaskSection = MaskSection()
     batch: BatchSection = BatchSection()

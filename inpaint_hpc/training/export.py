@@ -38,6 +38,8 @@ def export_weights(trainer: Trainer, path: Path, metrics: dict[str, Any]) -> Wei
             "minutes": round(trainer.elapsed / 60, 1),
             "processes": trainer.parallel.world_size,
             "device": trainer.parallel.device.type,
+            "precision": config.precision,
+            "workers": trainer.workers,
             "seed": config.seed,
             "masks": config.masks.model_dump(),
             "batch": config.batch.model_dump(),

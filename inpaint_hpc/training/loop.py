@@ -10,8 +10,10 @@ import csv
 import math
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +25,17 @@ from inpaint_hpc.files import atomic_path
 from inpaint_hpc.network.score_network import NetworkConfig, ScoreNetwork
 from inpaint_hpc.network.weights import load_network
 
-from .batches import BatchSettings, make_batch, training_indices
+from .batches import BatchSettings, DrawnBatch, noised
 from .config import TrainingConfig
+from .descent import Descent
 from .drawing import load_pairs
 from .export import export_weights
+from .feed import Steps, default_workers, feed
 from .masks import MaskMixture
 from .parallel import Parallel
-from .validation import sample_loss, validate
+from .validation import Validation, sample_loss
 
 CHECKPOINT = "checkpoint.pt"
-# Gradients that are not finite are skipped; so many in a row mean that the run has diverged.
-_MAX_BAD_STEPS = 20
 
 
 class Trainer:
@@ -80,13 +82,12 @@ class Trainer:
         ).to(self.parallel.device)
         if config.start_from:
             self._start_from(config.start_from)
-        self.parameters = list(self.network.parameters())
-        opt = config.optimizer
-        self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=opt.learning_rate, betas=(0.9, 0.98), weight_decay=opt.weight_decay
-        )
-        self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
-        self.step, self.elapsed, self.bad_steps = 0, 0.0, 0
+        on_gpu = self.parallel.device.type == "cuda"
+        self.descent = Descent(self.network, config.optimizer, fused=on_gpu)
+        self.parameters, self.average = self.descent.parameters, self.descent.average
+        self.workers = default_workers(self.parallel.device) if config.workers is None else config.workers
+        self._feed: Iterator[DrawnBatch] | None = None
+        self.step, self.elapsed, self.waited = 0, 0.0, 0.0
         self.out = Path(config.out)
         checkpoint = self.out / CHECKPOINT
         if resume:
@@ -119,64 +120,56 @@ class Trainer:
         previous = {s: signal.signal(s, self._on_signal) for s in (signal.SIGTERM, signal.SIGUSR1)}
         record: dict[str, Any] = {}
         started, at_start = time.monotonic(), self.elapsed
-        saved, seen, since = time.monotonic(), 0, time.monotonic()
-        losses: list[float] = []
+        saved, since = time.monotonic(), time.monotonic()
+        losses: list[torch.Tensor] = []
         try:
             while True:
                 self.elapsed, stop = self.parallel.agree([at_start + time.monotonic() - started, float(self._stop)])
                 if self.parallel.any(bool(stop) or self._stop) or self.progress() >= 1:
                     break
                 losses.append(self.train_step())
-                seen += self.settings.batch_size * self.parallel.world_size
-                if self.step % self.config.log_every == 0 and self.parallel.is_main:
-                    rate = seen / (time.monotonic() - since)
-                    self._log_train(sum(losses) / len(losses), rate)
-                    losses, seen, since = [], 0, time.monotonic()
-                if self.step % self.config.validate_every == 0 and self.parallel.is_main:
+                if self.step % self.config.log_every == 0:
+                    self._log_train(losses, since)
+                    losses, since, self.waited = [], time.monotonic(), 0.0
+                if not self.parallel.is_main:
+                    continue
+                pause = time.monotonic()
+                if self.step % self.config.validate_every == 0:
                     record = self._validate()
-                if self.parallel.is_main and time.monotonic() - saved > 60 * self.config.checkpoint_minutes:
+                if time.monotonic() - saved > 60 * self.config.checkpoint_minutes:
                     self.save()
                     saved = time.monotonic()
+                since += time.monotonic() - pause  # the rate is that of training alone
+            self.descent.check()
             if self.parallel.is_main:
                 record = self._validate()
                 self.save(record)
         finally:
+            self._feed = None
             for s, handler in previous.items():
                 signal.signal(s, handler)
             self.parallel.close()
         return record
 
-    def train_step(self) -> float:
-        """One optimizer step; returns the loss of this process's batch."""
-        seed, rank = self.config.seed, self.parallel.rank
-        rows = training_indices(
-            len(self.data), self.step, self.settings.batch_size, seed, rank, self.parallel.world_size
-        )
-        key = [seed, 2, self.step, rank]
-        batch = make_batch(self.data, rows, self.settings, self.masks, key, self.parallel.device, self.pairs)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = sample_loss(self.network, batch).mean()
-        loss.backward()
+    def train_step(self) -> torch.Tensor:
+        """One optimizer step; returns the loss of this process's batch, on the device: reading it waits for that."""
+        device = self.parallel.device
+        if self._feed is None:
+            p = self.parallel
+            steps = Steps(self.data, self.pairs, self.settings, self.masks, self.config.seed, p.rank, p.world_size)
+            self._feed = feed(steps, self.step, self.workers, pin_memory=device.type == "cuda")
+        asked = time.monotonic()
+        drawn = next(self._feed)
+        self.waited += time.monotonic() - asked
+        batch = noised(drawn, device)
+        self.descent.optimizer.zero_grad(set_to_none=True)
+        with _matmul_precision(self.config.precision):
+            loss = sample_loss(self.network, batch, self.config.precision).mean()
+            loss.backward()
         self.parallel.average_gradients(self.parameters)
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.optimizer.clip_norm)
-        if torch.isfinite(norm):
-            self.optimizer.step()
-            self._update_average()
-            self.bad_steps = 0
-        else:
-            self.bad_steps += 1
-            if self.bad_steps > _MAX_BAD_STEPS:
-                raise InputError("training diverged (gradients are not finite); lower optimizer.learning_rate")
+        self.descent.step(self.learning_rate(), self.step)
         self.step += 1
-        return float(loss.detach())
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        decay = min(self.config.optimizer.ema_decay, (1 + self.step) / (10 + self.step))
-        for name, value in self.network.state_dict().items():
-            self.average[name].lerp_(value, 1 - decay)
+        return loss.detach()
 
     def averaged_network(self) -> ScoreNetwork:
         """A copy of the network with averaged weights, ready to sample."""
@@ -184,26 +177,34 @@ class Trainer:
         network.load_state_dict(self.average)
         return network.eval().requires_grad_(False).to(self.parallel.device)
 
-    def _validate(self) -> dict[str, Any]:
-        record = validate(
-            self.averaged_network(),
-            self.held_out,
-            self.settings,
-            self.masks,
-            self.config.validation_crystals,
-            self.held_out_pairs,
+    @cached_property
+    def _validation(self) -> Validation:
+        settings, crystals = self.settings, self.config.validation_crystals
+        return Validation(
+            self.held_out, settings, self.masks, crystals, self.held_out_pairs, device=self.parallel.device
         )
+
+    def _validate(self) -> dict[str, Any]:
+        record = self._validation.record(self.averaged_network())
         record = {"step": self.step, "minutes": round(self.elapsed / 60, 2), **record}
         _append_csv(self.out / "validation.csv", record)
         return record
 
-    def _log_train(self, loss: float, rate: float) -> None:
+    def _log_train(self, losses: list[torch.Tensor], since: float) -> None:
+        """Look at the losses since a time: the one place where a step waits for the device."""
+        self.descent.check()
+        if not self.parallel.is_main:
+            return
+        loss = sum(torch.stack(losses).tolist()) / len(losses)
+        seconds = time.monotonic() - since
+        rate = len(losses) * self.settings.batch_size * self.parallel.world_size / seconds
         row = {
             "step": self.step,
             "minutes": round(self.elapsed / 60, 2),
             "loss": round(loss, 5),
             "learning_rate": round(self.learning_rate(), 7),
             "structures_per_s": round(rate, 2),
+            "loader_wait_share": round(self.waited / seconds, 4),
         }
         _append_csv(self.out / "train.csv", row)
         if self.report:
@@ -221,7 +222,7 @@ class Trainer:
         state = {
             "config": self.config.model_dump_json(),
             "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.descent.state_dict(getattr(torch, self.config.checkpoint_moments)),
             "average": self.average,
             "step": self.step,
             "elapsed": self.elapsed,
@@ -248,16 +249,27 @@ class Trainer:
         try:
             state = torch.load(path, map_location=self.parallel.device, weights_only=True)
             self.network.load_state_dict(state["network"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            self.descent.load(state["optimizer"], state["average"])
         except (RuntimeError, ValueError, KeyError, EOFError, OSError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(f"{path}: does not fit this configuration or is damaged ({reason})") from None
-        self.average = {k: v.clone() for k, v in state["average"].items()}
         self.step, self.elapsed = state["step"], state["elapsed"]
 
     def network_sizes(self) -> dict[str, Any]:
         """Sizes of the network, for the card."""
         return asdict(self.network.config)
+
+
+@contextmanager
+def _matmul_precision(precision: str) -> Iterator[None]:
+    """TF32 for products of matrices where asked for; it is a setting of the process, which validates in float32."""
+    before = torch.get_float32_matmul_precision()
+    if precision == "tf32":
+        torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _append_csv(path: Path, row: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from inpaint_hpc.crystals.neighbors import neighbor_pairs, periodic_images
 from inpaint_hpc.crystals.packed import ElectrodePair, PackedDataset
 from inpaint_hpc.network.score_network import ScoreNetwork
 
-from .batches import BatchSettings, TrainingBatch, make_batch
+from .batches import BatchSettings, DrawnBatch, TrainingBatch, draw_batch, noised
 from .masks import KINDS, MaskMixture
 
 # Edges of the buckets in A; sites are decided between 0.3 and 1.5 A.
@@ -25,62 +25,81 @@ NEAR_HOST = 1.0
 _SEED = 20_24
 
 
-@torch.no_grad()
-def validate(
-    network: ScoreNetwork,
-    dataset: PackedDataset,
-    settings: BatchSettings,
-    masks: MaskMixture,
-    crystals: int,
-    pairs: Sequence[ElectrodePair] = (),
-) -> dict[str, Any]:
-    """Mean loss per guest.
+class Validation:
+    """What a run is validated on: drawn once, then kept on the device, since it is the same every time.
 
-    Returns:
-        `loss`; `loss_sigma_A-B` per bucket of noise levels (A); `loss_KIND` per kind of mask; `loss_near_host` of
-        guests that noise has put within 1 A of a host atom; with `pairs`, `loss_pair` of all guests of electrode pairs.
+    Args:
+        dataset: held-out crystals, of which the first so many `crystals` of a fixed order are taken.
+        settings, masks: those of training; hosts stay unperturbed.
+        pairs: held-out electrode pairs, every one once, with as many noise draws as in training.
+        device: of the networks to come.
     """
-    device = next(network.parameters()).device
-    rows = np.random.default_rng(_SEED).permutation(len(dataset))[:crystals]
-    clean = replace(settings, host_noise_fraction=0.0, pair_fraction=0.0)
-    losses, sigmas, kinds, near = [], [], [], []
-    for first in range(0, len(rows), settings.batch_size):
-        batch = make_batch(
-            dataset, rows[first : first + settings.batch_size], clean, masks, [_SEED, first], device=device
-        )
-        losses.append(sample_loss(network, batch).cpu())
-        sigmas.append(batch.sigma[batch.guests.sample].cpu())
-        kinds.append(batch.kind[batch.guests.crystal].cpu())
-        hosts, guests = batch.hosts, batch.guests
-        images = periodic_images(hosts.cells, NEAR_HOST)
-        close = neighbor_pairs(guests.positions, guests.crystal, hosts.positions, hosts.crystal, images)
-        near.append((close.lengths > 0).cpu())
-    loss, sigma, kind = torch.cat(losses), torch.cat(sigmas), torch.cat(kinds)
-    record: dict[str, Any] = {"loss": _mean(loss)}
-    for low, high in pairwise(SIGMA_BUCKETS):
-        record[f"loss_sigma_{low:g}-{high:g}"] = _mean(loss[(sigma >= low) & (sigma < high)])
-    for index, name in enumerate(KINDS):
-        record[f"loss_{name}"] = _mean(loss[kind == index])
-    record["loss_near_host"] = _mean(loss[torch.cat(near)])
-    if pairs:
+
+    def __init__(
+        self,
+        dataset: PackedDataset,
+        settings: BatchSettings,
+        masks: MaskMixture,
+        crystals: int,
+        pairs: Sequence[ElectrodePair] = (),
+        device: torch.device | str = "cpu",
+    ) -> None:
+        rows, size = np.random.default_rng(_SEED).permutation(len(dataset))[:crystals], settings.batch_size
+        clean = replace(settings, host_noise_fraction=0.0, pair_fraction=0.0)
+        self._batches = [
+            noised(draw_batch(dataset, rows[first : first + size], clean, masks, [_SEED, first]), device)
+            for first in range(0, len(rows), size)
+        ]
+        self._near_host = torch.cat([_near_host(batch) for batch in self._batches])
         only_pairs = replace(clean, pair_fraction=1.0, pair_partial=0.0)
-        record["loss_pair"] = _pair_loss(network, dataset, only_pairs, pairs, device)
-    return record
+        # Each pair has its own key, so that its loss does not depend on the others; the network takes many at once.
+        drawn = [
+            draw_batch(dataset, np.zeros(1, np.int64), only_pairs, MaskMixture(), [_SEED, k], [pair])
+            for k, pair in enumerate(pairs)
+        ]
+        self._pairs = [
+            noised(DrawnBatch.cat(drawn[first : first + size]), device) for first in range(0, len(drawn), size)
+        ]
+
+    @torch.no_grad()
+    def record(self, network: ScoreNetwork) -> dict[str, Any]:
+        """Mean loss per guest.
+
+        Returns:
+            `loss`; `loss_sigma_A-B` per bucket of noise levels (A); `loss_KIND` per kind of mask; `loss_near_host` of
+            guests that noise has put within 1 A of a host atom; with `pairs`, `loss_pair` of all guests of electrode
+            pairs.
+        """
+        loss = torch.cat([sample_loss(network, batch) for batch in self._batches]).cpu()
+        sigma = torch.cat([batch.sigma[batch.guests.sample] for batch in self._batches]).cpu()
+        kind = torch.cat([batch.kind[batch.guests.crystal] for batch in self._batches]).cpu()
+        record: dict[str, Any] = {"loss": _mean(loss)}
+        for low, high in pairwise(SIGMA_BUCKETS):
+            record[f"loss_sigma_{low:g}-{high:g}"] = _mean(loss[(sigma >= low) & (sigma < high)])
+        for index, name in enumerate(KINDS):
+            record[f"loss_{name}"] = _mean(loss[kind == index])
+        record["loss_near_host"] = _mean(loss[self._near_host])
+        if self._pairs:
+            record["loss_pair"] = _mean(torch.cat([sample_loss(network, batch) for batch in self._pairs]).cpu())
+        return record
 
 
-def sample_loss(network: ScoreNetwork, batch: TrainingBatch) -> torch.Tensor:
-    """Squared error of sigma times the score of every guest, summed over x, y, z, (G,)."""
-    predicted = network.denoise(network.encode(batch.hosts), batch.guests, batch.sigma)
-    return ((predicted - batch.target) ** 2).sum(1)
+def sample_loss(network: ScoreNetwork, batch: TrainingBatch, precision: str = "float32") -> torch.Tensor:
+    """Squared error of sigma times the score of every guest, summed over x, y, z, (G,), float32.
+
+    With the precision `bf16` the network runs under autocast.
+    """
+    with torch.autocast(batch.target.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        predicted = network.denoise(network.encode(batch.hosts), batch.guests, batch.sigma)
+    return ((predicted.float() - batch.target) ** 2).sum(1)
 
 
-def _pair_loss(network, dataset, settings: BatchSettings, pairs: Sequence[ElectrodePair], device) -> float | None:
-    """Every pair once, with as many noise draws as in training."""
-    losses = []
-    for k, pair in enumerate(pairs):
-        batch = make_batch(dataset, np.zeros(1, np.int64), settings, MaskMixture(), [_SEED, k], device, [pair])
-        losses.append(sample_loss(network, batch).cpu())
-    return _mean(torch.cat(losses))
+def _near_host(batch: TrainingBatch) -> torch.Tensor:
+    """Whether noise has put each guest on top of a host atom, (G,), on the CPU."""
+    hosts, guests = batch.hosts, batch.guests
+    images = periodic_images(hosts.cells, NEAR_HOST)
+    close = neighbor_pairs(guests.positions, guests.crystal, hosts.positions, hosts.crystal, images)
+    return (close.lengths > 0).cpu()
 
 
 def _mean(values: torch.Tensor) -> float | None:

@@ -8,13 +8,19 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 
+from inpaint_hpc.crystals.packed import PackedDataset
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.network.weights import load_network
+from inpaint_hpc.training.batches import BatchSettings, make_batch
 from inpaint_hpc.training.config import load_config
+from inpaint_hpc.training.drawing import load_pairs
 from inpaint_hpc.training.loop import Trainer
+from inpaint_hpc.training.masks import MaskMixture
+from inpaint_hpc.training.validation import Validation, sample_loss
 
 SMOKE = "tests/data/smoke.h5"
 TINY = """
@@ -57,6 +63,7 @@ def test_a_short_training_lowers_the_loss(tmp_path):
     with open(tmp_path / "run" / "train.csv") as file:
         rows = list(csv.DictReader(file))
     assert [int(r["step"]) for r in rows] == list(range(5, 201, 5))
+    assert all(float(r["structures_per_s"]) > 0 and 0 < float(r["loader_wait_share"]) < 1 for r in rows)
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
@@ -71,6 +78,77 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
     second.run()
     assert equal(whole.network.state_dict(), second.network.state_dict())
     assert equal(whole.average, second.average)
+
+
+def test_workers_do_not_change_a_run(tmp_path):
+    runs = []
+    for workers in (0, 2):
+        trainer = Trainer(config(tmp_path, steps=6, out=f"with{workers}", workers=workers), device="cpu")
+        trainer.run()
+        runs.append(trainer.average)
+    assert equal(*runs)
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+def test_lower_precisions_train_and_stand_on_the_card(tmp_path, precision):
+    exact = Trainer(config(tmp_path, steps=3, out="exact"), device="cpu")
+    lower = Trainer(config(tmp_path, steps=3, out="lower", precision=precision), device="cpu")
+    losses = [[float(t.train_step()) for _ in range(3)] for t in (exact, lower)]
+    assert losses[1] == pytest.approx(losses[0], rel=0.03)
+    assert torch.get_float32_matmul_precision() == "highest"
+    assert all(p.dtype == torch.float32 for p in lower.parameters)
+    lower.save()
+    card = json.loads((tmp_path / "lower" / "model.json").read_text())
+    assert card["training"]["precision"] == precision and card["training"]["workers"] == 0
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
+def test_a_card_trains_like_the_cpu(tmp_path, precision):
+    losses = []
+    for device in ("cpu", "cuda"):
+        workers = 2 if device == "cuda" else 0
+        settings = config(tmp_path, steps=8, out=device, workers=workers, precision=precision)
+        trainer = Trainer(settings, device=device)
+        losses.append([float(trainer.train_step()) for _ in range(4)])
+        trainer.save()
+        losses[-1].append(trainer._validate()["loss"])
+    assert losses[1] == pytest.approx(losses[0], rel=0.03 if precision != "float32" else 1e-3)
+    # Either kind of device goes on from the other's checkpoint.
+    for written, device in (("cuda", "cpu"), ("cpu", "cuda")):
+        again = Trainer(config(tmp_path, steps=8, out=written, precision=precision), resume=True, device=device)
+        again.run()
+        assert again.step == 8
+
+
+def test_rounded_moments_make_a_smaller_checkpoint_that_goes_on(tmp_path):
+    sizes = []
+    for moments in ("float32", "bfloat16"):
+        trainer = Trainer(config(tmp_path, out=moments, checkpoint_moments=moments), device="cpu")
+        trainer.train_step()
+        trainer.save()
+        sizes.append((tmp_path / moments / "checkpoint.pt").stat().st_size)
+    assert sizes[1] < 0.85 * sizes[0]
+    again = Trainer(config(tmp_path, out="bfloat16", checkpoint_moments="bfloat16"), resume=True, device="cpu")
+    again.train_step()
+    assert again.step == 2
+
+
+def test_pairs_validated_together_equal_those_validated_alone(tmp_path):
+    pairs = load_pairs("tests/data/electrodes.h5", None)[0]
+    data, settings = PackedDataset(SMOKE, "val"), BatchSettings(batch_size=5)
+    network = load_network("small")
+    together = Validation(data, settings, MaskMixture(), 6, pairs)
+    record = together.record(network)
+    only_pairs = BatchSettings(batch_size=5, host_noise_fraction=0.0, pair_fraction=1.0, pair_partial=0.0)
+    alone = [
+        make_batch(data, np.zeros(1, np.int64), only_pairs, MaskMixture(), [20_24, k], "cpu", [pair])
+        for k, pair in enumerate(pairs)
+    ]
+    with torch.no_grad():
+        expected = torch.cat([sample_loss(network, batch) for batch in alone]).mean()
+    assert record["loss_pair"] == pytest.approx(float(expected), abs=2e-5)
+    assert together.record(network) == record
 
 
 def test_a_signal_ends_the_run_with_a_checkpoint_that_resumes(tmp_path):
