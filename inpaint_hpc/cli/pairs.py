@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-_AT_ONCE = 64  # crystals relaxed between two writes of the file
+_AT_ONCE = {"cpu": 64, "cuda": 4096}  # crystals relaxed between two writes of the file; a GPU wants them all at once
 
 
 @click.command()
@@ -19,13 +19,14 @@ _AT_ONCE = 64  # crystals relaxed between two writes of the file
 @click.option("--include", type=click.Path(path_type=Path, dir_okay=False), help="Put the pairs of this file first.")
 @click.option("--without", metavar="COLUMN", help="Leave out crystals where this column of PACKED is not 0.")
 @click.option("--steps", type=click.IntRange(min=1), default=40, show_default=True, help="Most steps of a relaxation.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
-def pairs(packed, out, limit, minutes, max_atoms, include, without, steps, threads, overwrite) -> None:
+def pairs(packed, out, limit, minutes, max_atoms, include, without, steps, device, threads, overwrite) -> None:
     """Make electrode pairs to train on: the ions taken out of crystals, the empty hosts relaxed by CHGNet.
 
     Taken are training crystals of PACKED with one of Li, Na, K, Mg, Ca, Zn, Al, a transition metal and an anion.  The
-    file is written anew every 64 crystals: whatever stops the work, what was done is there.
+    file is written anew every 64 crystals (4096 on a GPU): whatever stops the work, what was done is there.
     """
     from inpaint_hpc.errors import InputError
 
@@ -50,11 +51,11 @@ def pairs(packed, out, limit, minutes, max_atoms, include, without, steps, threa
     report, made, start = Emptied(), [], time.monotonic()
     source = f"ions taken out of crystals of {packed.name}, hosts relaxed by CHGNet, at most {steps} steps"
     attributes = {"title": "electrode pairs made from filled crystals", "source": source}
-    for first in range(0, len(chosen), _AT_ONCE):
+    for first in range(0, len(chosen), _AT_ONCE[device]):
         if minutes is not None and time.monotonic() - start > 60 * minutes:
             break
-        part = chosen[first : first + _AT_ONCE]
-        made += emptied_pairs(part, steps=steps, report=report)
+        part = chosen[first : first + _AT_ONCE[device]]
+        made += emptied_pairs(part, steps=steps, device=device, report=report)
         if known or made:
             write_electrodes(out, [*known, *made], attributes)
         rate = (first + len(part)) / (time.monotonic() - start)
