@@ -19,7 +19,7 @@ _AT_ONCE = {"cpu": 64, "cuda": 4096}  # crystals relaxed between two writes of t
 @click.option("--include", type=click.Path(path_type=Path, dir_okay=False), help="Put the pairs of this file first.")
 @click.option("--without", metavar="COLUMN", help="Leave out crystals where this column of PACKED is not 0.")
 @click.option("--steps", type=click.IntRange(min=1), default=40, show_default=True, help="Most steps of a relaxation.")
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 def pairs(packed, out, limit, minutes, max_atoms, include, without, steps, device, threads, overwrite) -> None:
@@ -32,10 +32,12 @@ def pairs(packed, out, limit, minutes, max_atoms, include, without, steps, devic
 
     if out.exists() and not overwrite:
         raise InputError(f"{out}: exists already; add --overwrite to replace it")
+    from inpaint_hpc.cli.options import choose_device
     from inpaint_hpc.crystals.packed import PackedDataset, hash_order, read_electrodes
     from inpaint_hpc.crystals.packed_writing import write_electrodes
     from inpaint_hpc.training.emptied import Emptied, candidates, emptied_pairs
 
+    device = choose_device(device)
     known = read_electrodes(include) if include else []
     crystals = PackedDataset(packed, "train", max_atoms)
     if without is not None and without not in crystals.columns:
