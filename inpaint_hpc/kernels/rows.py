@@ -42,6 +42,12 @@ class Rows:
             return values.new_zeros(self.n, *values.shape[1:])
         return torch.segment_reduce(values, "sum", lengths=self.lengths, axis=0, unsafe=True, initial=0.0)
 
+    def add(self, target: Tensor, values: Tensor) -> Tensor:
+        """A target (n, ...) plus the sums of the values (E, ...); without derivatives."""
+        if _atomics_are_safe(values):
+            return target.index_add(0, self.index, values)
+        return target + self.sum(values)
+
     def segments(self) -> tuple[Tensor | None, Tensor]:
         """Elements in the order of their rows, (E,), or None where they are in it already; and the place of each row's
         first element in that order, with E at the end, int64 (n + 1,)."""

@@ -18,6 +18,7 @@ import torch
 from inpaint_hpc.crystals.batch import Crystal, Crystals
 from inpaint_hpc.crystals.neighbors import ragged_arange
 from inpaint_hpc.errors import InputError
+from inpaint_hpc.kernels.rows import Rows
 from inpaint_hpc.sampling.packing import is_out_of_memory, release_memory
 from inpaint_hpc.scoring.chgnet_checks import crystal_errors, graph_errors
 from inpaint_hpc.scoring.chgnet_graph import ChgnetGraph, atom_graph
@@ -204,14 +205,14 @@ class BatchEvaluator:
         if energies.requires_grad:
             (gradient,) = torch.autograd.grad(energies.sum(), graph.bond_vectors)
             vectors = graph.bond_vectors.detach()
-            forces = torch.zeros(len(graph.numbers), 3, dtype=torch.float64, device=gradient.device)
-            forces.index_add_(0, graph.center, gradient, alpha=-1).index_add_(0, graph.neighbor, gradient)
-            virial = torch.zeros(graph.n_crystals, 3, 3, dtype=torch.float64, device=gradient.device)
-            virial.index_add_(0, graph.bond_crystal, vectors[:, :, None] * gradient[:, None, :])
+            forces = graph.center_rows.sum(torch.cat([-gradient, gradient]))
+            outer = vectors[:, :, None] * gradient[:, None, :]
+            virial = Rows(graph.bond_crystal, graph.n_crystals).sum(outer)
             stress = virial * (EV_PER_A3_IN_GPA / volumes)[:, None, None]
             stress = (stress + stress.transpose(1, 2)) / 2  # rotations change no energy, but rounding
         reference = self.network.element_energies[graph.numbers - 1]
-        return energies.detach().index_add(0, graph.crystal, reference), forces, stress, magmoms.detach().double()
+        energies = graph.crystal_rows.add(energies.detach(), reference)
+        return energies, forces, stress, magmoms.detach().double()
 
 
 class _Result:

@@ -12,11 +12,13 @@ rule and the other is its mirror image, so nothing has to be searched.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 
 from inpaint_hpc.crystals.batch import Crystals
 from inpaint_hpc.crystals.neighbors import crystal_neighbors, ragged_arange
+from inpaint_hpc.kernels.rows import Rows
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,16 @@ class ChgnetGraph:
     def directed_neighbor(self) -> torch.Tensor:
         """Neighbour of each directed edge of the atom graph, int64 (2U,)."""
         return torch.cat([self.neighbor, self.center])
+
+    @cached_property
+    def center_rows(self) -> Rows:
+        """`directed_center` as rows of the atoms."""
+        return Rows(self.directed_center, len(self.numbers))
+
+    @cached_property
+    def crystal_rows(self) -> Rows:
+        """`crystal` as rows of the crystals."""
+        return Rows(self.crystal, self.n_crystals)
 
     @property
     def short_ends(self) -> torch.Tensor:

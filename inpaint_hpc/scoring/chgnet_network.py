@@ -24,8 +24,9 @@ import torch
 from torch import Tensor, nn
 
 from inpaint_hpc.errors import InputError
+from inpaint_hpc.kernels.rows import Rows
 from inpaint_hpc.scoring.chgnet_graph import ChgnetGraph
-from inpaint_hpc.scoring.gated_unit import GatedUnit, linear_layers, sum_rows
+from inpaint_hpc.scoring.gated_unit import GatedUnit, linear_layers
 
 if TYPE_CHECKING:
     from chgnet.model.model import CHGNet
@@ -96,11 +97,11 @@ class ChgnetNetwork:
         weights = radial @ self._atom_graph_weights
         atoms = self._atom_embedding.index_select(0, graph.numbers - 1)
         bonds, long_radial = radial[:short] @ self._bond_embedding, radial[short:]
-        center, neighbor = graph.directed_center, graph.directed_neighbor
+        center, neighbor = graph.center_rows, Rows(graph.directed_neighbor, len(atoms))
         with_angles = (graph.angle_counts() > 0).to(self.dtype).index_select(0, graph.bond_crystal)[:, None]
         bond_graph = angles = None
         if graph.n_angles:
-            bond_graph = _BondGraph(graph, self._radial_bond(lengths[:short]) @ self._bond_graph_weights)
+            bond_graph = _BondGraph.of(graph, self._radial_bond(lengths[:short]) @ self._bond_graph_weights)
             angles = self._angle_basis(graph, vectors[:short] / lengths[:short, None]) @ self._angle_embedding
 
         for index, layer in enumerate(self._atom_layers):
@@ -109,10 +110,10 @@ class ChgnetNetwork:
             long = long_radial @ long_map
             if long_bias is not None:
                 long = long + with_angles[short:] * long_bias
-            hidden = (atoms @ to_center + layer.unit.bias).index_select(0, center)
-            hidden += (atoms @ to_neighbor).index_select(0, neighbor)
+            hidden = center.gather(atoms @ to_center + layer.unit.bias)
+            hidden += neighbor.gather(atoms @ to_neighbor)
             hidden = hidden.view(2, graph.n_bonds, hidden.shape[1]) + torch.cat([bonds @ to_bond, long])
-            sums = sum_rows(layer.unit(hidden, weights).flatten(0, 1), center, len(atoms))
+            sums = center.sum(layer.unit(hidden, weights).flatten(0, 1))
             atoms = atoms + layer.out(sums)
             if index == len(self._bond_layers) - 1:
                 magmoms = self._site_wise(atoms).abs()[:, 0]
@@ -120,21 +121,21 @@ class ChgnetNetwork:
                 continue
             layer = self._bond_layers[index]
             hidden = bond_graph.hidden(layer.unit, atoms, bonds, angles).flatten(0, 1)
-            sums = sum_rows(layer.unit(hidden, bond_graph.weights), bond_graph.first_bond, len(bonds))
+            sums = bond_graph.first_bond.sum(layer.unit(hidden, bond_graph.weights))
             # chgnet skips the bond layers, with their biases, where a crystal has no angles.
             bonds = bonds + layer.out(sums) * with_angles[:short]
             if index < len(self._angle_layers):
                 layer = self._angle_layers[index]
                 angles = angles + layer.unit(bond_graph.hidden(layer.unit, atoms, bonds, angles))
 
-        energies = torch.zeros(graph.n_crystals, dtype=torch.float64, device=atoms.device)
-        return energies.index_add(0, graph.crystal, self._readout(atoms)[:, 0].double()), magmoms
+        return graph.crystal_rows.sum(self._readout(atoms)[:, 0].double()), magmoms
 
     def _angle_basis(self, graph: ChgnetGraph, directions: Tensor) -> Tensor:
         """Fourier basis of the angles of the first half, (1, A / 2, 2 K + 1); the second half has the same angles."""
-        first, second = graph.angle_edges[: graph.n_angles // 2].unbind(1)
+        edges = graph.angle_edges[: graph.n_angles // 2].unbind(1)
         directions = torch.cat([directions, -directions])
-        cosine = (directions.index_select(0, first) * directions.index_select(0, second)).sum(1)
+        first, second = (Rows(edge, len(directions)).gather(directions) for edge in edges)
+        cosine = (first * second).sum(1)
         # The factor is chgnet's guard against 180 degrees, where a cosine in float32 would be worth 4e-5 rad.
         phase = torch.acos(cosine * (1 - 1e-6)).to(self.dtype)[:, None] * self._angle_frequencies
         constant = torch.full_like(phase[:, :1], 1 / math.sqrt(2))
@@ -172,34 +173,34 @@ class _Layer:
 
 @dataclass(frozen=True)
 class _BondGraph:
-    """Row numbers along the angles; edges are directed bonds, of which both directions of bond `s` carry one feature.
+    """Rows along the angles; edges are directed bonds, of which both directions of bond `s` carry one feature.
 
     Attributes:
         vertex: atom that each of the 2S directed edges leaves.
-        first_edge, first_bond, second_bond: rows of the two edges of each angle, (A,).
+        first_edge, first_bond, second_bond: rows of the two edges of each angle, A elements.
         weights: product of the weights of both bonds, (A, d).
     """
 
-    vertex: Tensor
-    first_edge: Tensor
-    first_bond: Tensor
-    second_bond: Tensor
+    vertex: Rows
+    first_edge: Rows
+    first_bond: Rows
+    second_bond: Rows
     weights: Tensor
 
-    def __init__(self, graph: ChgnetGraph, bond_weights: Tensor) -> None:
-        first, second = graph.angle_edges.unbind(1)
-        first_bond, second_bond = first % graph.n_short, second % graph.n_short
-        weights = bond_weights.index_select(0, first_bond) * bond_weights.index_select(0, second_bond)
-        vertex = graph.short_ends
-        for name, value in zip(self.__annotations__, (vertex, first, first_bond, second_bond, weights), strict=True):
-            object.__setattr__(self, name, value)
+    @classmethod
+    def of(cls, graph: ChgnetGraph, bond_weights: Tensor) -> _BondGraph:
+        short, (first, second) = graph.n_short, graph.angle_edges.unbind(1)
+        first_bond, second_bond = Rows(first % short, short), Rows(second % short, short)
+        weights = first_bond.gather(bond_weights) * second_bond.gather(bond_weights)
+        vertex = Rows(graph.short_ends, len(graph.numbers))
+        return cls(vertex, Rows(first, 2 * short), first_bond, second_bond, weights)
 
     def hidden(self, unit: GatedUnit, atoms: Tensor, bonds: Tensor, angles: Tensor) -> Tensor:
         """Output of a unit's first linear map, (2, A / 2, 2 d), with `angles` (1 or 2, A / 2, d)."""
         to_first, to_second, to_angle, to_atom = unit.maps
-        edges = (atoms @ to_atom + unit.bias).index_select(0, self.vertex).view(2, len(bonds), -1) + bonds @ to_first
-        rows = edges.view(2 * len(bonds), -1).index_select(0, self.first_edge)
-        rows += (bonds @ to_second).index_select(0, self.second_bond)
+        edges = self.vertex.gather(atoms @ to_atom + unit.bias).view(2, len(bonds), -1) + bonds @ to_first
+        rows = self.first_edge.gather(edges.view(2 * len(bonds), -1))
+        rows += self.second_bond.gather(bonds @ to_second)
         return rows.view(2, angles.shape[1], -1) + angles @ to_angle
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from inpaint_hpc.kernels.rows import Rows
+
 
 @dataclass(frozen=True)
 class FireSettings:
@@ -69,9 +71,10 @@ class Fire:
             displacement of each row, float64 (R, 3).
         """
         s = self.settings
+        owners = Rows(owner, len(structures))
 
         def over_structure(values: torch.Tensor) -> torch.Tensor:
-            return values.new_zeros(len(structures)).index_add_(0, owner, values.sum(1))
+            return owners.sum(values.sum(1))
 
         velocity, dt, alpha = self.velocity[rows], self.dt[structures], self.alpha[structures]
         downhill, started = self.downhill[structures], self.started[structures]

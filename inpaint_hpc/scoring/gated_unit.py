@@ -1,4 +1,4 @@
-"""CHGNet's gated unit, `silu(norm(core)) * sigmoid(norm(gate))`, and sums of messages, differentiated by hand.
+"""CHGNet's gated unit, `silu(norm(core)) * sigmoid(norm(gate))`, differentiated by hand.
 
 Autograd would keep every intermediate of every edge in memory.  `_Gate` keeps the input of the hidden layer and the
 normalised halves, and computes the activations again, which costs less than reading them back.
@@ -138,24 +138,6 @@ def _repeated(rows: Tensor, factor: Tensor) -> Tensor:
 
 def _affine(halves: Tensor, weights: GatedWeights) -> Tensor:
     return halves if weights.scale is None else torch.addcmul(weights.shift, halves, weights.scale)
-
-
-def sum_rows(values: Tensor, index: Tensor, n: int) -> Tensor:
-    """Sums (n, d) of the rows of `values` (r, d) with equal `index` (r,)."""
-    return _SumRows.apply(values, index, n)
-
-
-class _SumRows(torch.autograd.Function):
-    # torch's `index_add` keeps its source for the backward pass, only to learn its shape.
-    @staticmethod
-    def forward(ctx, values: Tensor, index: Tensor, n: int) -> Tensor:
-        ctx.save_for_backward(index)
-        return values.new_zeros(n, values.shape[1]).index_add_(0, index, values)
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
-        (index,) = ctx.saved_tensors
-        return grad.index_select(0, index), None, None
 
 
 def linear_layers(mlp: nn.Module) -> list[nn.Linear]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from chgnet.model.functions import GatedMLP
 
-from inpaint_hpc.scoring.gated_unit import GatedUnit, sum_rows
+from inpaint_hpc.scoring.gated_unit import GatedUnit
 
 
 def make(norm, hidden, seed=0):
@@ -53,12 +53,3 @@ def test_no_rows_at_all():
     out = unit(hidden)
     out.sum().backward()
     assert out.shape == (0, 6) and hidden.grad.shape == (0, 12)
-
-
-def test_sums_of_rows():
-    values = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
-    index = torch.tensor([2, 0, 2, 3, 0])
-    sums = sum_rows(values, index, 5)
-    expected = torch.stack([values[index == k].sum(0) for k in range(5)])
-    torch.testing.assert_close(sums, expected)
-    assert torch.autograd.gradcheck(lambda v: sum_rows(v, index, 5), values)
