@@ -19,6 +19,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ def doctor(bench: gpu_tools.Bench, out: dict[str, Any]) -> None:
         out["card"], out["memory_GiB"] = torch.cuda.get_device_name(0), properties.total_memory / 2**30
         out["multiprocessors"] = properties.multi_processor_count
         query = ["nvidia-smi", "--query-gpu=driver_version,clocks.max.sm,clocks.max.mem", "--format=csv,noheader"]
-        out["driver_and_clocks"] = subprocess.run(query, capture_output=True, text=True).stdout.strip()
+        with suppress(OSError):
+            out["driver_and_clocks"] = subprocess.run(query, capture_output=True, text=True).stdout.strip()
     out["copy_GB_per_s"] = bench.copy_bandwidth
     n = 512 if bench.tiny else 8192 if bench.cuda else 2048
     for name, tf32 in (("float32", False), ("tf32", True)) if bench.cuda else (("float32", False),):
@@ -53,7 +55,7 @@ STAGES: dict[str, tuple[Callable[[gpu_tools.Bench, dict[str, Any]], None], float
     "doctor": (doctor, 5),
     "same": (gpu_sampling.same, 25),
     "sampling": (gpu_sampling.sampling, 60),
-    "chgnet": (gpu_chgnet.chgnet, 60),
+    "chgnet": (gpu_chgnet.chgnet, 70),
     "training": (gpu_whole.training, 40),
     "memory": (gpu_sampling.memory, 15),
     "campaign": (gpu_whole.campaign, 60),
@@ -86,7 +88,7 @@ def main() -> int:
     train = arguments.train or arguments.data / "mp_train.h5"
     bench = gpu_tools.Bench(arguments.device, arguments.data.resolve(), train.resolve(), arguments.tiny, save)
     begun = time.monotonic()
-    end = begun + 60 * arguments.minutes
+    end = bench.end = begun + 60 * arguments.minutes
     for name in chosen:
         function, rough = STAGES[name]
         out = report["stages"][name] = {}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ class Bench:
         tiny: everything in the smallest sizes.
         save: writes what is known so far; to be called after each part of a long stage.
         until: `time.monotonic()` after which a stage should begin no more parts.
+        end: that of the whole run.
     """
 
     device: str
@@ -38,7 +40,8 @@ class Bench:
     train: Path
     tiny: bool = False
     save: Callable[[], None] = lambda: None
-    until: float = field(default=float("inf"))
+    until: float = math.inf
+    end: float = math.inf
 
     @property
     def cuda(self) -> bool:
@@ -48,6 +51,10 @@ class Bench:
     def left(self) -> float:
         """Seconds that the stage has left."""
         return self.until - time.monotonic()
+
+    def at_most(self, seconds: float) -> float:
+        """Time limit of a process in s: so much, or what is left of the whole run."""
+        return max(20.0, min(seconds, self.end - time.monotonic()))
 
     @cached_property
     def wbm(self) -> PackedDataset:
@@ -81,7 +88,6 @@ class Bench:
         import torch
 
         if self.cuda:
-            torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
         result, seconds = self.timed(function)
         return result, seconds, torch.cuda.max_memory_allocated() / 2**30 if self.cuda else None
@@ -135,7 +141,7 @@ def kernels(function: Callable[[], Any], device: str, top: int = 12) -> dict[str
 
     Returns:
         launches: their number.  calls: of CUDA's functions that launch them, which should be as many.  copies: memory
-            copies and fills, which are not launches.  device_ms: time of all.
+            copies and fills, which are not launches.  operators: of torch.  device_ms: time of all kernels.
         top: name, calls, ms and share of those that take the most.
     """
     import torch
@@ -151,6 +157,7 @@ def kernels(function: Callable[[], Any], device: str, top: int = 12) -> dict[str
     kind = DeviceType.CUDA if cuda else DeviceType.CPU
     averages = profiler.key_averages()
     calls = sum(row.count for row in averages if row.key.startswith(("cudaLaunchKernel", "cuLaunchKernel")))
+    operators = sum(row.count for row in averages if row.key.startswith("aten::"))
     rows = [row for row in averages if row.device_type == kind]
     rows = [row for row in rows if not getattr(row, "is_user_annotation", False)]
     copies = sum(row.count for row in rows if row.key.startswith(("Memcpy", "Memset")))
@@ -162,7 +169,8 @@ def kernels(function: Callable[[], Any], device: str, top: int = 12) -> dict[str
         for k in order
     ]
     launches = sum(row.count for row in rows) - copies
-    return {"launches": launches, "calls": calls, "copies": copies, "device_ms": total, "top": table}
+    counts = {"launches": launches, "calls": calls, "copies": copies, "operators": operators}
+    return counts | {"device_ms": total, "top": table}
 
 
 def quantiles(values: Sequence[float]) -> dict[str, float]:
@@ -213,6 +221,17 @@ def crystals_of(dataset: PackedDataset, n: int, fewest: int, most: int) -> list[
     if not chosen:
         raise InputError(f"{dataset.path}: no crystal of {fewest} to {most} atoms")
     return [chosen[k % len(chosen)] for k in range(n)]
+
+
+def sound_crystals(bench: Bench, n: int, fewest: int, most: int, shift: float = 0.05) -> list[Crystal]:
+    """Crystals with displaced atoms that CHGNet can evaluate, with no force above 10 eV/A."""
+    from inpaint_hpc.scoring.chgnet_batch import evaluate
+
+    crystals = displaced(crystals_of(bench.crystals, n + n // 4 + 4, fewest, most), shift)
+    result = evaluate(crystals, device=bench.device, what="ef")
+    forces = [float(result.forces[result.atoms(k)].norm(dim=1).max()) for k in range(len(crystals))]
+    good = [crystal for crystal, force in zip(crystals, forces, strict=True) if force < 10.0]
+    return [good[k % len(good)] for k in range(n)]
 
 
 def displaced(crystals: Sequence[Crystal], shift: float, seed: int = 0) -> list[Crystal]:

@@ -24,9 +24,13 @@ TEST_SECONDS, CAMPAIGN_SECONDS = 120, 180
 
 def training(bench: Bench, out: dict[str, Any]) -> None:
     """Steps and structures per second of the two training configurations, and of making batches alone."""
+    import torch
+
+    threads = torch.get_num_threads()
     for name in CONFIGS:
         with tempfile.TemporaryDirectory(prefix="gpu-training-") as folder:
             out[name] = _training(bench, ROOT / "configs" / f"{name}.yaml", Path(folder))
+        torch.set_num_threads(threads)  # a configuration may set it
         bench.save()
 
 
@@ -85,7 +89,7 @@ def campaign(bench: Bench, out: dict[str, Any]) -> None:
             "output": str(folder / "run"),
             "hosts": {"path": str(bench.data / "wbm_dev.h5"), "select": ",".join(names)},
             "guests": [{"remove": ["Li", "Na", "Mg", "K", "Ca", "Zn"]}],
-            "samples": 2 if bench.tiny else 16,
+            "samples": 2 if bench.tiny else 8,
             "sampling": {"steps": 8 if bench.tiny else 40},
             "resources": {
                 "device": bench.device,
@@ -107,7 +111,7 @@ def campaign(bench: Bench, out: dict[str, Any]) -> None:
 
 def _run(bench: Bench, folder: Path, way: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "inpaint_hpc", "run", str(folder / "campaign.yaml"), "--out", str(folder / way)]
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "0"} if bench.cuda else dict(os.environ)
+    environment = {"CUDA_VISIBLE_DEVICES": "0"} | os.environ if bench.cuda else dict(os.environ)
     watch = _watch_gpu(folder / f"{way}.utilization") if bench.cuda else None
     begun = time.perf_counter()
     try:
@@ -117,8 +121,10 @@ def _run(bench: Bench, folder: Path, way: str) -> dict[str, Any]:
             text=True,
             cwd=ROOT,
             env=environment,
-            timeout=CAMPAIGN_SECONDS,
+            timeout=bench.at_most(CAMPAIGN_SECONDS),
         )
+    except subprocess.TimeoutExpired as error:
+        return {"status": "cut short", "seconds": error.timeout}
     finally:
         if watch:
             watch.terminate()
@@ -165,7 +171,7 @@ def tests(bench: Bench, out: dict[str, Any]) -> None:
     """The tests that need a GPU."""
     files = [str(p) for p in sorted((ROOT / "tests").rglob("test_*.py")) if "pytest.mark.gpu" in p.read_text()]
     command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider", *files]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=TEST_SECONDS)
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=bench.at_most(TEST_SECONDS))
     lines = result.stdout.strip().splitlines()
     out["summary"] = lines[-1] if lines else result.stderr.strip().splitlines()[-5:]
     out["failed"] = [line for line in lines if line.startswith(("FAILED", "ERROR"))][:20]
