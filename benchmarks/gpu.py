@@ -1,6 +1,6 @@
 """Everything that is to be known of a GPU, in a few minutes: equal results, speed, memory, a campaign, the tests.
 
-    python benchmarks/gpu.py --device cuda --minutes 4 --json gpu.json
+    python benchmarks/gpu.py --device cuda --minutes 5 --json gpu.json
     python benchmarks/gpu.py --device cpu --tiny                      the rehearsal, on any machine
 
 What a stage found is printed and written when it ends, so that a run that is cut short keeps it.  A stage is not begun
@@ -53,13 +53,13 @@ def doctor(bench: gpu_tools.Bench, out: dict[str, Any]) -> None:
 # Each with its rough seconds on a data centre's GPU, the most worth knowing first.
 STAGES: dict[str, tuple[Callable[[gpu_tools.Bench, dict[str, Any]], None], float]] = {
     "doctor": (doctor, 5),
-    "same": (gpu_sampling.same, 25),
-    "sampling": (gpu_sampling.sampling, 60),
-    "chgnet": (gpu_chgnet.chgnet, 70),
-    "training": (gpu_whole.training, 40),
-    "memory": (gpu_sampling.memory, 15),
-    "campaign": (gpu_whole.campaign, 60),
-    "tests": (gpu_whole.tests, 40),
+    "same": (gpu_sampling.same, 20),
+    "sampling": (gpu_sampling.sampling, 45),
+    "chgnet": (gpu_chgnet.chgnet, 55),
+    "training": (gpu_whole.training, 32),
+    "memory": (gpu_sampling.memory, 12),
+    "campaign": (gpu_whole.campaign, 70),
+    "tests": (gpu_whole.tests, 25),
 }
 
 
