@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from inpaint_hpc.crystals.batch import Crystals
+from inpaint_hpc.sampling.packing import default_edge_budget
 from inpaint_hpc.sampling.sample import SampleSet, SamplingSettings, Task, sample
 
 from .gpu_tools import Bench, emptied_tasks, kernels, quantiles, sound_crystals
@@ -93,6 +94,8 @@ def _energies(bench: Bench) -> dict[str, Any]:
 
 def sampling(bench: Bench, out: dict[str, Any]) -> None:
     """Samples per second over sizes of hosts, guests and calls; kernels and memory traffic of a step."""
+    import torch
+
     from inpaint_hpc.network.weights import load_network
 
     network = load_network(device=bench.device)
@@ -109,6 +112,7 @@ def sampling(bench: Bench, out: dict[str, Any]) -> None:
                 rows += _rates(bench, network, found, settings, totals, name, hosts)
                 bench.save()
     out["network_evaluations"] = settings.nfe
+    out["edge_budget"] = default_edge_budget(torch.device(bench.device))
     out["kernels"] = {}
     for name, found in tasks.items():
         few, steps = found[:4], replace(settings, steps=5)
@@ -148,15 +152,15 @@ def _rates(bench, network, tasks: list[Task], settings, totals, name: str, hosts
 
 
 def edge_floats(config: Any, sender_vectors: bool) -> int:
-    """Floats that a message layer writes once and reads once of each edge, as it is written, without fusion.
+    """Floats that a message layer reads and writes of each edge at the least, with a product of matrices in the middle.
 
-    Hidden units before and after their activation, weights of all paths, the senders' scalars and vectors gathered,
-    and the messages: `2 (2 H + P + C [+ 3 C] + 4 C + 5 Ct)` with `P = 5 C + Ct`, or `2 C + Ct` and no vectors where
-    senders have none.  Intermediate products are left out, so this is the least that layers which are not fused move.
+    Radial functions and harmonics read (n + 9), hidden units written and read (2 H), weights of all paths written and
+    read (2 P), the sender's scalars and vectors read (C [+ 3 C]), with `P = 5 C + Ct`, or `2 C + Ct` where senders
+    have no vectors.  What receivers read and write is left out: there are 20 to 60 edges to each.
     """
     C, Ct, H = config.channels, config.tensor_channels, config.hidden
     paths = (5 if sender_vectors else 2) * C + Ct
-    return 2 * (2 * H + paths + C + 3 * C * sender_vectors + 4 * C + 5 * Ct)
+    return config.n_basis + 9 + 2 * H + 2 * paths + C * (4 if sender_vectors else 1)
 
 
 def _bound(bench: Bench, network, tasks: list[Task], nfe: int, name: str, rates: list[dict]) -> dict[str, Any]:
@@ -167,7 +171,7 @@ def _bound(bench: Bench, network, tasks: list[Task], nfe: int, name: str, rates:
     """
     import torch
 
-    from inpaint_hpc.crystals.neighbors import neighbor_pairs
+    from inpaint_hpc.crystals.neighbors import neighbor_pairs, periodic_images
 
     c = network.config
     drawn = sample(network, tasks, SamplingSettings(samples=1, steps=4))
@@ -175,8 +179,9 @@ def _bound(bench: Bench, network, tasks: list[Task], nfe: int, name: str, rates:
     x = np.concatenate([s.frac_coords[0] @ s.task.host.lattice for s in drawn])
     x = torch.as_tensor(x, dtype=torch.float32, device=bench.device)
     owner = torch.as_tensor(np.repeat(np.arange(len(tasks)), [len(t.guests) for t in tasks])).to(bench.device)
-    near_host = len(neighbor_pairs(x, owner, hosts.positions, hosts.crystal, hosts.cells, c.host_cutoff)) / len(tasks)
-    near_guest = len(neighbor_pairs(x, owner, x, owner, hosts.cells, c.guest_cutoff, same=True)) / len(tasks)
+    images = [periodic_images(hosts.cells, cutoff) for cutoff in (c.host_cutoff, c.guest_cutoff)]
+    near_host = len(neighbor_pairs(x, owner, hosts.positions, hosts.crystal, images[0])) / len(tasks)
+    near_guest = len(neighbor_pairs(x, owner, x, owner, images[1], same=True)) / len(tasks)
     full, first = edge_floats(c, True), edge_floats(c, False)
     moved = 4 * nfe * (c.guest_layers * near_host * full + near_guest * (first + (c.guest_layers - 1) * full))
     bound = bench.copy_bandwidth * 1e9 / moved

@@ -18,7 +18,8 @@ from typing import Any
 from .gpu_tools import Bench, emptied_tasks, kernels
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIGS = ("train-small", "train-large")
+CONFIGS = ("train-large", "train-small")
+GPU_BATCH = 256
 TEST_SECONDS, CAMPAIGN_SECONDS = 90, 120
 
 
@@ -44,8 +45,8 @@ def _training(bench: Bench, path: Path, folder: Path) -> dict[str, Any]:
         pairs = bench.data / "electrodes_train.h5"
         changes["pairs"] = pairs if pairs.exists() else bench.data / "electrodes_dev.h5"
     trainer = Trainer(load_config(path, changes), device=bench.device)
-    if bench.tiny:
-        trainer.settings = replace(trainer.settings, batch_size=4)
+    if bench.tiny or bench.cuda:
+        trainer.settings = replace(trainer.settings, batch_size=GPU_BATCH if bench.cuda else 4)
     size, seconds = trainer.settings.batch_size, 0.5 if bench.tiny else 10.0
     for _ in range(1 if bench.tiny else 5):
         trainer.train_step()

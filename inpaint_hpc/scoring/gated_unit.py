@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from inpaint_hpc.kernels.available import use_kernels
+
 LAYER_NORM_EPS = 1e-5
 
 
@@ -74,7 +76,9 @@ class GatedUnit:
     def __call__(self, hidden: Tensor, factor: Tensor | None = None) -> Tensor:
         """The unit's output (..., d) from the output of its first linear map (..., 2 d), times a factor (rows, d) that
         is repeated along the leading dimensions."""
-        out = _Gate.apply(hidden.reshape(-1, hidden.shape[-1]), factor, self.weights)
+        rows = hidden.reshape(-1, hidden.shape[-1])
+        gate = _FusedGate if _fused(rows, self.weights) else _Gate
+        out = gate.apply(rows, factor, self.weights)
         return out.view(*hidden.shape[:-1], out.shape[1])
 
 
@@ -129,6 +133,34 @@ class _Gate(torch.autograd.Function):
         torch.mm(result[:, :width], weights.core.T, out=inner[:, :width])
         torch.mm(result[:, width:], weights.gate.T, out=inner[:, width:])
         return torch.ops.aten.silu_backward(inner, hidden, grad_input=inner), by_factor, None
+
+
+class _FusedGate(torch.autograd.Function):
+    """`_Gate` in one kernel per direction, which keeps nothing but its arguments."""
+
+    @staticmethod
+    def forward(ctx, hidden: Tensor, factor: Tensor | None, weights: GatedWeights) -> Tensor:
+        from inpaint_hpc.kernels import gated_unit_triton as kernels
+
+        hidden, factor = hidden.contiguous(), None if factor is None else factor.contiguous()
+        ctx.weights = weights
+        ctx.save_for_backward(hidden, factor)
+        return kernels.forward(hidden, factor, weights, LAYER_NORM_EPS)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        from inpaint_hpc.kernels import gated_unit_triton as kernels
+
+        return *kernels.backward(grad.contiguous(), *ctx.saved_tensors, ctx.weights, LAYER_NORM_EPS), None
+
+
+def _fused(hidden: Tensor, weights: GatedWeights) -> bool:
+    if not use_kernels(hidden):
+        return False
+    from inpaint_hpc.kernels import gated_unit_triton as kernels
+
+    return kernels.suits(hidden, weights)
 
 
 def _repeated(rows: Tensor, factor: Tensor) -> Tensor:
