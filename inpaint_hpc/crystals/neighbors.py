@@ -29,6 +29,7 @@ class Neighbors:
             `vector = sender + shift @ cell - receiver` also for positions outside the cell.
         lengths: number of edges of each receiver, int64 (R,).
         n_senders: atoms that could have been senders, N.
+        padded: the rows beyond `sum(lengths)` belong to no receiver; they are there to keep the size the same.
     """
 
     receiver: torch.Tensor
@@ -37,6 +38,7 @@ class Neighbors:
     shift: torch.Tensor
     lengths: torch.Tensor
     n_senders: int
+    padded: bool = False
 
     def __len__(self) -> int:
         return self.receiver.shape[0]

@@ -41,17 +41,17 @@ def message_sums(
         scalars (R, C), vectors (R, 3, C), tensors (R, 5, Ct).
     """
     n, channels = receiver.n, scalars.shape[1]
-    starts = receiver.segments()[1]
     has_vectors = vectors is not None
     flat = vectors.flatten(1) if has_vectors else scalars
-    out = _MessageSums.apply(weights, scalars, flat, geometry, sender, starts, tensor_channels, has_vectors)
+    out = _MessageSums.apply(weights, scalars, flat, geometry, sender, receiver, tensor_channels, has_vectors)
     s, v, t = out.split([channels, 3 * channels, 5 * tensor_channels], 1)
     return s, v.reshape(n, 3, channels), t.reshape(n, 5, tensor_channels)
 
 
 class _MessageSums(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, weights, scalars, vectors, geometry, sender: Rows, starts, tensor_channels: int, has_vectors):
+    def forward(ctx, weights, scalars, vectors, geometry, sender: Rows, receiver: Rows, tensor_channels, has_vectors):
+        starts = receiver.segments()[1]
         weights, scalars, vectors = weights.contiguous(), scalars.contiguous(), vectors.contiguous()
         channels, n = scalars.shape[1], len(starts) - 1
         out = scalars.new_empty(n, 4 * channels + 5 * tensor_channels)
@@ -61,7 +61,12 @@ class _MessageSums(torch.autograd.Function):
                 C=channels, CT=tensor_channels, HAS_V=has_vectors, **_shape(channels),
             )  # fmt: skip
         ctx.save_for_backward(weights, scalars, vectors, geometry, starts)
-        ctx.sender, ctx.tensor_channels, ctx.has_vectors = sender, tensor_channels, has_vectors
+        ctx.sender, ctx.padded, ctx.tensor_channels, ctx.has_vectors = (
+            sender,
+            receiver.padded,
+            tensor_channels,
+            has_vectors,
+        )
         return out
 
     @staticmethod
@@ -69,10 +74,12 @@ class _MessageSums(torch.autograd.Function):
     def backward(ctx, grad):
         weights, scalars, vectors, geometry, starts = ctx.saved_tensors
         channels, n = scalars.shape[1], len(starts) - 1
-        by_weights = torch.empty_like(weights)
+        # No program comes to edges that only pad, but sums over senders do.
+        empty = torch.zeros if ctx.padded else torch.empty
+        by_weights = empty(weights.shape, dtype=weights.dtype, device=weights.device)
         # Both in one array, so that they are summed by sender in one pass.
         width = channels * (4 if ctx.has_vectors else 1)
-        by_sender = scalars.new_empty(len(weights), width)
+        by_sender = empty(len(weights), width, dtype=scalars.dtype, device=scalars.device)
         if n:
             _backward_kernel[(n,)](
                 weights, scalars, vectors, geometry, ctx.sender.index, starts, grad.contiguous(), by_weights, by_sender,

@@ -20,10 +20,11 @@ class Rows:
         index: row of the table of each of E elements, int64 (E,).
         n: rows of the table.
         lengths: how often each row occurs, int64 (n,), for an index that is non-decreasing.
+        padded: elements beyond `sum(lengths)` belong to no row; only kernels leave them out of sums.
     """
 
-    def __init__(self, index: Tensor, n: int, lengths: Tensor | None = None) -> None:
-        self.index, self.n, self.lengths = index, n, lengths
+    def __init__(self, index: Tensor, n: int, lengths: Tensor | None = None, padded: bool = False) -> None:
+        self.index, self.n, self.lengths, self.padded = index, n, lengths, padded
         self._segments: tuple[Tensor | None, Tensor] | None = None
 
     def gather(self, table: Tensor) -> Tensor:

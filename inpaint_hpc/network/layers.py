@@ -94,7 +94,7 @@ def edge_features(neighbors: Neighbors, cutoff: float, n_basis: int) -> Edges:
     direction = vector / torch.sqrt(distance**2 + _CORE**2)
     harmonics = o3.spherical_harmonics("1o + 2e", direction, normalize=False, normalization="component")
     sender = Rows(neighbors.sender, neighbors.n_senders)
-    receiver = Rows(neighbors.receiver, len(neighbors.lengths), neighbors.lengths)
+    receiver = Rows(neighbors.receiver, len(neighbors.lengths), neighbors.lengths, neighbors.padded)
     return Edges(sender, receiver, radial, envelope, harmonics[:, :3], harmonics[:, 3:])
 
 

@@ -15,11 +15,11 @@ import torch
 from torch import nn
 
 from inpaint_hpc.crystals.batch import Crystals, Guests
-from inpaint_hpc.crystals.neighbors import PeriodicImages, neighbor_pairs, periodic_images
+from inpaint_hpc.crystals.neighbors import Neighbors, PeriodicImages, neighbor_pairs, periodic_images
 from inpaint_hpc.kernels.rows import Rows
 
 from .embedding import ElementEmbedding
-from .layers import MLP, Edges, Message, Sent, Update, edge_features
+from .layers import MLP, Message, Sent, Update, edge_features
 
 
 @dataclass(frozen=True)
@@ -134,15 +134,10 @@ class ScoreNetwork(nn.Module):
 
     def encode(self, host: Crystals) -> Encoding:
         """Features of host atoms, computed once per host; a host may be empty (all-atom generation)."""
-        c = self.config
-        images, x, index = periodic_images(host.cells, c.host_cutoff), host.positions, host.crystal
-        edges = edge_features(neighbor_pairs(x, index, x, index, images, same=True), c.host_cutoff, c.n_basis)
-        s, v = self.embedding(host.numbers), None
-        for message, update in zip(self.host_messages, self.host_updates, strict=True):
-            s, v = update(s, v, [message(message.send(s, v), s, edges)])
-        counts = host.counts
-        pooled = Rows(index, len(host), counts).sum(s) / counts.clamp(min=1).to(s.dtype)[:, None]
-        sent = tuple(message.send(s, v) for message in self.from_host)
+        c, counts, x, index = self.config, host.counts, host.positions, host.crystal
+        images = periodic_images(host.cells, c.host_cutoff)
+        near = neighbor_pairs(x, index, x, index, images, same=True)
+        sent, pooled = self.host_features(host.numbers, Rows(index, len(host), counts), near)
         return Encoding(host, sent, pooled, counts, host.volumes, images, periodic_images(host.cells, c.guest_cutoff))
 
     def denoise(self, encoding: Encoding, guests: Guests, sigma: torch.Tensor) -> torch.Tensor:
@@ -156,26 +151,65 @@ class ScoreNetwork(nn.Module):
         Returns:
             Close to -(noised - clean) / sigma at small sigma; the denoised position is `x + sigma * result`.
         """
+        host, x, sample = encoding.host, guests.positions, guests.sample
+        near_host = neighbor_pairs(x, guests.crystal, host.positions, host.crystal, encoding.host_images)
+        near_guest = neighbor_pairs(x, sample, x, sample, encoding.guest_images, guests.host, same=True)
+        whole = whole_crystal(encoding.counts, encoding.volumes, guests).to(sigma.dtype)
+        return self.guest_scores(encoding.sent, encoding.pooled, guests, sigma, whole, near_host, near_guest)
+
+    # Between geometry and result; sizes of tensors are all that Python looks at here, so that CUDA graphs can hold it.
+
+    def host_features(
+        self, numbers: torch.Tensor, crystal: Rows, near: Neighbors
+    ) -> tuple[tuple[Sent, ...], torch.Tensor]:
+        """`sent` and `pooled` of an `Encoding`.
+
+        Args:
+            numbers: atomic numbers of the N host atoms, int64 (N,).
+            crystal: host of each atom, with the number of atoms of each of the B hosts.
+            near: host atoms around host atoms.
+        """
+        edges = edge_features(near, self.config.host_cutoff, self.config.n_basis)
+        s, v = self.embedding(numbers), None
+        for message, update in zip(self.host_messages, self.host_updates, strict=True):
+            s, v = update(s, v, [message(message.send(s, v), s, edges)])
+        pooled = crystal.sum(s) / crystal.lengths.clamp(min=1).to(s.dtype)[:, None]
+        return tuple(message.send(s, v) for message in self.from_host), pooled
+
+    def guest_scores(
+        self,
+        sent: tuple[Sent, ...],
+        pooled: torch.Tensor,
+        guests: Guests,
+        sigma: torch.Tensor,
+        whole: torch.Tensor,
+        near_host: Neighbors,
+        near_guest: Neighbors,
+    ) -> torch.Tensor:
+        """What `denoise` returns.
+
+        Args:
+            sent, pooled: of the encoding.
+            guests: of S samples; their positions are in the neighbours.
+            sigma: A, (S,).
+            whole: of `whole_crystal`, (S, 2).
+            near_host, near_guest: host atoms and guests around guests.
+        """
         c = self.config
-        from_host, from_guest = self._guest_edges(encoding, guests)
+        from_host = edge_features(near_host, c.host_cutoff, c.n_basis)
+        from_guest = edge_features(near_guest, c.guest_cutoff, c.n_basis)
         noise = self._noise_features(sigma)[guests.sample]
-        s, v = self._embed(encoding, guests, noise), None
-        layers = zip(encoding.sent, self.from_host, self.from_guest, self.guest_updates, strict=True)
-        for sent, host_message, guest_message, update in layers:
-            sources = [host_message(sent, s, from_host), guest_message(guest_message.send(s, v), s, from_guest)]
+        species = self.guest_embedding(guests.numbers)
+        host = Rows(guests.crystal, len(pooled)).gather(pooled)
+        s = species + self.condition(torch.cat([species, host, noise, whole[guests.sample]], 1))
+        v = None
+        for one, host_message, guest_message, update in zip(
+            sent, self.from_host, self.from_guest, self.guest_updates, strict=True
+        ):
+            sources = [host_message(one, s, from_host), guest_message(guest_message.send(s, v), s, from_guest)]
             s, v = update(s, v, sources)
         weights = self.readout(torch.cat([s, noise], 1))
         return (v * weights[:, None]).sum(2) / math.sqrt(c.channels)
-
-    def _guest_edges(self, encoding: Encoding, guests: Guests) -> tuple[Edges, Edges]:
-        c, host = self.config, encoding.host
-        x, sample = guests.positions, guests.sample
-        near_host = neighbor_pairs(x, guests.crystal, host.positions, host.crystal, encoding.host_images)
-        near_guest = neighbor_pairs(x, sample, x, sample, encoding.guest_images, guests.host, same=True)
-        return (
-            edge_features(near_host, c.host_cutoff, c.n_basis),
-            edge_features(near_guest, c.guest_cutoff, c.n_basis),
-        )
 
     def _noise_features(self, sigma: torch.Tensor) -> torch.Tensor:
         """Gaussians over log sigma, (S, n_noise_features)."""
@@ -184,18 +218,20 @@ class ScoreNetwork(nn.Module):
         centers = torch.arange(n, device=sigma.device, dtype=sigma.dtype)
         return 1.5 * torch.exp(-0.5 * (place[:, None] - centers) ** 2)
 
-    def _embed(self, encoding: Encoding, guests: Guests, noise: torch.Tensor) -> torch.Tensor:
-        """Scalars of guests before any message: species, noise level, and the crystal as a whole.
-
-        All three are intensive, so that a supercell with the same content gives the same scores.
-        """
-        n_guests = torch.bincount(guests.sample, minlength=len(guests)).to(noise.dtype)
-        n_atoms = n_guests + encoding.counts[guests.host].to(noise.dtype)
-        per_atom = encoding.volumes[guests.host].to(noise.dtype) / n_atoms
-        whole = torch.stack([n_guests / n_atoms, torch.log(per_atom / 15.0)], 1)[guests.sample]
-        species = self.guest_embedding(guests.numbers)
-        return species + self.condition(torch.cat([species, encoding.pooled[guests.crystal], noise, whole], 1))
-
     def to_dict(self) -> dict[str, Any]:
         """Sizes, for the model card."""
         return asdict(self.config)
+
+
+def whole_crystal(counts: torch.Tensor, volumes: torch.Tensor, guests: Guests) -> torch.Tensor:
+    """Share of guests among the atoms of each sample, and the log of its volume per atom (15 A^3 is 0), (S, 2).
+
+    Both are intensive, so that a supercell with the same content gives the same scores.
+
+    Args:
+        counts: atoms of each host, int64 (B,).  volumes: A^3, (B,).
+        guests: of S samples.
+    """
+    n_guests = torch.bincount(guests.sample, minlength=len(guests)).to(volumes.dtype)
+    n_atoms = n_guests + counts[guests.host].to(volumes.dtype)
+    return torch.stack([n_guests / n_atoms, torch.log(volumes[guests.host] / n_atoms / 15.0)], 1)
