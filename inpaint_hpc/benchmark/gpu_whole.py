@@ -19,7 +19,8 @@ from .gpu_tools import Bench, emptied_tasks, kernels
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ("train-large", "train-small")
-GPU_BATCH = 256
+GPU_BATCH = 512
+SHARED = 8  # actors that share the card in one more run of the campaign
 TEST_SECONDS, CAMPAIGN_SECONDS = 90, 120
 
 
@@ -96,7 +97,7 @@ def campaign(bench: Bench, out: dict[str, Any]) -> None:
                 "device": bench.device,
                 "actors": 1,
                 # A card wants many tasks at a time.
-                "min_shards": 4,
+                "min_shards": 8,
                 "threads": 1 if bench.tiny else min(8, os.cpu_count() or 1),
             },
         }
@@ -107,15 +108,22 @@ def campaign(bench: Bench, out: dict[str, Any]) -> None:
         for way in ways:
             out[way] = _run(bench, folder, way)
             bench.save()
+        if bench.cuda and "ray" in ways:
+            out["ray_shared"] = _run(bench, folder, "ray", SHARED)
+            bench.save()
         if all(out[way].get("status") == 0 for way in ways):
             _compare(out, [folder / way / "archive.h5" for way in ways])
         out.setdefault("checks", {})["every_run_finished"] = all(out[way]["status"] == 0 for way in ways)
 
 
-def _run(bench: Bench, folder: Path, way: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "inpaint_hpc", "run", str(folder / "campaign.yaml"), "--out", str(folder / way)]
+def _run(bench: Bench, folder: Path, way: str, actors: int = 1) -> dict[str, Any]:
+    place = folder / (way if actors == 1 else f"{way}-{actors}")
+    command = [sys.executable, "-m", "inpaint_hpc", "run", str(folder / "campaign.yaml"), "--out", str(place)]
+    if actors > 1:
+        command += ["--actors", str(actors), "--threads", "1"]
     environment = {"CUDA_VISIBLE_DEVICES": "0"} | os.environ if bench.cuda else dict(os.environ)
-    watch = _watch_gpu(folder / f"{way}.utilization") if bench.cuda else None
+    used_file = folder / f"{place.name}.utilization"
+    watch = _watch_gpu(used_file) if bench.cuda else None
     begun = time.perf_counter()
     try:
         result = subprocess.run(
@@ -144,7 +152,7 @@ def _run(bench: Bench, folder: Path, way: str) -> dict[str, Any]:
     if working:
         found["samples_per_s_without_start"] = float(working[1])
     if watch:
-        used = [int(word) for word in (folder / f"{way}.utilization").read_text().split() if word.isdecimal()]
+        used = [int(word) for word in used_file.read_text().split() if word.isdecimal()]
         found["gpu_percent"] = {"mean": statistics.mean(used), "median": statistics.median(used)} if used else {}
     return found
 

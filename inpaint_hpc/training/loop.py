@@ -22,6 +22,7 @@ import torch
 from inpaint_hpc.crystals.packed import PackedDataset
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.files import atomic_path
+from inpaint_hpc.kernels.available import use_kernels
 from inpaint_hpc.network.score_network import NetworkConfig, ScoreNetwork
 from inpaint_hpc.network.weights import load_network
 
@@ -31,11 +32,13 @@ from .descent import Descent
 from .drawing import load_pairs
 from .export import export_weights
 from .feed import Steps, default_workers, feed
+from .graphed import GraphedLoss, enough_for, inputs_of, sizes_of
 from .masks import MaskMixture
 from .parallel import Parallel
 from .validation import Validation, sample_loss
 
 CHECKPOINT = "checkpoint.pt"
+_SIZED_BY = 8  # batches that the sizes of a CUDA graph are taken from
 
 
 class Trainer:
@@ -87,6 +90,7 @@ class Trainer:
         self.parameters, self.average = self.descent.parameters, self.descent.average
         self.workers = default_workers(self.parallel.device) if config.workers is None else config.workers
         self._feed: Iterator[DrawnBatch] | None = None
+        self.graphed: GraphedLoss | None = None
         self.step, self.elapsed, self.waited = 0, 0.0, 0.0
         self.out = Path(config.out)
         checkpoint = self.out / CHECKPOINT
@@ -158,18 +162,28 @@ class Trainer:
             p = self.parallel
             steps = Steps(self.data, self.pairs, self.settings, self.masks, self.config.seed, p.rank, p.world_size)
             self._feed = feed(steps, self.step, self.workers, pin_memory=device.type == "cuda")
+            if self.config.cuda_graph and device.type == "cuda" and use_kernels(self.parameters[0]):
+                self.graphed = self._graphed(steps)
         asked = time.monotonic()
         drawn = next(self._feed)
         self.waited += time.monotonic() - asked
-        batch = noised(drawn, device)
-        self.descent.optimizer.zero_grad(set_to_none=True)
         with _matmul_precision(self.config.precision):
-            loss = sample_loss(self.network, batch, self.config.precision).mean()
-            loss.backward()
+            if self.graphed is not None:
+                loss = self.graphed(drawn)
+            else:
+                self.descent.optimizer.zero_grad(set_to_none=True)
+                loss = sample_loss(self.network, noised(drawn, device), self.config.precision).mean()
+                loss.backward()
         self.parallel.average_gradients(self.parameters)
         self.descent.step(self.learning_rate(), self.step)
         self.step += 1
         return loss.detach()
+
+    def _graphed(self, steps: Steps) -> GraphedLoss:
+        """A graph for batches like the first ones of the run, wherever it is resumed: the same sizes, the same bits."""
+        device = self.parallel.device
+        first = (inputs_of(self.network, noised(steps[step], device)) for step in range(_SIZED_BY))
+        return GraphedLoss(self.network, enough_for(map(sizes_of, first)), self.config.precision)
 
     def averaged_network(self) -> ScoreNetwork:
         """A copy of the network with averaged weights, ready to sample."""
