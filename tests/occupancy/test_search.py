@@ -25,6 +25,7 @@ from inpaint_hpc.occupancy.occupation_search import Found
 from inpaint_hpc.occupancy.occupation_space import occupation_space
 from inpaint_hpc.occupancy.orderings import OrderingKeys, inequivalent_orderings
 from inpaint_hpc.occupancy.search import ORBITS, ORDERING, SearchSettings, _best_different, search_levels, site_levels
+from inpaint_hpc.sampling.deduplication import equal_samples
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
 from inpaint_hpc.sampling.validity import invalid_samples
@@ -113,7 +114,9 @@ def test_a_large_host_without_symmetry():
     found = found_by_search(task, {3: repeated(np.concatenate([SITES_8A, SITES_16C]))}, 1)
     assert len(host) == 192 and found.sites[0] == {3: 96}
     assert 1 <= found.evaluations <= evaluation_budget(1, 12) == 16
-    assert not found.complete and len(found) == found.evaluations
+    # Two levels of symmetry may come to the same ordering: it is handed out once.
+    assert not found.complete and 12 <= len(found) <= found.evaluations
+    assert not np.triu(equal_samples(host, task.guests, found.frac_coords, 0.5, 0.1), 1).any()
     assert np.isfinite(found.energies).all()
     assert not invalid_samples(host, np.array(task.guests), found.frac_coords).invalid.any()
 
