@@ -27,6 +27,7 @@ def chgnet(bench: Bench, out: dict[str, Any]) -> None:
     crystals = sound_crystals(bench, max(sizes), fewest, most, SHIFT)
     network = load_network(device=bench.device)
     evaluator = BatchEvaluator(network, "efs")
+    out["row_budget"] = evaluator.row_budget
     rows = out["evaluation"] = []
     for size in sizes:
         batch = crystals_batch(crystals[:size])

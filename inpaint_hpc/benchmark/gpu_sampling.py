@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from inpaint_hpc.crystals.batch import Crystals
+from inpaint_hpc.sampling.packing import default_edge_budget
 from inpaint_hpc.sampling.sample import SampleSet, SamplingSettings, Task, sample
 
 from .gpu_tools import Bench, emptied_tasks, kernels, quantiles, sound_crystals
@@ -93,6 +94,8 @@ def _energies(bench: Bench) -> dict[str, Any]:
 
 def sampling(bench: Bench, out: dict[str, Any]) -> None:
     """Samples per second over sizes of hosts, guests and calls; kernels and memory traffic of a step."""
+    import torch
+
     from inpaint_hpc.network.weights import load_network
 
     network = load_network(device=bench.device)
@@ -109,6 +112,7 @@ def sampling(bench: Bench, out: dict[str, Any]) -> None:
                 rows += _rates(bench, network, found, settings, totals, name, hosts)
                 bench.save()
     out["network_evaluations"] = settings.nfe
+    out["edge_budget"] = default_edge_budget(torch.device(bench.device))
     out["kernels"] = {}
     for name, found in tasks.items():
         few, steps = found[:4], replace(settings, steps=5)
