@@ -63,5 +63,7 @@ def test_training_campaign_and_tests(run):
     assert result.returncode == 0, result.stdout + result.stderr
     found = report["stages"]
     assert found["training"]["train-large"]["structures_per_s"] > 0
-    assert found["campaign"]["comparison"]["equal"] and found["campaign"]["inline"]["tasks"] == 4
+    comparison = found["campaign"]["comparison"]
+    assert comparison["identical"] == comparison["samples"] > 0
+    assert found["campaign"]["inline"]["tasks"] >= 4
     assert "skipped" in found["tests"]["summary"]
