@@ -17,7 +17,6 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -32,6 +31,9 @@ _PREFIX = "ihpc-"
 # Ray's sockets are at most 65 characters below its folder, and a socket's path has at most 107.
 _LONGEST_ROOT = 107 - 65 - len("/ihpc-12345678/r")
 OBJECT_STORE_BYTES = 100 * 2**20  # reports are small; about the least that Ray accepts
+# Where grpc can be imported (ray[client]) Ray would also start a server for clients on a fixed port, open to the
+# network, and ends where a second run holds that port; no option says not to.
+_START = "import sys; sys.modules['grpc'] = None; from ray.scripts.scripts import main; main()"
 
 
 def temporary_root() -> Path:
@@ -182,13 +184,11 @@ class RayNode:
         }
         if not self.head_address:
             options["include-dashboard"] = "false"
-            if find_spec("grpc") is not None:  # with ray[client] a server would listen on a fixed port; 0 means none
-                options["ray-client-server-port"] = 0
         pairs = [text for name, value in options.items() for text in (f"--{name}", str(value))]
         return [
             sys.executable,
-            "-m",
-            "ray.scripts.scripts",
+            "-c",
+            _START,
             "start",
             *place,
             *pairs,

@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -69,8 +70,15 @@ class Watch:
             self.action()
 
 
-def test_two_actors_give_the_inline_answer_in_private(tiny_run, reference, monkeypatch):
+@pytest.mark.parametrize("grpc", [True, False])
+def test_two_actors_give_the_inline_answer_in_private(tiny_run, reference, tmp_path, monkeypatch, grpc):
+    """Where grpc can be imported, for whatever reason, Ray wants a server on a port of its own."""
     run, seen = tiny_run(), {}
+    assert find_spec("grpc") is not None
+    if not grpc:
+        (tmp_path / "site").mkdir()
+        (tmp_path / "site" / "sitecustomize.py").write_text("import sys\nsys.modules['grpc'] = None\n")
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
     monkeypatch.setenv("RAY_ADDRESS", "192.0.2.1:6379")  # somebody else's cluster
     before = dict(os.environ)
 
