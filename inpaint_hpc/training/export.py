@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
+from inpaint_hpc.errors import InputError
 from inpaint_hpc.network.weights import WeightsInfo, file_digest, save_weights
 
 if TYPE_CHECKING:
@@ -52,6 +56,18 @@ def export_weights(trainer: Trainer, path: Path, metrics: dict[str, Any]) -> Wei
         "licence": "MIT (weights); training data CC BY 4.0, see `data`",
     }
     return save_weights(trainer.average, path, card)
+
+
+def restore_weights(run: Path) -> None:
+    """Write `model.safetensors` of a run that came without it, from the checkpoint and the card beside it.
+
+    Raises:
+        InputError: they would not be the weights that the card describes.
+    """
+    card = json.loads((run / "model.json").read_text())
+    average = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)["average"]
+    if save_weights(average, run / "model.safetensors", card).sha256 != card["sha256"]:
+        raise InputError(f"{run}: the card model.json is not that of checkpoint.pt; run the slice again")
 
 
 def _pairs(trainer: Trainer) -> dict[str, Any] | None:
