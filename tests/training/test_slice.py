@@ -121,7 +121,10 @@ def test_slices_in_parts_equal_a_run_without_a_break(tmp_path):
 
 
 def test_mistakes_are_one_line(tmp_path):
+    config = tmp_path / "config.yaml"
+    config.write_text("data: data.h5\nout: run\nsteps: 5\nepochs: 3\n")
     for arguments, message in [
+        ((config,), "epochs"),
         (("nothing.yaml",), "nothing.yaml: no such file"),
         ((ROOT / "configs" / "train-small.yaml", "--hours", "2"), "unknown option --hours"),
         ((ROOT / "configs" / "train-small.yaml", "--minutes", "nine"), "--minutes nine is not a number"),
