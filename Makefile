@@ -59,7 +59,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) demo .pytest_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) demo .pytest_cache .ruff_cache .rehearsal *.egg-info
 
 .PHONY: demo-slurm test-slurm-slow
 
