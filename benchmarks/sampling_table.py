@@ -56,8 +56,9 @@ def main(
     ways = [(*way.split(":"), "conditional")[:2] for way in ways.split(",")] if ways else WAYS
     levels = {key: value for key, value in levels.items() if value is not None}
     rows = []
-    print(" ".join([f"{'sampler':20} {'strategy':12} {'NFE':>4} {'one sample':>20} {'any of 4':>9}",
-                    f"{f'any of {samples}':>10} {'agreed':>7} {'RMSD (A)':>8} {'s/sample':>9}"]))  # fmt: skip
+    some = sorted({min(4, samples), samples})
+    heads = [f"{f'any of {count}':>9}" for count in some]
+    print(f"{'sampler':20} {'strategy':12} {'NFE':>4} {'one sample':>20}", *heads, " agreed RMSD (A)  s/sample")
     for sampler, strategy in ways:
         for budget in (int(b) for b in budgets.split(",")):
             try:
@@ -69,14 +70,16 @@ def main(
             seconds = (time.perf_counter() - started) / (len(results) * samples)
             row = {"sampler": sampler, "strategy": strategy, "nfe": settings.nfe, "seconds_per_sample": seconds}
             row |= summarize(results)
-            row["any_4"] = sum(bool(r.matches[:4].any()) for r in results) / len(results)
+            row["any_of"] = {n: sum(bool(r.matches[:n].any()) for r in results) / len(results) for n in some}
+            row["one_of_each"] = [float(r.matches.mean()) for r in results]  # of each host, to compare rows in pairs
             row["agreed"] = sum(bool(r.matches[r.clusters[0][0]]) for r in results) / len(results)
             rows.append(row)
             one = f"{100 * row['one']:.1f} % ({100 * row['one_low']:.0f}-{100 * row['one_high']:.0f})"
-            four, some, agreed = (f"{100 * row[name]:.1f} %" for name in ("any_4", "any", "agreed"))
+            shares = [f"{100 * share:.1f} %" for share in row["any_of"].values()]
             rmsd = "-" if row["rmsd"] is None else f"{row['rmsd']:.3f}"
-            print(f"{sampler:20} {strategy:12} {settings.nfe:4d} {one:>20} {four:>9} {some:>10} {agreed:>7} {rmsd:>8} "
-                  f"{seconds:9.3f}", flush=True)  # fmt: skip
+            agreed = f"{100 * row['agreed']:.1f} %"
+            cells = [f"{share:>9}" for share in shares] + [f"{agreed:>7}", f"{rmsd:>8}"]
+            print(f"{sampler:20} {strategy:12} {settings.nfe:4d} {one:>20}", *cells, f"{seconds:9.3f}", flush=True)
     if json_file:
         report = {"packed": Path(packed).name, "weights": network.info.sha256, "levels": levels, "rows": rows}
         json_file.write_text(json.dumps(report, indent=2) + "\n")
