@@ -42,7 +42,7 @@ samples: 16
 
 sampling:
   steps: 40                     # network evaluations per sample
-  sampler: ancestral            # ancestral, predictor-corrector or heun
+  sampler: ancestral            # ancestral, predictor-corrector, heun or dpm-solver
   seed: 0                       # same seed, same weights: same samples, on any number of workers
 
 pipeline:

@@ -22,7 +22,7 @@ def sampling_options(command: Callable) -> Callable:
         click.option("--steps", default=40, show_default=True, help="Network evaluations per sample."),
         click.option(
             "--sampler",
-            type=click.Choice(["ancestral", "predictor-corrector", "heun"]),
+            type=click.Choice(["ancestral", "predictor-corrector", "heun", "dpm-solver"]),
             default="ancestral",
             show_default=True,
         ),

@@ -10,10 +10,10 @@ import numpy as np
 
 from inpaint_hpc.errors import InputError
 
-from .samplers import Ancestral, Heun, PredictorCorrector, Sampler
+from .samplers import Ancestral, DpmSolver, Heun, PredictorCorrector, Sampler
 from .schedules import SCHEDULES, noise_levels
 
-SAMPLERS = ("ancestral", "predictor-corrector", "heun")
+SAMPLERS = ("ancestral", "predictor-corrector", "heun", "dpm-solver")
 STRATEGIES = ("auto", "conditional", "sequential", "replacement", "repaint")
 
 
@@ -24,7 +24,7 @@ class SamplingSettings:
     Attributes:
         samples: samples of each task.
         steps: budget of network evaluations per sample; the number of noise levels follows from it (`n_levels`).
-        sampler: `ancestral`, `predictor-corrector` or `heun`.
+        sampler: `ancestral`, `predictor-corrector`, `heun`, or `dpm-solver` for 8 to 20 steps.
         strategy: `conditional` (host atoms clean; also all-atom generation), `sequential` (guests one after another,
             with `steps` shared among them), `replacement`, `repaint`, or `auto`: conditional here, and in the pipeline
             a search over the sites that the samples find, if there are several guests.
@@ -33,9 +33,9 @@ class SamplingSettings:
         schedule: `geometric` or `karras`.
         corrector_steps: Langevin steps per level of the predictor-corrector.
         snr: relative step size of the corrector, in (0, 1).
-        noise: factor on the noise of `ancestral` and `predictor-corrector`; 1 draws from the learnt distribution,
-            less prefers the middle of sites.
-        quiet_below: steps of these two to levels below this (A) have no noise; sharpens positions.
+        noise: factor on the noise of all samplers but `heun`; 1 draws from the learnt distribution, less prefers the
+            middle of sites.
+        quiet_below: steps of these to levels below this (A) have no noise; sharpens positions.
         jump_length, resamples: `repaint` goes back by this many levels, so that each block of levels is run
             `resamples` times.
         edge_budget: graph edges in a batch, the measure of its memory; by default chosen for the device.
@@ -112,6 +112,8 @@ class SamplingSettings:
             return Heun()
         if self.sampler == "ancestral":
             return Ancestral(self.noise, self.quiet_below)
+        if self.sampler == "dpm-solver":
+            return DpmSolver(self.noise, self.quiet_below)
         return PredictorCorrector(self.noise, self.quiet_below, self.corrector_steps, self.snr)
 
     def levels(self, sigma_max: float, sigma_min: float) -> np.ndarray:

@@ -108,7 +108,7 @@ def test_nfe_is_the_number_of_network_calls(sampler):
 @pytest.mark.parametrize(
     ("sampler", "times"),
     # After the first level: the corrector's steps, or Heun's second evaluation, and then the next step's first.
-    [("ancestral", 1), ("predictor-corrector", 3), ("heun", 2)],
+    [("ancestral", 1), ("predictor-corrector", 3), ("heun", 2), ("dpm-solver", 1)],
 )
 def test_the_network_is_asked_at_the_level_the_positions_are_at(sampler, times):
     network = SiteNetwork(WEIGHTS)

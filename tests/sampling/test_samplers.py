@@ -12,7 +12,7 @@ from scipy import stats
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.sampling.random import CounterRng, Purpose, task_key
 from inpaint_hpc.sampling.sample import SamplingSettings, Task, sample
-from inpaint_hpc.sampling.samplers import LARGE_SCORE, Ancestral, Heun, PredictorCorrector, langevin_step
+from inpaint_hpc.sampling.samplers import LARGE_SCORE, Ancestral, DpmSolver, Heun, PredictorCorrector, langevin_step
 
 CELL = np.diag([5.0, 6.0, 5.5])
 HOST = Crystal([8, 8, 26], [[0.1, 0.2, 0.3], [0.6, 0.1, 0.8], [0.4, 0.7, 0.2]], CELL, "three sites")
@@ -70,6 +70,58 @@ def test_heun_is_of_second_order():
     assert 3.5 < errors[0] / errors[1] < 4.6 and 3.5 < errors[1] / errors[2] < 4.6
 
 
+def moments_of_a_run(make, steps: int, width: float) -> tuple[float, float]:
+    """Mean and variance at 0.1 A that a sampler draws from x = 1 at 2 A; the score is linear, so by its response to
+    each number of noise alone."""
+    levels = np.geomspace(2.0, 0.1, steps + 1)
+
+    def run(start: float, loud: int) -> float:
+        x, sampler = torch.full((1, 3), start).double(), make()
+        for step, (high, low) in enumerate(pairwise(levels)):
+            z = torch.full((1, 3), float(step == loud)).double()
+            x = sampler.step(x, high, low, normal_score(width), lambda purpose, z=z: z)
+        return float(x[0, 0])
+
+    return run(1.0, -1), sum(run(0.0, step) ** 2 for step in range(steps))
+
+
+def test_dpm_solver_is_of_second_order_where_ancestral_is_of_first():
+    width = 0.5
+    shrink = (width**2 + 0.1**2) / (width**2 + 2.0**2)
+    variance = (width**2 + 0.1**2) * (1.0 - shrink)  # of x at 0.1 A given x at 2 A, for a normal distribution
+    errors = {}
+    for make in (Ancestral, DpmSolver):
+        runs = [moments_of_a_run(make, steps, width) for steps in (32, 64, 128)]
+        assert [mean for mean, _ in runs] == pytest.approx([shrink] * 3, rel=1e-12)
+        errors[make] = np.abs([found - variance for _, found in runs])
+    assert np.all(np.abs(errors[Ancestral][:-1] / errors[Ancestral][1:] - 2.0) < 0.1)
+    assert np.all(np.abs(errors[DpmSolver][:-1] / errors[DpmSolver][1:] - 4.0) < 0.2)
+    assert errors[DpmSolver][0] < errors[Ancestral][0] / 40
+
+
+def test_dpm_solver_forgets_a_run_that_was_left():
+    x, score = torch.tensor([[0.5, -1.0, 2.0]]).double(), normal_score(0.3)
+    sampler, first_order = DpmSolver(), Ancestral()
+    steps = [(2.0, 1.0), (1.0, 0.5), (2.0, 1.0)]
+    same = [
+        torch.allclose(
+            sampler.step(x, *step, score, noise_source(1)),
+            first_order.step(x, *step, score, noise_source(1)),
+            atol=1e-14,
+        )
+        for step in steps
+    ]
+    assert same == [True, False, True]
+
+
+def test_dpm_solver_noise_factor_and_quiet_end():
+    x = torch.zeros(1, 3).double()
+    steps = {noise: DpmSolver(noise).step(x, 1.0, 0.5, normal_score(0.0), noise_source(1)) for noise in (0.5, 1.0)}
+    assert torch.allclose(steps[0.5], 0.5 * steps[1.0]) and float(steps[1.0].abs().min()) > 0.0
+    noise = noise_source(1)
+    assert torch.equal(DpmSolver(quiet_below=0.4).step(x, 1.0, 0.3, normal_score(0.0), noise), x) and noise.calls == []
+
+
 def test_corrector_keeps_the_distribution_of_its_level():
     n, sigma, width = 40_000, 0.4, 0.3
     spread = math.sqrt(sigma**2 + width**2)
@@ -122,6 +174,7 @@ SAMPLER_SETTINGS = [
     {"sampler": "ancestral", "steps": 100, "schedule": "karras"},
     {"sampler": "predictor-corrector", "steps": 161},
     {"sampler": "heun", "steps": 39},
+    {"sampler": "dpm-solver", "steps": 80},
     {"sampler": "heun", "steps": 39, "schedule": "karras"},
 ]
 
@@ -142,7 +195,7 @@ def test_samples_have_the_distribution_of_the_network(settings):
     assert np.all(np.abs(vector.std(0) / expected - 1) < 0.05)
 
 
-@pytest.mark.parametrize("sampler", ["ancestral", "predictor-corrector", "heun"])
+@pytest.mark.parametrize("sampler", ["ancestral", "predictor-corrector", "heun", "dpm-solver"])
 def test_forty_evaluations_are_nearly_right(sampler):
     n = 3000
     settings = SamplingSettings(samples=n, sampler=sampler, edge_budget=10**7)

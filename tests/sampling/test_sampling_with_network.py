@@ -30,7 +30,9 @@ def tasks() -> list[Task]:
     return result
 
 
-@pytest.mark.parametrize("settings", [{}, {"sampler": "heun"}, {"strategy": "replacement"}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{}, {"sampler": "heun"}, {"sampler": "dpm-solver"}, {"strategy": "replacement"}], ids=str
+)
 def test_one_sample_at_a_time_equals_all_at_once(network, settings):
     settings = SamplingSettings(samples=5, steps=15, **settings)
     together = sample(network, tasks(), settings)

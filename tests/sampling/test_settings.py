@@ -51,7 +51,7 @@ def test_repaint_goes_back_by_blocks_counted_from_the_last_level():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"sampler": "ddim"}, "unknown sampler 'ddim': choose one of ancestral, predictor-corrector, heun"),
+        ({"sampler": "ddim"}, "unknown sampler 'ddim': choose one of ancestral, predictor-corrector, heun, dpm-solver"),
         (
             {"strategy": "paste"},
             "unknown strategy 'paste': choose one of auto, conditional, sequential, replacement, repaint",
