@@ -38,18 +38,20 @@ def _part(context, parameter, value: str) -> slice:
 @click.option("--samples", default=16, show_default=True, help="Joint samples.")
 @click.option("--evaluations", default=48, show_default=True, help="CHGNet energies of orderings of each host.")
 @click.option("--weights", default=None, help="Packaged set or .safetensors file.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Another setting, e.g. steps=10.")
 @click.option("--rows", type=click.Path(path_type=Path), help="JSON lines, one per host.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write the table as JSON.")
 @click.option("--minutes", type=float, help="Start no new host after so long.")
 @click.option("--threads", default=1, show_default=True)
 def main(
-    packed, limit, n_les, part, max_atoms, min_guests, seed, all_pairs, samples, evaluations, weights, rows, json_file,
-    minutes, threads,
+    packed, limit, n_les, part, max_atoms, min_guests, seed, all_pairs, samples, evaluations, weights, settings, rows,
+    json_file, minutes, threads,
 ):  # fmt: skip
     """Print the table by number of guests."""
     import time
 
     import torch
+    import yaml
 
     from inpaint_hpc.benchmark.many_guests import hand_out, lowest_state
     from inpaint_hpc.crystals.packed import hash_order, read_electrodes
@@ -59,6 +61,7 @@ def main(
     pairs = [p for p in read_electrodes(packed) if len(p.reference) <= max_atoms and p.n_guest >= min_guests]
     pairs = hash_order([p for p in pairs if all_pairs or p.info["recommended"] == 1])
     network = load_network(weights)
+    changed = {key: yaml.safe_load(value) for key, _, value in (text.partition("=") for text in settings)}
     known = {}
     if rows is not None and rows.exists():
         written = map(json.loads, rows.read_text().splitlines())
@@ -71,7 +74,7 @@ def main(
         if row is None or (k < n_les and "les" not in row):
             if minutes is not None and time.perf_counter() - begin > 60 * minutes:
                 continue
-            row = hand_out(network, pair, samples, seed, evaluations=evaluations)
+            row = hand_out(network, pair, samples, seed, evaluations=evaluations, **changed)
             if k < n_les:
                 row["les"] = lowest_state(pair, row, seed)
             del row["result"]
