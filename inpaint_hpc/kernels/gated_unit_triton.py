@@ -6,15 +6,12 @@ much, stays in registers.  The backward pass computes it again.  Imported only w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from inpaint_hpc.scoring.gated_unit import GatedWeights
+from inpaint_hpc.kernels.gated_weights import GatedWeights
 
 # Three products on tensor cores that together have the digits of float32; 'ieee' is the slow alternative.
 PRECISION = "tf32x3"

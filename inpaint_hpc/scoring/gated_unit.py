@@ -7,33 +7,15 @@ normalised halves, and computes the activations again, which costs less than rea
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inpaint_hpc.kernels.available import use_kernels
+from inpaint_hpc.kernels.gated_weights import GatedWeights
 
 LAYER_NORM_EPS = 1e-5
-
-
-@dataclass(frozen=True)
-class GatedWeights:
-    """What follows the first linear map of a gated unit; d is its width, core and gate lie side by side.
-
-    Attributes:
-        core, gate: second linear maps (d, d), or None where the unit has only one.
-        core_bias, gate_bias: (d,) or None, likewise.
-        scale, shift: affine part of the two layer normalisations (2, d), or None without normalisation.
-    """
-
-    core: Tensor | None
-    gate: Tensor | None
-    core_bias: Tensor | None
-    gate_bias: Tensor | None
-    scale: Tensor | None
-    shift: Tensor | None
 
 
 class GatedUnit:
