@@ -57,7 +57,6 @@ def test_an_unknown_stage_is_refused(run):
     assert result.returncode == 2 and report is None and "coffee" in result.stderr
 
 
-@pytest.mark.slow
 def test_training_campaign_and_tests(run):
     result, report = run("training,campaign,tests")
     assert result.returncode == 0, result.stdout + result.stderr
