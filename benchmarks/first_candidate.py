@@ -40,9 +40,12 @@ def main(packed, ions, limit, max_atoms, samples, evaluations, relax, weights, s
 
     torch.set_num_threads(1)
     network = load_network(weights)
+    # A row counts only for the same way of making it.
+    how = {"weights": network.info.sha256, "samples": samples, "evaluations": evaluations, "relax": relax}
     known = {}
     if rows is not None and rows.exists():
-        known = {(row["id"], row["ion"]): row for row in map(json.loads, rows.read_text().splitlines())}
+        written = map(json.loads, rows.read_text().splitlines())
+        known = {(row["id"], row["ion"]): row for row in written if row.get("how") == how}
     begin = time.perf_counter()
     report = {"packed": Path(packed).name, "weights": network.info.sha256, "ions": {}}
     chosen = {
@@ -61,6 +64,7 @@ def main(packed, ions, limit, max_atoms, samples, evaluations, relax, weights, s
                 row = first_candidate(
                     network, references[k], atomic_numbers[ion], samples, evaluations=evaluations, relax=relax
                 )
+                row["how"] = how
                 if rows is not None:
                     with rows.open("a") as file:
                         file.write(json.dumps(row) + "\n")

@@ -3,8 +3,8 @@
 python benchmarks/many_guests.py electrodes_dev.h5 --limit 100 --les 60 --rows rows.jsonl --json table.json
 
 Hosts come in the order of the sha256 of their ids, so that `--limit N` is a fair choice and the same everywhere.  Every
-host's row is written to `--rows` at once, and hosts that are in it already are not run again: rows of several parts
-written to one file, one process each, are one table.
+host's row is written to `--rows` at once, and hosts that are in it already, done the same way, are not run again: rows
+of several parts written to one file, one process each, are one table.
 """
 
 from __future__ import annotations
@@ -62,10 +62,11 @@ def main(
     pairs = hash_order([p for p in pairs if all_pairs or p.info["recommended"] == 1])
     network = load_network(weights)
     changed = {key: yaml.safe_load(value) for key, _, value in (text.partition("=") for text in settings)}
+    how = {"weights": network.info.sha256, "samples": samples, "evaluations": evaluations, "seed": seed, **changed}
     known = {}
     if rows is not None and rows.exists():
         written = map(json.loads, rows.read_text().splitlines())
-        known = {row["id"]: row for row in written if row.get("seed", 0) == seed}
+        known = {row["id"]: row for row in written if row.get("how") == how}
     chosen = pairs[: max(limit or len(pairs), n_les)]
     finished = []
     begin = time.perf_counter()
@@ -78,7 +79,7 @@ def main(
             if k < n_les:
                 row["les"] = lowest_state(pair, row, seed)
             del row["result"]
-            row["seed"] = seed
+            row["how"] = how
             if rows is not None:
                 with rows.open("a") as file:
                     file.write(json.dumps(row) + "\n")

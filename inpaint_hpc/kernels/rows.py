@@ -41,6 +41,7 @@ class Rows:
             return _IndexAdd.apply(values, self.index, self.n)
         if len(values) == 0:
             return values.new_zeros(self.n, *values.shape[1:])
+        # `unsafe`: without a check that the lengths add up, for which it would wait for the device.
         return torch.segment_reduce(values, "sum", lengths=self.lengths, axis=0, unsafe=True, initial=0.0)
 
     def add(self, target: Tensor, values: Tensor) -> Tensor:
