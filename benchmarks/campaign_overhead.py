@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from inpaint_hpc.campaign.config import CampaignConfig
-from inpaint_hpc.campaign.create import create_run
 from inpaint_hpc.campaign.run_directory import RunDirectory
 from inpaint_hpc.campaign.worker import ShardWorker
 from inpaint_hpc.cluster.driver import drive
 from inpaint_hpc.cluster.executor import Executor
 from inpaint_hpc.cluster.local import Workers, available_cores, make_executor
+from inpaint_hpc.planning.create_run import create_run
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 KINDS = ("one process", "1 actor", "2 actors")

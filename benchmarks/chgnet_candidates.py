@@ -86,7 +86,7 @@ def timed(function: Callable[[], Any], device: str) -> tuple[Any, float]:
 
 def chgnet_as_published(weights: str, device: str):
     """CHGNet as `CHGNet.load` gives it, silently."""
-    from inpaint_hpc.scoring.chgnet_models import quiet
+    from inpaint_hpc.scoring.chgnet.models import quiet
 
     with quiet():
         from chgnet.model.model import CHGNet

@@ -31,8 +31,8 @@ def main(file, seed, device, weights, quick, json_file, n, fewest, most, repeats
     """Print the time of energies, forces and stress of candidates, and of the first call, which compiles."""
     import torch
 
-    from inpaint_hpc.scoring.chgnet_batch import BatchEvaluator
-    from inpaint_hpc.scoring.chgnet_models import load_network
+    from inpaint_hpc.scoring.chgnet.batch import BatchEvaluator
+    from inpaint_hpc.scoring.chgnet.models import load_network
 
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
@@ -69,11 +69,11 @@ def main(file, seed, device, weights, quick, json_file, n, fewest, most, repeats
 
 
 def _plain_gate(hidden, factor, weights):
-    """The forward pass of `gated_unit._Gate`, for autograd to differentiate."""
+    """The forward pass of `gated_mlp._Gate`, for autograd to differentiate."""
     import torch
     import torch.nn.functional as F
 
-    from inpaint_hpc.scoring.gated_unit import LAYER_NORM_EPS
+    from inpaint_hpc.scoring.chgnet.gated_mlp import LAYER_NORM_EPS
 
     width = hidden.shape[1] // 2
     if weights.core is None:
@@ -92,15 +92,15 @@ def _plain_gate(hidden, factor, weights):
 @contextmanager
 def _gates(gate):
     """The networks with another gated unit; None leaves the one of the package."""
-    from inpaint_hpc.scoring import gated_unit
+    from inpaint_hpc.scoring.chgnet import gated_mlp
 
-    kept = gated_unit._Gate
+    kept = gated_mlp._Gate
     if gate is not None:
-        gated_unit._Gate = SimpleNamespace(apply=gate)
+        gated_mlp._Gate = SimpleNamespace(apply=gate)
     try:
         yield
     finally:
-        gated_unit._Gate = kept
+        gated_mlp._Gate = kept
 
 
 if __name__ == "__main__":

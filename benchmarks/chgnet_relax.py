@@ -70,7 +70,7 @@ def _speeds(model, crystals, guests, modes, fmax, max_steps, weights, device, ro
 
 
 def _compare(model, crystals, guests, mode, fmax, max_steps, weights, device, row_budget) -> dict:
-    from inpaint_hpc.scoring.relaxation import relax
+    from inpaint_hpc.scoring.relaxation.relax import relax
 
     options = {"model": weights, "device": device, "row_budget": row_budget}
     relax(crystals[:2], guests[:2], mode, max_steps=2, **options)
@@ -110,7 +110,7 @@ def _native(model, crystals, guests, mode, fmax, max_steps, device) -> list[tupl
     """Energy per atom, steps, and whether it converged, of each structure by StructOptimizer."""
     from ase.constraints import FixAtoms
 
-    from inpaint_hpc.scoring.chgnet_models import quiet
+    from inpaint_hpc.scoring.chgnet.models import quiet
 
     results = []
     with quiet():

@@ -65,8 +65,8 @@ def main(file, seed, device, weights, quick, json_file, n, fewest, most, memory_
 
 def _times(crystals, weights, device, row_budget) -> dict:
     """Energy, forces and stress of each candidate, both ways by turns."""
-    from inpaint_hpc.scoring.chgnet_batch import BatchEvaluator
-    from inpaint_hpc.scoring.chgnet_models import load_network
+    from inpaint_hpc.scoring.chgnet.batch import BatchEvaluator
+    from inpaint_hpc.scoring.chgnet.models import load_network
 
     model = shared.chgnet_as_published(weights, device)
     evaluator = BatchEvaluator(load_network(weights, device), "efs", row_budget)
@@ -122,8 +122,8 @@ def _memory(arguments: list[str], n: int) -> dict:
 def _one_batch(way: str, crystals, weights: str, device: str) -> dict:
     import torch
 
-    from inpaint_hpc.scoring.chgnet_batch import BatchEvaluator
-    from inpaint_hpc.scoring.chgnet_models import load_network, quiet
+    from inpaint_hpc.scoring.chgnet.batch import BatchEvaluator
+    from inpaint_hpc.scoring.chgnet.models import load_network, quiet
 
     def peak() -> float:
         if device != "cpu":

@@ -1,4 +1,4 @@
-"""How many real crystals would the distance rule of `sampling/validity.py` call impossible?
+"""How many real crystals would the distance rule of `sampling/contact_distances.py` call impossible?
 
     python benchmarks/minimum_distances.py mp_train.h5 [--limit 20000] [--json FILE]
 
@@ -15,8 +15,8 @@ import click
 import numpy as np
 
 from inpaint_hpc.crystals.packed import PackedDataset
+from inpaint_hpc.sampling.contact_distances import CONTACT, PACKING, contact_radii, packing_fraction
 from inpaint_hpc.sampling.minimum_image import PeriodicCell
-from inpaint_hpc.sampling.validity import CONTACT, PACKING, contact_radii, packing_fraction
 
 FACTORS = (0.50, 0.55, 0.60, 0.65, 0.70, 0.75)
 

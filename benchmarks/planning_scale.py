@@ -25,7 +25,7 @@ CREATE_SECONDS, CREATE_GIB, STATUS_SECONDS = 300.0, 2.0, 2.0
 _CREATE = """
 import json, resource, sys, time
 from inpaint_hpc.campaign.config import load_config
-from inpaint_hpc.campaign.create import create_run
+from inpaint_hpc.planning.create_run import create_run
 start = time.perf_counter()
 run = create_run(load_config(sys.argv[1]))
 seconds = time.perf_counter() - start
@@ -78,7 +78,7 @@ def write_weights(path: Path) -> None:
 def finish(run_path: Path) -> None:
     """Pretend that all shards but one are done: `status` counts result files by name and reads the reports."""
     from inpaint_hpc.campaign.run_directory import RunDirectory
-    from inpaint_hpc.campaign.units import UnitReport
+    from inpaint_hpc.campaign.work_units import UnitReport
 
     run = RunDirectory(run_path)
     journals = [run.report_journal(f"worker-{k}") for k in range(8)]

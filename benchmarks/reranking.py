@@ -65,8 +65,8 @@ def main(
 
     from inpaint_hpc.benchmark.reconstruction import choose_references
     from inpaint_hpc.benchmark.reranking import WAYS, gain, rerank, share
-    from inpaint_hpc.campaign.pipeline_settings import PipelineSettings
     from inpaint_hpc.network.weights import load_network
+    from inpaint_hpc.pipeline.settings import PipelineSettings
     from inpaint_hpc.sampling.settings import SamplingSettings
 
     if quick:

@@ -43,8 +43,8 @@ def main(
     """Print one line per number of guests: covered sites, sites and orbits per host, samples, seconds."""
     from inpaint_hpc.crystals.packed import hash_order, read_electrodes
     from inpaint_hpc.network.weights import load_network
-    from inpaint_hpc.occupancy.pooling import PoolingSettings, pool_positions
     from inpaint_hpc.sampling.settings import SamplingSettings
+    from inpaint_hpc.sites.pooling import PoolingSettings, pool_positions
 
     network = load_network(weights)
     pairs = [
@@ -72,7 +72,7 @@ def main(
 
 
 def _row(pair, pool, networks, within, sampling: float, clustering: float) -> dict:
-    from inpaint_hpc.occupancy.clustering import assign_sites
+    from inpaint_hpc.sites.clustering import assign_sites
 
     truth = pair.reference.frac_coords[-pair.n_guest :]
     found = networks[0]
@@ -107,8 +107,8 @@ def _random(pair, wanted: int, seed: int):
     """A pool of uniform positions, none of them on a host atom."""
     import numpy as np
 
-    from inpaint_hpc.occupancy.pooling import Pool
-    from inpaint_hpc.sampling.validity import invalid_samples
+    from inpaint_hpc.sampling.contact_distances import invalid_samples
+    from inpaint_hpc.sites.pooling import Pool
 
     rng = np.random.default_rng([seed, len(pair.host)])
     found = np.zeros((0, 1, 3))

@@ -92,7 +92,7 @@ def million(folder: Path, environment: dict[str, str], tasks: int) -> dict[str, 
     )
     create = (
         "import sys; from inpaint_hpc.campaign.config import load_config; "
-        "from inpaint_hpc.campaign.create import create_run; create_run(load_config(sys.argv[1]))"
+        "from inpaint_hpc.planning.create_run import create_run; create_run(load_config(sys.argv[1]))"
     )
     start = time.perf_counter()
     subprocess.run([sys.executable, "-c", create, str(config)], env=environment, check=True)

@@ -15,7 +15,7 @@ import torch
 
 from inpaint_hpc.crystals.packed import PackedDataset
 from inpaint_hpc.training.batches import BatchSettings, noised
-from inpaint_hpc.training.drawing import load_pairs
+from inpaint_hpc.training.examples import load_pairs
 from inpaint_hpc.training.feed import Steps, feed
 from inpaint_hpc.training.masks import MaskMixture
 

@@ -6,12 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from inpaint_hpc.campaign.pipeline import generate, inpaint
     from inpaint_hpc.crystals.batch import Crystal
     from inpaint_hpc.crystals.reading import read_hosts
     from inpaint_hpc.errors import InpaintHpcError, InputError
     from inpaint_hpc.network.weights import load_network
-    from inpaint_hpc.occupancy.find_sites import find_sites
+    from inpaint_hpc.pipeline.inpaint import generate, inpaint
+    from inpaint_hpc.sites.find_sites import find_sites
 
 __version__ = "0.1.0"
 
@@ -31,9 +31,9 @@ _MODULES = {
     "Crystal": "inpaint_hpc.crystals.batch",
     "InpaintHpcError": "inpaint_hpc.errors",
     "InputError": "inpaint_hpc.errors",
-    "find_sites": "inpaint_hpc.occupancy.find_sites",
-    "generate": "inpaint_hpc.campaign.pipeline",
-    "inpaint": "inpaint_hpc.campaign.pipeline",
+    "find_sites": "inpaint_hpc.sites.find_sites",
+    "generate": "inpaint_hpc.pipeline.inpaint",
+    "inpaint": "inpaint_hpc.pipeline.inpaint",
     "load_network": "inpaint_hpc.network.weights",
     "read_hosts": "inpaint_hpc.crystals.reading",
 }

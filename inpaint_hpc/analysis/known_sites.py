@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 import inpaint_hpc
-from inpaint_hpc.campaign.results import InpaintResult
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.symmetry import site_orbit
+from inpaint_hpc.pipeline.results import InpaintResult
 from inpaint_hpc.sampling.minimum_image import PeriodicCell
 
 MNO2 = Path(inpaint_hpc.__file__).parent / "examples" / "mno2"

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inpaint_hpc.campaign.results import Candidate, InpaintResult
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.symmetry import site_orbit
 from inpaint_hpc.files import atomic_path
+from inpaint_hpc.pipeline.results import Candidate, InpaintResult
 
 from .known_sites import KnownSite
 

@@ -9,24 +9,24 @@ from typing import Any
 
 import numpy as np
 
-from inpaint_hpc.campaign.expansion import MAX_ATOMS
-from inpaint_hpc.campaign.pipeline import run_tasks
-from inpaint_hpc.campaign.pipeline_settings import PipelineSettings
-from inpaint_hpc.campaign.results import InpaintResult
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.supercells import inequivalent_supercells, supercell
 from inpaint_hpc.errors import InputError
-from inpaint_hpc.occupancy.annealing import random_orderings
-from inpaint_hpc.occupancy.find_sites import find_sites
-from inpaint_hpc.occupancy.occupation_space import occupation_space
-from inpaint_hpc.occupancy.orderings import symmetric_orderings
-from inpaint_hpc.occupancy.pooling import PoolingSettings
-from inpaint_hpc.occupancy.site_network import SiteNetwork
+from inpaint_hpc.orderings.annealing import random_orderings
+from inpaint_hpc.orderings.enumeration import symmetric_orderings
+from inpaint_hpc.orderings.ordering_space import occupation_space
+from inpaint_hpc.pipeline.inpaint import run_tasks
+from inpaint_hpc.pipeline.results import InpaintResult
+from inpaint_hpc.pipeline.settings import PipelineSettings
+from inpaint_hpc.planning.task_expansion import MAX_ATOMS
+from inpaint_hpc.sampling.contact_distances import contact_radii
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
-from inpaint_hpc.sampling.validity import contact_radii
-from inpaint_hpc.scoring.metals import metal_energy
-from inpaint_hpc.scoring.relaxation import relax
+from inpaint_hpc.scoring.metal_references import metal_energy
+from inpaint_hpc.scoring.relaxation.relax import relax
+from inpaint_hpc.sites.find_sites import find_sites
+from inpaint_hpc.sites.pooling import PoolingSettings
+from inpaint_hpc.sites.site_network import SiteNetwork
 
 from .voltage import FilledHost, VoltageProfile, voltage_profile
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 import inpaint_hpc
-from inpaint_hpc.campaign.outputs import SCHEMA, folder_names
 from inpaint_hpc.crystals.symmetry import spacegroup_symbol
 from inpaint_hpc.crystals.writing import write_structure
 from inpaint_hpc.files import atomic_path
-from inpaint_hpc.occupancy.site_network import SiteNetwork
+from inpaint_hpc.pipeline.result_files import SCHEMA, folder_names
+from inpaint_hpc.sites.site_network import SiteNetwork
 
 
 def site_document(

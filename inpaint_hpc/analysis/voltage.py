@@ -16,9 +16,12 @@ from inpaint_hpc.archive.read import Archive
 from inpaint_hpc.archive.records import TaskRecord
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.errors import InputError
-from inpaint_hpc.scoring.chgnet_batch import evaluate
-from inpaint_hpc.scoring.chgnet_models import DEFAULT_WEIGHTS
-from inpaint_hpc.scoring.energetics import (
+from inpaint_hpc.scoring.chgnet.batch import evaluate
+from inpaint_hpc.scoring.chgnet.models import DEFAULT_WEIGHTS
+from inpaint_hpc.scoring.metal_references import metal_energy
+from inpaint_hpc.scoring.relaxation.relax import relax
+
+from .intercalation import (
     IntercalationHull,
     VoltageStep,
     average_voltage,
@@ -28,8 +31,6 @@ from inpaint_hpc.scoring.energetics import (
     voltage_curve,
     volume_change,
 )
-from inpaint_hpc.scoring.metals import metal_energy
-from inpaint_hpc.scoring.relaxation import relax
 
 TREATMENTS = {
     "none": "not relaxed",
@@ -154,7 +155,7 @@ def voltage_profile(
     chgnet: str = DEFAULT_WEIGHTS,
     notes: Sequence[str] = (),
 ) -> VoltageProfile:
-    """Put energies of one host together; formulas and sources in `inpaint_hpc.scoring.energetics`.
+    """Put energies of one host together; formulas and sources in `inpaint_hpc.analysis.intercalation`.
 
     Args:
         host: its name.

@@ -11,8 +11,8 @@ import numpy as np
 
 from inpaint_hpc.errors import InputError
 
+from .append import GrowingArchive, Layout, growing_archive, widened
 from .columns import read_block, select
-from .growing import GrowingArchive, Layout, growing_archive, widened
 from .schema import TABLES, column, tables_of
 from .storage import DamagedError, attributes_of, open_file, readable, verify_checksum
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from inpaint_hpc.crystals.batch import Crystal
 
-from .ragged import gather, offsets, strings, texts
+from .ragged_arrays import gather, offsets, strings, texts
 from .records import Candidates, Samples, TaskRecord
 from .schema import CHILDREN, ROW, SECONDS, TABLES, column, fill_value, is_absent, is_offsets, offsets_of
 from .site_columns import sites_of, sites_table

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from pymatgen.core import Structure
 
-    from inpaint_hpc.occupancy.site_network import SiteNetwork
+    from inpaint_hpc.sites.site_network import SiteNetwork
 
 _BLOCK = 256
 _TEXT_BYTES = 1 << 22

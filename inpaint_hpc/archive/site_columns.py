@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .ragged import offsets, strings, texts
+from .ragged_arrays import offsets, strings, texts
 from .schema import TABLES
 from .site_records import Sites
 

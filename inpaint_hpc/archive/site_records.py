@@ -11,7 +11,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from inpaint_hpc.crystals.batch import Crystal
-    from inpaint_hpc.occupancy.site_network import SiteNetwork
+    from inpaint_hpc.sites.site_network import SiteNetwork
 
 _KINDS = {
     "ion": np.uint8,
@@ -114,8 +114,8 @@ class Sites:
 
     def networks(self, host: Crystal) -> list[SiteNetwork]:
         """The networks in their host, by ion; the symmetry operations are found again."""
-        from inpaint_hpc.occupancy.site_network import Orbit, SiteNetwork
-        from inpaint_hpc.occupancy.symmetry_levels import symmetry_levels
+        from inpaint_hpc.sites.site_network import Orbit, SiteNetwork
+        from inpaint_hpc.sites.symmetry_levels import symmetry_levels
 
         ends = np.cumsum(self.multiplicity)
         found = []

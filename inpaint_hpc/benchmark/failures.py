@@ -9,9 +9,9 @@ import numpy as np
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.packed import PackedDataset
 from inpaint_hpc.crystals.symmetry import symmetry_operations
+from inpaint_hpc.sampling.contact_distances import invalid_samples
 from inpaint_hpc.sampling.deduplication import guest_displacements
 from inpaint_hpc.sampling.minimum_image import PeriodicCell
-from inpaint_hpc.sampling.validity import invalid_samples
 
 # From what nothing can be made to what is nearly right.
 FAILURES = ("colliding", "wrong sites", "some wrong sites", "other arrangement", "blurred")

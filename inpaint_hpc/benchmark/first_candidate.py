@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from inpaint_hpc.campaign.pipeline import inpaint
 from inpaint_hpc.crystals.batch import Crystal
+from inpaint_hpc.pipeline.inpaint import inpaint
 
 
 def first_candidate(network: Any, reference: Crystal, ion: int, samples: int = 16, **settings: Any) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from inpaint_hpc.scoring.chgnet_batch import BatchEvaluator, crystals_batch
-from inpaint_hpc.scoring.chgnet_models import load_network, quiet
-from inpaint_hpc.scoring.relaxation import relax
+from inpaint_hpc.scoring.chgnet.batch import BatchEvaluator, crystals_batch
+from inpaint_hpc.scoring.chgnet.models import load_network, quiet
+from inpaint_hpc.scoring.relaxation.relax import relax
 
 from .gpu_tools import Bench, sound_crystals
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from inpaint_hpc.crystals.batch import Crystals
-from inpaint_hpc.sampling.packing import default_edge_budget
+from inpaint_hpc.sampling.batching import default_edge_budget
 from inpaint_hpc.sampling.sample import SampleSet, SamplingSettings, Task, sample
 
 from .gpu_tools import Bench, emptied_tasks, kernels, quantiles, sound_crystals
@@ -76,7 +76,7 @@ def same(bench: Bench, out: dict[str, Any]) -> None:
 
 
 def _energies(bench: Bench) -> dict[str, Any]:
-    from inpaint_hpc.scoring.chgnet_batch import evaluate
+    from inpaint_hpc.scoring.chgnet.batch import evaluate
 
     crystals = sound_crystals(bench, 4 if bench.tiny else 40, 4, 30)
     cpu = evaluate(crystals, what="efs")
@@ -202,7 +202,7 @@ def memory(bench: Bench, out: dict[str, Any]) -> None:
     import torch
 
     from inpaint_hpc.network.weights import load_network
-    from inpaint_hpc.scoring.chgnet_batch import evaluate
+    from inpaint_hpc.scoring.chgnet.batch import evaluate
 
     if not bench.cuda:
         out["skipped"] = "no GPU"

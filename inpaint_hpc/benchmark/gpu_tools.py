@@ -225,7 +225,7 @@ def crystals_of(dataset: PackedDataset, n: int, fewest: int, most: int) -> list[
 
 def sound_crystals(bench: Bench, n: int, fewest: int, most: int, shift: float = 0.05) -> list[Crystal]:
     """Crystals with displaced atoms that CHGNet can evaluate, with no force above 10 eV/A."""
-    from inpaint_hpc.scoring.chgnet_batch import evaluate
+    from inpaint_hpc.scoring.chgnet.batch import evaluate
 
     crystals = displaced(crystals_of(bench.crystals, n + n // 4 + 4, fewest, most), shift)
     result = evaluate(crystals, device=bench.device, what="ef")

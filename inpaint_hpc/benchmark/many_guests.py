@@ -17,15 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from inpaint_hpc.campaign.pipeline import inpaint
-from inpaint_hpc.campaign.scoring_stage import lowest_and_agreed, most_promising
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.packed import ElectrodePair
+from inpaint_hpc.pipeline.inpaint import inpaint
+from inpaint_hpc.pipeline.ranking_stage import lowest_and_agreed, most_promising
+from inpaint_hpc.sampling.contact_distances import contact_radii, invalid_samples
 from inpaint_hpc.sampling.deduplication import deduplicate
 from inpaint_hpc.sampling.minimum_image import PeriodicCell
-from inpaint_hpc.sampling.validity import contact_radii, invalid_samples
-from inpaint_hpc.scoring.chgnet_batch import evaluate
-from inpaint_hpc.scoring.relaxation import Relaxation, relax
+from inpaint_hpc.scoring.chgnet.batch import evaluate
+from inpaint_hpc.scoring.relaxation.relax import Relaxation, relax
 
 GROUPS = {"1": (1, 1), "2-3": (2, 3), "4-7": (4, 7), "8+": (8, 10**6)}
 SHORT, SHORT_STEPS = 8, 15  # candidates whose guests are relaxed, and by how many steps

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from inpaint_hpc.campaign.pipeline import run_tasks
-from inpaint_hpc.campaign.pipeline_settings import PipelineSettings
-from inpaint_hpc.campaign.scoring_stage import Placements, score_placements
-from inpaint_hpc.campaign.sites import SiteBook
 from inpaint_hpc.crystals.batch import Crystal
+from inpaint_hpc.pipeline.inpaint import run_tasks
+from inpaint_hpc.pipeline.ranking_stage import Placements, score_placements
+from inpaint_hpc.pipeline.settings import PipelineSettings
+from inpaint_hpc.pipeline.wyckoff_cache import SiteBook
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
 

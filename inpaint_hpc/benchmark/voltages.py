@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from inpaint_hpc.campaign.pipeline import inpaint
+from inpaint_hpc.analysis.intercalation import average_voltage, ion_charge, volume_change
 from inpaint_hpc.crystals.packed import ElectrodePair, hash_order
-from inpaint_hpc.scoring.chgnet_models import DEFAULT_WEIGHTS
-from inpaint_hpc.scoring.energetics import average_voltage, ion_charge, volume_change
-from inpaint_hpc.scoring.metals import metal_energy
-from inpaint_hpc.scoring.relaxation import Relaxation, relax
+from inpaint_hpc.pipeline.inpaint import inpaint
+from inpaint_hpc.scoring.chgnet.models import DEFAULT_WEIGHTS
+from inpaint_hpc.scoring.metal_references import metal_energy
+from inpaint_hpc.scoring.relaxation.relax import Relaxation, relax
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, m
 
 from inpaint_hpc.configuration import Section, nearest, read_yaml, section_of, validate
 from inpaint_hpc.errors import InputError
+from inpaint_hpc.pipeline.settings import PipelineSettings
 from inpaint_hpc.sampling.settings import SamplingSettings
 
-from .pipeline_settings import PipelineSettings
 from .slurm_settings import SlurmSection
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"

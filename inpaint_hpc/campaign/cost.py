@@ -12,12 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from inpaint_hpc.network.weights import WeightsInfo
-from inpaint_hpc.occupancy.budget import evaluation_budget
-from inpaint_hpc.occupancy.refine import STEPS as SETTLE_STEPS
+from inpaint_hpc.orderings.denoise_placements import STEPS as SETTLE_STEPS
+from inpaint_hpc.orderings.evaluation_budget import evaluation_budget
+from inpaint_hpc.pipeline.settings import STAGED, PipelineSettings, searches
 from inpaint_hpc.sampling.sequential import guest_steps
 from inpaint_hpc.sampling.settings import SamplingSettings
-
-from .pipeline_settings import STAGED, PipelineSettings, searches
 
 # One core, network of default size: 21 microseconds per edge in full batches, a little more with what comes around it.
 CPU_SECONDS = 25e-6

@@ -13,8 +13,8 @@ import numpy as np
 
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.checking import MAX_ATOMIC_NUMBER, MIN_DISTANCE, check_crystal
+from inpaint_hpc.sampling.contact_distances import contact_radii
 from inpaint_hpc.sampling.minimum_image import PeriodicCell
-from inpaint_hpc.sampling.validity import contact_radii
 
 # Pairs of atoms looked at together: bounds the memory of the distance check.
 _PAIRS = 1_000_000

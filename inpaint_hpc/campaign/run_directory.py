@@ -22,14 +22,14 @@ from inpaint_hpc.errors import InputError
 from inpaint_hpc.files import atomic_path
 
 from .journal import Journal, read_journal
-from .tables import CampaignTask, open_table, read_ids, read_tasks
-from .units import Unit, UnitReport
+from .task_tables import CampaignTask, open_table, read_ids, read_tasks
+from .work_units import Unit, UnitReport
 
 if TYPE_CHECKING:
+    from inpaint_hpc.pipeline.settings import PipelineSettings
     from inpaint_hpc.sampling.settings import SamplingSettings
 
     from .config import CampaignConfig
-    from .pipeline_settings import PipelineSettings
 
 SCHEMA_VERSION = "1.0"
 SHARDS_PER_FOLDER = 1000
@@ -85,9 +85,8 @@ class RunDirectory:
         Raises:
             InputError: settings that this version does not know.
         """
+        from inpaint_hpc.pipeline.settings import PipelineSettings
         from inpaint_hpc.sampling.settings import SamplingSettings
-
-        from .pipeline_settings import PipelineSettings
 
         sampling = self._known("sampling", SamplingSettings)
         return SamplingSettings(**sampling), PipelineSettings(**self._known("pipeline", PipelineSettings))
@@ -192,7 +191,7 @@ class RunDirectory:
 
     def problem_of(self, unit: Unit) -> str | None:
         """What is wrong with the result of a unit, in one line; None when its checksum holds and it belongs here."""
-        from .checking import result_problem
+        from .result_checks import result_problem
 
         return result_problem(self.result_path(unit), self.info)
 

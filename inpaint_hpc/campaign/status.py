@@ -14,9 +14,9 @@ import numpy as np
 
 from inpaint_hpc.errors import InputError
 
-from .checking import result_counts
+from .result_checks import result_counts
 from .run_directory import RunDirectory
-from .units import Unit, UnitReport
+from .work_units import Unit, UnitReport
 
 # A worker beats every five seconds; a busy file system may delay a few of them.
 ALIVE_SECONDS = 60.0

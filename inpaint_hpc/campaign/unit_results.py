@@ -14,10 +14,10 @@ from inpaint_hpc.archive.records import TaskRecord
 from inpaint_hpc.archive.write import check_record, write_result
 from inpaint_hpc.errors import StorageError
 
-from .checking import result_counts
-from .recording import failed_record, with_error
+from .result_checks import result_counts
 from .run_directory import RunDirectory
-from .units import Unit, UnitReport
+from .task_records import failed_record, with_error
+from .work_units import Unit, UnitReport
 
 _ADVICE = {
     errno.ENOSPC: "free space on the disk",

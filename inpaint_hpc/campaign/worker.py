@@ -22,11 +22,11 @@ from inpaint_hpc.archive.records import TaskRecord
 from inpaint_hpc.errors import InputError
 
 from .heartbeat import Heartbeat
-from .recording import done_record, failed_record
 from .run_directory import RunDirectory
-from .tables import CampaignTask
+from .task_records import done_record, failed_record
+from .task_tables import CampaignTask
 from .unit_results import done_report, fail_unit, require_writable, unit_report, write_unit
-from .units import Unit, UnitReport
+from .work_units import Unit, UnitReport
 
 __all__ = ["ShardWorker", "fail_unit"]
 
@@ -73,7 +73,7 @@ class ShardWorker:
         self.network = _frozen_network(self.run, self.device)
         self.cost = CostModel.of(self.sampling, self.pipeline, self.network.info)
         if self.pipeline.score:
-            from inpaint_hpc.scoring.chgnet_score import load_chgnet
+            from inpaint_hpc.scoring.chgnet.energies import load_chgnet
 
             load_chgnet(str(self.device), self.pipeline.chgnet)
         self._totals: Counter[str] = Counter()
@@ -145,7 +145,7 @@ class ShardWorker:
 
     def records(self, tasks: Sequence[CampaignTask]) -> list[TaskRecord]:
         """Records of tasks, which go through the pipeline together; nothing is written or tried again."""
-        from .pipeline import run_tasks
+        from inpaint_hpc.pipeline.inpaint import run_tasks
 
         records: dict[str, TaskRecord] = {}
         for samples in sorted({task.samples for task in tasks}):
@@ -166,7 +166,7 @@ class ShardWorker:
 
     def _chunks(self, tasks: Sequence[CampaignTask]) -> Iterator[list[CampaignTask]]:
         """Tasks that go through the pipeline together, in order."""
-        from inpaint_hpc.sampling.packing import default_edge_budget
+        from inpaint_hpc.sampling.batching import default_edge_budget
 
         limit = BATCHES_TOGETHER * (self.edge_budget or default_edge_budget(self.device))
         chunk: list[CampaignTask] = []
@@ -186,7 +186,7 @@ class ShardWorker:
         self, tasks: list[CampaignTask], unit: Unit, attempts: int = 0, halvings: int = 0
     ) -> list[TaskRecord]:
         """Records of tasks; one that raises is tried once more alone, then recorded as failed."""
-        from inpaint_hpc.sampling.packing import is_out_of_memory, release_memory
+        from inpaint_hpc.sampling.batching import is_out_of_memory, release_memory
 
         try:
             records = self.records(tasks)
@@ -223,7 +223,7 @@ class ShardWorker:
 
     def _halve_budget(self, tasks: Sequence[CampaignTask], unit: Unit) -> None:
         """Batches of half the size, but never too small for a single sample of these tasks."""
-        from inpaint_hpc.sampling.packing import default_edge_budget
+        from inpaint_hpc.sampling.batching import default_edge_budget
 
         needed = math.ceil(max(max(self._edges(task)) for task in tasks))
         self.edge_budget = max((self.edge_budget or default_edge_budget(self.device)) // 2, needed, 1)

@@ -15,7 +15,7 @@ def cancel(run: Path) -> None:
     They do not come back by themselves; `inpaint-hpc submit RUN` goes on.
     """
     from inpaint_hpc.campaign.run_directory import RunDirectory
-    from inpaint_hpc.cluster.slurm_submit import cancel_run
+    from inpaint_hpc.cluster.slurm.submit import cancel_run
 
     cancelled = cancel_run(RunDirectory(run))
     click.echo(f"cancelled {', '.join(cancelled)}" if cancelled else f"{run}: no job waits or runs")

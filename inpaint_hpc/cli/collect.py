@@ -28,7 +28,7 @@ def collect(inputs: tuple[Path, ...], out: Path | None, strict: bool, overwrite:
     Exit status: 0 when every task has a result, 1 when some are missing, 2 after an error.
     """
     from inpaint_hpc.archive.collect import collect as merge
-    from inpaint_hpc.archive.inputs import inputs_of
+    from inpaint_hpc.campaign.run_results import inputs_of
     from inpaint_hpc.errors import InputError
 
     if out is None and len(inputs) == 1 and inputs[0].is_dir():

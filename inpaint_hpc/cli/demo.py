@@ -33,8 +33,8 @@ def demo(out: str, samples: int, guests: str, **options: Any) -> None:
         raise InputError("no guests to place: give ions like --guests Li,Mg")
 
     from inpaint_hpc.campaign.config import CampaignConfig
-    from inpaint_hpc.campaign.create import create_run
     from inpaint_hpc.configuration import validate
+    from inpaint_hpc.planning.create_run import create_run
 
     wanted = {
         "hosts": {"examples": "mno2"},
@@ -52,8 +52,8 @@ def demo(out: str, samples: int, guests: str, **options: Any) -> None:
         by_host.setdefault(id(result.host), []).append(result)
     results = [result for group in by_host.values() for result in group]
 
-    from inpaint_hpc.campaign.outputs import document, write_candidates, write_json
     from inpaint_hpc.cli.output import PipelineProgress, print_summary
+    from inpaint_hpc.pipeline.result_files import document, write_candidates, write_json
 
     with PipelineProgress() as progress:
         written: dict[int, list[str]] = {}
@@ -74,7 +74,7 @@ def demo(out: str, samples: int, guests: str, **options: Any) -> None:
 def _run(directory: Any, cluster: str, device: str) -> list:
     """Do what is left of the campaign and read its archive, in the order of the hosts' names."""
     from inpaint_hpc.archive.read import Archive
-    from inpaint_hpc.campaign.recording import results_of
+    from inpaint_hpc.campaign.task_records import results_of
     from inpaint_hpc.cli.run import RunProgress, collect_run
     from inpaint_hpc.cluster.local import run_campaign
 

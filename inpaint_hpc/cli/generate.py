@@ -44,9 +44,9 @@ def generate(composition: str, cell: str | None, volume_per_atom: float | None, 
         raise InputError("give either --cell or --volume-per-atom")
     device = choose_device(options["device"])
 
-    from inpaint_hpc.campaign import pipeline
     from inpaint_hpc.cli.output import PipelineProgress
     from inpaint_hpc.network.weights import load_network
+    from inpaint_hpc.pipeline import inpaint as pipeline
 
     network = load_network(options["weights"], device)
     with PipelineProgress() as progress:

@@ -15,7 +15,7 @@ def init(file: Path, force: bool) -> None:
 
     It runs as it is, on MnO2 structures that come with the package.
     """
-    from inpaint_hpc.campaign.example import EXAMPLE
+    from inpaint_hpc.campaign.config_template import EXAMPLE
     from inpaint_hpc.errors import InputError
     from inpaint_hpc.files import atomic_path
 

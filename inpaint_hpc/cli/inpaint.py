@@ -53,9 +53,9 @@ def inpaint(hosts: tuple[str, ...], guests: tuple[str, ...], strategy: str, **op
     crystals = read_hosts(list(hosts))
     device = choose_device(options["device"])
 
-    from inpaint_hpc.campaign.pipeline import inpaint_many
     from inpaint_hpc.cli.output import PipelineProgress
     from inpaint_hpc.network.weights import load_network
+    from inpaint_hpc.pipeline.inpaint import inpaint_many
 
     network = load_network(options["weights"], device)
     with PipelineProgress() as progress:
@@ -74,8 +74,8 @@ def inpaint(hosts: tuple[str, ...], guests: tuple[str, ...], strategy: str, **op
 
 def show(command: str, results: list, start: float, options: dict[str, Any], default_out: str) -> int:
     """Write structures, print the table or the JSON document; exit status 1 if there is no candidate at all."""
-    from inpaint_hpc.campaign.outputs import document, to_json, write_candidates, write_json
     from inpaint_hpc.cli.output import print_results
+    from inpaint_hpc.pipeline.result_files import document, to_json, write_candidates, write_json
 
     as_json, top = options["as_json"], options["top"]
     out = options["out"] or (None if as_json else default_out)

@@ -16,7 +16,7 @@ import click
 def logs(run: Path, job: str | None, rank: int | None, lines: int) -> None:
     """Show what the SLURM job of a campaign wrote, node by node."""
     from inpaint_hpc.campaign.run_directory import RunDirectory
-    from inpaint_hpc.cluster.slurm_records import log_files
+    from inpaint_hpc.cluster.slurm.submissions import log_files
     from inpaint_hpc.errors import InputError
 
     files = log_files(RunDirectory(run), job)

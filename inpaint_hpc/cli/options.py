@@ -10,7 +10,7 @@ import click
 from inpaint_hpc.errors import InputError
 
 FORMATS = ("cif", "poscar", "extxyz", "json")
-# As `campaign.pipeline_settings.RELAX` and `scoring.chgnet_models.CHGNET_WEIGHTS`, which would import torch.
+# As `pipeline.settings.RELAX` and `scoring.chgnet.models.CHGNET_WEIGHTS`, which would import torch.
 RELAX = ("none", "guests", "positions", "cell")
 CHGNET = ("0.3.0", "0.2.0", "r2scan")
 

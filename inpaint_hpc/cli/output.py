@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from inpaint_hpc.campaign.results import Candidate, InpaintResult
+    from inpaint_hpc.pipeline.results import Candidate, InpaintResult
 
 _STAGES = {
     "sample": "sampling",

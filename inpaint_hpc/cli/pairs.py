@@ -35,7 +35,7 @@ def pairs(packed, out, limit, minutes, max_atoms, include, without, steps, devic
     from inpaint_hpc.cli.options import choose_device
     from inpaint_hpc.crystals.packed import PackedDataset, hash_order, read_electrodes
     from inpaint_hpc.crystals.packed_writing import write_electrodes
-    from inpaint_hpc.training.emptied import Emptied, candidates, emptied_pairs
+    from inpaint_hpc.training.electrode_pairs import Emptied, candidates, emptied_pairs
 
     device = choose_device(device)
     known = read_electrodes(include) if include else []

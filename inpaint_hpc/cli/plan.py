@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from inpaint_hpc.campaign.plan import Plan
+    from inpaint_hpc.planning.estimate import Plan
 
 
 @click.command()
@@ -30,8 +30,8 @@ def plan(config: Path, device: str | None, seconds: float, as_json: bool) -> Non
     Runs a few of its tasks on this machine to measure its speed, in a temporary folder; writes nothing else.
     """
     from inpaint_hpc.campaign.config import load_config
-    from inpaint_hpc.campaign.plan import plan_campaign
     from inpaint_hpc.cli.options import choose_device
+    from inpaint_hpc.planning.estimate import plan_campaign
 
     loaded = load_config(config)
     chosen = choose_device(device or loaded.resources.device)

@@ -34,7 +34,7 @@ def resume(run: Path, no_verify: bool, cluster: str | None, no_collect: bool, to
     them is submitted.  Exit status as of `inpaint-hpc run`.
     """
     from inpaint_hpc.campaign.run_directory import RunDirectory
-    from inpaint_hpc.cluster.slurm_records import submissions
+    from inpaint_hpc.cluster.slurm.submissions import submissions
 
     directory = RunDirectory(run)
     if cluster is None:
@@ -46,9 +46,9 @@ def resume(run: Path, no_verify: bool, cluster: str | None, no_collect: bool, to
 
 
 def _submit_missing(run: RunDirectory, verify: bool, no_collect: bool, options: dict[str, Any]) -> int:
-    from inpaint_hpc.cluster.slurm_profile import load_settings
-    from inpaint_hpc.cluster.slurm_records import COLLECT, submissions
-    from inpaint_hpc.cluster.slurm_submit import AFTER, BY_JOB, NEVER, last_settings, submit_run
+    from inpaint_hpc.cluster.slurm.site_profiles import load_settings
+    from inpaint_hpc.cluster.slurm.submissions import COLLECT, submissions
+    from inpaint_hpc.cluster.slurm.submit import AFTER, BY_JOB, NEVER, last_settings, submit_run
 
     if verify:
         for unit, problem in run.damaged_units().items():

@@ -16,7 +16,7 @@ from inpaint_hpc.cli.main import EXIT_INTERRUPTED
 if TYPE_CHECKING:
     from inpaint_hpc.archive.collect import CollectReport
     from inpaint_hpc.campaign.run_directory import RunDirectory
-    from inpaint_hpc.cluster.state import DriveState
+    from inpaint_hpc.cluster.driver_state import DriveState
 
 _LINE_SECONDS = 30.0
 
@@ -57,7 +57,7 @@ def run(config: Path, out: Path | None, **options: Any) -> int:
     Exit status: 0 when every task has a result, 1 when some are missing, 2 after an error, 130 after Ctrl-C.
     """
     from inpaint_hpc.campaign.config import load_config
-    from inpaint_hpc.campaign.create import create_run
+    from inpaint_hpc.planning.create_run import create_run
 
     loaded = load_config(config, {"output": str(out)} if out is not None else None)
     start = time.perf_counter()
@@ -114,7 +114,7 @@ def finish(
 def collect_run(directory: RunDirectory) -> CollectReport:
     """Merge all results of a run into its archive and say what is not in it."""
     from inpaint_hpc.archive.collect import collect
-    from inpaint_hpc.archive.inputs import inputs_of
+    from inpaint_hpc.campaign.run_results import inputs_of
 
     found = inputs_of([directory.path])
     report = collect(found.files, directory.archive_path, found.attributes, found.expected)

@@ -70,10 +70,10 @@ def series(hosts: tuple[str, ...], guest: str, counts: str, **options: Any) -> N
     from ase.data import atomic_numbers
 
     from inpaint_hpc.analysis.series import concentration_series
-    from inpaint_hpc.campaign.outputs import write_candidates
-    from inpaint_hpc.campaign.pipeline_settings import PipelineSettings
     from inpaint_hpc.cli.output import PipelineProgress
     from inpaint_hpc.network.weights import load_network
+    from inpaint_hpc.pipeline.result_files import write_candidates
+    from inpaint_hpc.pipeline.settings import PipelineSettings
     from inpaint_hpc.sampling.settings import SamplingSettings
 
     if element not in atomic_numbers:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from inpaint_hpc.occupancy.site_network import SiteNetwork
+    from inpaint_hpc.sites.site_network import SiteNetwork
 
 
 def print_sites(networks: Sequence[SiteNetwork]) -> None:

@@ -58,9 +58,9 @@ def sites(hosts: tuple[str, ...], guests: tuple[str, ...], **options: Any) -> in
 
     from inpaint_hpc.cli.output import PipelineProgress
     from inpaint_hpc.network.weights import load_network
-    from inpaint_hpc.occupancy.find_sites import find_sites_many
-    from inpaint_hpc.occupancy.pooling import PoolingSettings
     from inpaint_hpc.sampling.settings import SamplingSettings
+    from inpaint_hpc.sites.find_sites import find_sites_many
+    from inpaint_hpc.sites.pooling import PoolingSettings
 
     pooling = PoolingSettings(
         options["single"],
@@ -90,8 +90,8 @@ def sites(hosts: tuple[str, ...], guests: tuple[str, ...], **options: Any) -> in
 def _show(networks: list, weights: Any, options: dict[str, Any], seconds: float) -> int:
     """Write files, print tables or the JSON document; exit status 1 if no host has a site."""
     from inpaint_hpc.analysis.site_report import site_document, write_sites
-    from inpaint_hpc.campaign.outputs import to_json, write_json
     from inpaint_hpc.cli.site_tables import print_sites
+    from inpaint_hpc.pipeline.result_files import to_json, write_json
 
     out, names = options["out"], ("symprec", "merge", "single", "joint", "rounds", "steps", "seed", "energies")
     files = write_sites(networks, out) if out else []

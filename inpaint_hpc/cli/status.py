@@ -12,7 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from inpaint_hpc.campaign.status import Status
-    from inpaint_hpc.cluster.slurm_poller import Poll
+    from inpaint_hpc.cluster.slurm.job_states import Poll
 
 _SHOWN_WORKERS = 16
 _SHOWN_JOBS = 12
@@ -32,7 +32,7 @@ def status(run: Path, watch: bool, every: float, as_json: bool) -> None:
     """
     from inpaint_hpc.campaign.run_directory import RunDirectory
     from inpaint_hpc.campaign.status import read_status
-    from inpaint_hpc.cluster.slurm_submit import states_of
+    from inpaint_hpc.cluster.slurm.submit import states_of
 
     directory = RunDirectory(run)
     while True:

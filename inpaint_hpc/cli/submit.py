@@ -15,7 +15,7 @@ import click
 if TYPE_CHECKING:
     from inpaint_hpc.campaign.run_directory import RunDirectory
     from inpaint_hpc.campaign.slurm_settings import SlurmSettings
-    from inpaint_hpc.cluster.slurm_records import Submission
+    from inpaint_hpc.cluster.slurm.submissions import Submission
 
 _PATIENCE = 15.0
 
@@ -73,8 +73,8 @@ def submit(
     RUN/archive.h5.  When the time limit comes, a node fails or another job takes its place, a job goes back to the
     queue and goes on later.  `inpaint-hpc status RUN` shows how it goes, `logs RUN` what it says, `cancel RUN` ends it.
     """
-    from inpaint_hpc.cluster.slurm_profile import load_settings
-    from inpaint_hpc.cluster.slurm_submit import submit_run
+    from inpaint_hpc.cluster.slurm.site_profiles import load_settings
+    from inpaint_hpc.cluster.slurm.submit import submit_run
 
     if collect_after and no_collect:
         raise click.UsageError("--collect-after and --no-collect contradict each other.")
@@ -113,7 +113,7 @@ def tell(run: RunDirectory, settings: SlurmSettings, sent: list[Submission]) -> 
 
 
 def _collector(collect_after: bool, no_collect: bool) -> str:
-    from inpaint_hpc.cluster.slurm_submit import AFTER, BY_JOB, NEVER
+    from inpaint_hpc.cluster.slurm.submit import AFTER, BY_JOB, NEVER
 
     return NEVER if no_collect else AFTER if collect_after else BY_JOB
 
@@ -124,8 +124,8 @@ def _open_or_create(source: Path, out: Path | None, path: Path | None = None) ->
     The section of a configuration may have changed since it was frozen.
     """
     from inpaint_hpc.campaign.config import load_config
-    from inpaint_hpc.campaign.create import create_run
     from inpaint_hpc.campaign.run_directory import RunDirectory
+    from inpaint_hpc.planning.create_run import create_run
 
     if source.is_dir():
         if out is not None:
@@ -141,8 +141,8 @@ def _open_or_create(source: Path, out: Path | None, path: Path | None = None) ->
 def _dry_run(
     source: Path, out: Path | None, folder: Path, profile: str | None, chosen: dict[str, Any], collect: str
 ) -> None:
-    from inpaint_hpc.cluster.slurm_profile import load_settings
-    from inpaint_hpc.cluster.slurm_submit import plan_submission
+    from inpaint_hpc.cluster.slurm.site_profiles import load_settings
+    from inpaint_hpc.cluster.slurm.submit import plan_submission
 
     run, section, place = _open_or_create(source, out, folder / "run")
     settings = load_settings(profile, chosen, section)

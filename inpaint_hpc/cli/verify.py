@@ -16,8 +16,8 @@ def verify(inputs: tuple[Path, ...]) -> int:
 
     Exit status: 0 when all is well, 1 when there are problems, which are printed one per line.
     """
-    from inpaint_hpc.archive.inputs import files_of
     from inpaint_hpc.archive.verify import verify as check
+    from inpaint_hpc.campaign.run_results import files_of
     from inpaint_hpc.cli.collect import FileProgress
 
     paths = files_of(inputs)

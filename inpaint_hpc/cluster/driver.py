@@ -12,18 +12,18 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
-from inpaint_hpc.campaign.units import Unit, UnitReport
+from inpaint_hpc.campaign.work_units import Unit, UnitReport
 from inpaint_hpc.errors import InpaintHpcError, StorageError
 
-from .beat import DriverBeat
-from .claims import EXPIRY, Claims
+from .driver_heartbeat import DriverBeat
+from .driver_lock import DriverLock
+from .driver_state import DriveReport, DriveState
 from .executor import DIED, DONE, LOST, ClusterError, Executor, Outcome
-from .inline import Interrupted
-from .lock import DriverLock
+from .inline_executor import Interrupted
 from .processes import gpu_use, processor_use
-from .sharing import Sharing
-from .state import DriveReport, DriveState
-from .unit_queue import UnitQueue
+from .shard_claims import EXPIRY, Claims
+from .shard_sharing import Sharing
+from .work_queue import UnitQueue
 
 if TYPE_CHECKING:
     from inpaint_hpc.campaign.run_directory import RunDirectory
@@ -50,8 +50,8 @@ def drive(
     """Run all units of a campaign that are not done, on the workers of an executor, which is closed at the end.
 
     SIGINT and SIGTERM stop it within `grace`; a second one at once.  Several drivers may work on one run: they claim
-    the shards that they have in hand (claims.py), and results are the same, whoever writes them; on one host a second
-    driver of the same name is refused.
+    the shards that they have in hand (shard_claims.py), and results are the same, whoever writes them; on one host a
+    second driver of the same name is refused.
 
     Args:
         run: the campaign.

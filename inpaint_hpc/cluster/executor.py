@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from inpaint_hpc.campaign.units import Unit, UnitReport
+from inpaint_hpc.campaign.work_units import Unit, UnitReport
 from inpaint_hpc.errors import InpaintHpcError
 
 DONE, RAISED, DIED, LOST = "done", "raised", "died", "lost"

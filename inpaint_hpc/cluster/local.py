@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from inpaint_hpc.cluster.ray.executor import RayExecutor
+from inpaint_hpc.cluster.ray.node import RayNode, clean_up, visible_gpus
 from inpaint_hpc.errors import InputError
 
 from .driver import drive
+from .driver_state import DriveReport, DriveState
 from .executor import Executor
-from .inline import InlineExecutor
-from .ray_actors import RayExecutor
-from .ray_node import RayNode, clean_up, visible_gpus
-from .state import DriveReport, DriveState
+from .inline_executor import InlineExecutor
 
 if TYPE_CHECKING:
     from inpaint_hpc.campaign.run_directory import RunDirectory

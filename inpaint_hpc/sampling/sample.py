@@ -21,7 +21,7 @@ from inpaint_hpc.crystals.batch import Crystals
 from inpaint_hpc.crystals.checking import MAX_ATOMIC_NUMBER
 from inpaint_hpc.errors import InpaintHpcError, InputError
 
-from .packing import Batch, Work, default_edge_budget, is_out_of_memory, pack, release_memory, require_budget
+from .batching import Batch, Work, default_edge_budget, is_out_of_memory, pack, release_memory, require_budget
 from .settings import SamplingSettings, nfe
 from .strategies import STRATEGY_CLASSES, Network, SampleBatch, StepNoise, travel_back
 from .tasks import SampleSet, Task

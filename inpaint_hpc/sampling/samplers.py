@@ -14,7 +14,7 @@ from typing import Protocol
 
 import torch
 
-from .random import Purpose
+from .counter_rng import Purpose
 
 # |sigma score|^2 from which on Langevin steps are shortened: four times the average of a guest at its noise level,
 # exceeded by 0.7 % of them, so that the distribution stays what it is.

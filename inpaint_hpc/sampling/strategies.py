@@ -15,8 +15,8 @@ import torch
 from inpaint_hpc.crystals.batch import Crystal, Crystals, Guests
 from inpaint_hpc.kernels.rows import Rows
 
-from .packing import edges_within
-from .random import CounterRng, Purpose, task_key
+from .batching import edges_within
+from .counter_rng import CounterRng, Purpose, task_key
 from .tasks import Task
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.errors import InputError
 
-from .validity import require_room
+from .contact_distances import require_room
 
 
 @dataclass(frozen=True, eq=False)

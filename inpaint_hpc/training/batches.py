@@ -16,11 +16,11 @@ import torch
 
 from inpaint_hpc.crystals.batch import Crystals, Guests
 from inpaint_hpc.crystals.packed import ElectrodePair, PackedDataset
-from inpaint_hpc.diffusion.noise import stratified_log_uniform
-from inpaint_hpc.diffusion.wrapped_normal import scaled_score
 
-from .drawing import masked_example, pair_example, perturbed
+from .examples import masked_example, pair_example, perturbed
 from .masks import KINDS, MaskMixture
+from .noise_levels import stratified_log_uniform
+from .wrapped_normal import scaled_score
 
 # What `TrainingBatch.kind` says of an electrode pair.
 PAIR = len(KINDS)

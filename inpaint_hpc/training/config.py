@@ -86,7 +86,7 @@ class TrainingConfig(Section):
         threads: torch's threads in the process that trains.
         workers: processes that draw batches ahead; None takes as many as cores leave (at most 14) on a GPU and none, in
             the loop itself, on a CPU.  The batches are the same with any number of them.
-        cuda_graph: on a GPU with Triton, record forward and backward pass once and replay them (`graphed`).
+        cuda_graph: on a GPU with Triton, record forward and backward pass once and replay them (`cuda_graph.py`).
         precision: of the network in training: `tf32` and `bf16` are faster on a GPU; validation is always float32.
         checkpoint_moments: `bfloat16` makes the checkpoint a quarter smaller, but a resumed run then goes on from
             rounded moments of the optimizer, not exactly.

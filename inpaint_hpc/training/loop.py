@@ -28,13 +28,13 @@ from inpaint_hpc.network.weights import load_network
 
 from .batches import BatchSettings, DrawnBatch, noised
 from .config import TrainingConfig
+from .cuda_graph import GraphedLoss, enough_for, inputs_of, sizes_of
 from .descent import Descent
-from .drawing import load_pairs
+from .distributed import Parallel
+from .examples import load_pairs
 from .export import export_weights
 from .feed import Steps, default_workers, feed
-from .graphed import GraphedLoss, enough_for, inputs_of, sizes_of
 from .masks import MaskMixture
-from .parallel import Parallel
 from .validation import Validation, sample_loss
 
 CHECKPOINT = "checkpoint.pt"

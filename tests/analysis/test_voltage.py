@@ -17,9 +17,9 @@ from inpaint_hpc.cli.main import cli
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.reading import read_hosts
 from inpaint_hpc.errors import InputError
-from inpaint_hpc.scoring.chgnet_batch import evaluate
-from inpaint_hpc.scoring.metals import METAL_ENERGIES
-from inpaint_hpc.scoring.relaxation import relax
+from inpaint_hpc.scoring.chgnet.batch import evaluate
+from inpaint_hpc.scoring.metal_references import METAL_ENERGIES
+from inpaint_hpc.scoring.relaxation.relax import relax
 
 SPINEL = read_hosts([Path(inpaint_hpc.__file__).parent / "examples" / "mno2" / "lambda_mp-25275.cif"])[0]
 SITES = np.array([[0.125] * 3, [0.875] * 3])  # 8a, both of them

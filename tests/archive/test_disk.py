@@ -14,8 +14,8 @@ import pytest
 from made_up_results import make_record, same, task_id, write_units
 
 from inpaint_hpc.archive.collect import collect
+from inpaint_hpc.archive.full_disk_file import Sink, remove_stale
 from inpaint_hpc.archive.read import Archive
-from inpaint_hpc.archive.sink import Sink, remove_stale
 from inpaint_hpc.archive.verify import verify
 from inpaint_hpc.archive.write import write_result
 
@@ -113,7 +113,7 @@ def test_read_only_folder(folder):
     before = (folder / "archive.h5").read_bytes()
     folder.chmod(0o555)
     result = run(
-        "import inpaint_hpc.archive.growing, h5py\n"
+        "import inpaint_hpc.archive.append, h5py\n"
         "os.geteuid() or os.seteuid(65534)\n"
         "attempt(lambda: write_result('result.h5', records))\n"
         "attempt(lambda: collect(units, 'archive.h5'))\n",

@@ -15,11 +15,11 @@ from inpaint_hpc.archive.read import Archive
 from inpaint_hpc.archive.site_records import Sites
 from inpaint_hpc.archive.verify import verify
 from inpaint_hpc.archive.write import check_record, write_result
-from inpaint_hpc.campaign.recording import done_record, with_error
-from inpaint_hpc.campaign.results import InpaintResult
-from inpaint_hpc.campaign.tables import CampaignTask
+from inpaint_hpc.campaign.task_records import done_record, with_error
+from inpaint_hpc.campaign.task_tables import CampaignTask
 from inpaint_hpc.errors import InputError
-from inpaint_hpc.occupancy.clustering import network_from_positions
+from inpaint_hpc.pipeline.results import InpaintResult
+from inpaint_hpc.sites.clustering import network_from_positions
 
 MNO2 = Path(__file__).parents[2] / "inpaint_hpc" / "examples" / "mno2"
 

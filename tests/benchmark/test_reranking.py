@@ -8,9 +8,9 @@ import torch
 
 import inpaint_hpc
 from inpaint_hpc.benchmark.reranking import WAYS, gain, rerank, share
-from inpaint_hpc.campaign.pipeline_settings import PipelineSettings
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.reading import read_hosts
+from inpaint_hpc.pipeline.settings import PipelineSettings
 from inpaint_hpc.sampling.settings import SamplingSettings
 
 MNO2 = Path(inpaint_hpc.__file__).parent / "examples" / "mno2"

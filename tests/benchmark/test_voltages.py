@@ -9,8 +9,8 @@ import torch
 
 from inpaint_hpc.benchmark.voltages import VoltageProtocol, choose_pairs, pair_voltage, voltage_errors
 from inpaint_hpc.crystals.packed import read_electrodes
-from inpaint_hpc.scoring.metals import METAL_ENERGIES
-from inpaint_hpc.scoring.relaxation import relax
+from inpaint_hpc.scoring.metal_references import METAL_ENERGIES
+from inpaint_hpc.scoring.relaxation.relax import relax
 
 ELECTRODES = Path(__file__).parents[1] / "data" / "electrodes.h5"
 

@@ -7,7 +7,7 @@ import yaml
 from click.testing import CliRunner
 
 from inpaint_hpc.campaign.config import CampaignConfig, load_config
-from inpaint_hpc.campaign.example import EXAMPLE
+from inpaint_hpc.campaign.config_template import EXAMPLE
 from inpaint_hpc.cli.main import cli
 from inpaint_hpc.configuration import validate
 from inpaint_hpc.errors import InputError

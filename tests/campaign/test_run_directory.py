@@ -10,7 +10,7 @@ import pytest
 from inpaint_hpc.campaign.journal import Journal, read_journal
 from inpaint_hpc.campaign.run_directory import RunDirectory
 from inpaint_hpc.campaign.unit_results import fail_unit
-from inpaint_hpc.campaign.units import Unit, UnitReport
+from inpaint_hpc.campaign.work_units import Unit, UnitReport
 from inpaint_hpc.errors import InputError
 
 

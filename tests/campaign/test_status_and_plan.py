@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from inpaint_hpc.campaign.plan import plan_campaign
 from inpaint_hpc.campaign.run_directory import RunDirectory
 from inpaint_hpc.campaign.status import read_status
 from inpaint_hpc.campaign.unit_results import fail_unit
-from inpaint_hpc.campaign.units import UnitReport
+from inpaint_hpc.campaign.work_units import UnitReport
 from inpaint_hpc.campaign.worker import ShardWorker
 from inpaint_hpc.cli.main import cli
 from inpaint_hpc.errors import InputError
+from inpaint_hpc.planning.estimate import plan_campaign
 
 ROOT = Path(__file__).parents[2]
 
@@ -156,7 +156,7 @@ def test_a_plan_predicts_what_the_campaign_then_takes(make_config):
     assert plan.gpu_hours is None and plan.core_hours == pytest.approx(plan.wall_hours * min(plan.workers, 2))
     assert not Path(config.output).exists()  # nothing was created
 
-    from inpaint_hpc.campaign.create import create_run
+    from inpaint_hpc.planning.create_run import create_run
 
     run = create_run(config)
     worker = ShardWorker(run.path, threads=1, name="w")
@@ -208,7 +208,7 @@ def test_reading_a_shard_of_a_large_campaign_is_quick(make_config, tmp_path):
         from planning_scale import write_hosts
     finally:
         sys.path.pop(0)
-    from inpaint_hpc.campaign.create import create_run
+    from inpaint_hpc.planning.create_run import create_run
 
     write_hosts(tmp_path / "hosts.h5", 20_000)
     config = make_config(hosts=str(tmp_path / "hosts.h5"), guests=["Li", "Na"], resources={"shard_tasks": 200})

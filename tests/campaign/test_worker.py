@@ -19,9 +19,9 @@ from inpaint_hpc.archive.read import Archive
 from inpaint_hpc.archive.verify import verify
 from inpaint_hpc.campaign.heartbeat import Heartbeat
 from inpaint_hpc.campaign.journal import read_journal
-from inpaint_hpc.campaign.pipeline import run_tasks
 from inpaint_hpc.campaign.worker import ShardWorker, fail_unit
 from inpaint_hpc.errors import InputError, StorageError
+from inpaint_hpc.pipeline.inpaint import run_tasks
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import inpaint_hpc
 from inpaint_hpc.cli.main import cli
 from inpaint_hpc.network.score_network import NetworkConfig, ScoreNetwork
 from inpaint_hpc.network.weights import save_weights
-from inpaint_hpc.occupancy.site_network import COLUMNS
+from inpaint_hpc.sites.site_network import COLUMNS
 
 MNO2 = Path(inpaint_hpc.__file__).parent / "examples" / "mno2"
 SIZES = {"scalars": 8, "channels": 4, "tensor_channels": 2, "hidden": 8, "host_layers": 1, "guest_layers": 1}

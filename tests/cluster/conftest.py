@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from inpaint_hpc.campaign.config import CampaignConfig
-from inpaint_hpc.campaign.create import create_run
 from inpaint_hpc.network.score_network import NetworkConfig, ScoreNetwork
 from inpaint_hpc.network.weights import save_weights
+from inpaint_hpc.planning.create_run import create_run
 
 SIZES = {"scalars": 8, "channels": 4, "tensor_channels": 2, "hidden": 8, "host_layers": 1, "guest_layers": 1}
 

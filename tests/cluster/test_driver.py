@@ -16,9 +16,9 @@ from inpaint_hpc.campaign.run_directory import RunDirectory
 from inpaint_hpc.campaign.worker import ShardWorker
 from inpaint_hpc.cli.run import collect_run
 from inpaint_hpc.cluster.driver import drive
+from inpaint_hpc.cluster.driver_lock import DriverLock
 from inpaint_hpc.cluster.executor import ClusterError
-from inpaint_hpc.cluster.inline import InlineExecutor
-from inpaint_hpc.cluster.lock import DriverLock
+from inpaint_hpc.cluster.inline_executor import InlineExecutor
 from inpaint_hpc.errors import InputError, StorageError
 
 

@@ -20,7 +20,7 @@ from inpaint_hpc.cluster.driver import drive
 from inpaint_hpc.cluster.executor import ClusterError
 from inpaint_hpc.cluster.local import Workers, choose_workers, make_executor, run_campaign
 from inpaint_hpc.cluster.processes import RUN, marked, marks
-from inpaint_hpc.cluster.ray_node import clean_up, temporary_root
+from inpaint_hpc.cluster.ray.node import clean_up, temporary_root
 from inpaint_hpc.errors import InputError
 
 
@@ -219,7 +219,7 @@ def test_ctrl_c_and_sigkill_leave_nothing_and_resume_goes_on(tiny_run):
     wait_for(lambda: len(run.result_units()) > done or driver.poll() is not None)
     assert driver.poll() is None
     # Without its keeper nothing ends by itself: orphans, for the next driver to find.
-    keeper = next(process for process in processes(run) if "inpaint_hpc.cluster.keeper" in process.cmdline())
+    keeper = next(process for process in processes(run) if "inpaint_hpc.cluster.ray.watchdog" in process.cmdline())
     keeper.suspend()
     driver.kill()
     driver.communicate()
@@ -262,7 +262,7 @@ def test_ray_ends_by_itself_when_its_driver_is_killed(tiny_run):
     run = tiny_run()
     script = (
         "import sys, time\n"
-        "from inpaint_hpc.cluster.ray_node import RayNode\n"
+        "from inpaint_hpc.cluster.ray.node import RayNode\n"
         "node = RayNode(sys.argv[1], cpus=1)\n"
         "node.start()\n"
         "print(node.address, flush=True)\n"

@@ -1,15 +1,10 @@
 """CHGNet with kernels against CHGNet without, from crystals to stress."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-
-from inpaint_hpc.scoring.chgnet_batch import evaluate
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "scoring"))
 from real_crystals import DIMERS, SODIUM, smoke
+
+from inpaint_hpc.scoring.chgnet.batch import evaluate
 
 
 def test_kernels_change_nothing(device, monkeypatch):

@@ -12,7 +12,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from inpaint_hpc.kernels import edge_hidden, message, neighbors
-from inpaint_hpc.kernels import gated_unit_triton as gate
+from inpaint_hpc.kernels import gated_mlp_triton as gate
 from inpaint_hpc.kernels import rows_triton as rows
 
 LARGEST_SHARED = 232_448  # bytes per block

@@ -9,7 +9,7 @@ import torch
 from inpaint_hpc.crystals.packed import PackedDataset
 from inpaint_hpc.network.score_network import NetworkConfig, ScoreNetwork
 from inpaint_hpc.training.batches import BatchSettings, draw_batch, noised
-from inpaint_hpc.training.graphed import (
+from inpaint_hpc.training.cuda_graph import (
     GraphedLoss,
     enough_for,
     fill,

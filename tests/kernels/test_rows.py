@@ -96,7 +96,7 @@ def test_the_same_bits_twice():
 
 
 def test_triton_is_not_imported_by_other_modules():
-    modules = "inpaint_hpc.kernels.rows, inpaint_hpc.scoring.chgnet_batch"
+    modules = "inpaint_hpc.kernels.rows, inpaint_hpc.scoring.chgnet.batch"
     code = f"import sys, {modules}; sys.exit('triton' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 

@@ -10,7 +10,7 @@ from analytic_networks import SiteNetwork
 from scipy import stats
 
 from inpaint_hpc.crystals.batch import Crystal
-from inpaint_hpc.sampling.random import CounterRng, Purpose, task_key
+from inpaint_hpc.sampling.counter_rng import CounterRng, Purpose, task_key
 from inpaint_hpc.sampling.sample import SamplingSettings, Task, sample
 from inpaint_hpc.sampling.samplers import LARGE_SCORE, Ancestral, DpmSolver, Heun, PredictorCorrector, langevin_step
 

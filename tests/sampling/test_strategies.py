@@ -9,7 +9,7 @@ from analytic_networks import PairNetwork, SiteNetwork
 from scipy import stats
 
 from inpaint_hpc.crystals.batch import Crystal
-from inpaint_hpc.sampling.random import Purpose
+from inpaint_hpc.sampling.counter_rng import Purpose
 from inpaint_hpc.sampling.sample import SamplingSettings, Task, sample
 from inpaint_hpc.sampling.sequential import sequential_nfe
 from inpaint_hpc.sampling.settings import SAMPLERS, STRATEGIES

@@ -14,10 +14,10 @@ from dev_cluster import wait_until
 
 from inpaint_hpc.archive.read import Archive
 from inpaint_hpc.campaign.run_directory import RunDirectory
-from inpaint_hpc.campaign.units import Unit
+from inpaint_hpc.campaign.work_units import Unit
 from inpaint_hpc.campaign.worker import ShardWorker
-from inpaint_hpc.cluster.slurm_poller import JobState
-from inpaint_hpc.cluster.slurm_submit import states_of
+from inpaint_hpc.cluster.slurm.job_states import JobState
+from inpaint_hpc.cluster.slurm.submit import states_of
 
 SECONDS = "TEST_SECONDS_PER_UNIT"
 

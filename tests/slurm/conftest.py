@@ -11,8 +11,8 @@ import pytest
 from dev_cluster import DevCluster, a_cluster, wait_until
 
 from inpaint_hpc.campaign.config import load_config
-from inpaint_hpc.campaign.create import create_run
 from inpaint_hpc.campaign.run_directory import RunDirectory
+from inpaint_hpc.planning.create_run import create_run
 
 CONFIG = """\
 output: {output}

@@ -12,9 +12,9 @@ from click.testing import CliRunner
 from dev_cluster import DevCluster, a_cluster, wait_until
 
 from inpaint_hpc.cli.main import cli
-from inpaint_hpc.cluster.slurm_poller import poll
-from inpaint_hpc.cluster.slurm_profile import load_settings
-from inpaint_hpc.cluster.slurm_submit import submit_run
+from inpaint_hpc.cluster.slurm.job_states import poll
+from inpaint_hpc.cluster.slurm.site_profiles import load_settings
+from inpaint_hpc.cluster.slurm.submit import submit_run
 from inpaint_hpc.errors import InputError
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]

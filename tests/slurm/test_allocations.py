@@ -14,10 +14,10 @@ from click.testing import CliRunner
 from inpaint_hpc.archive.compare import compare
 from inpaint_hpc.cli.main import cli
 from inpaint_hpc.cli.run import collect_run
-from inpaint_hpc.cluster import slurm_submit
 from inpaint_hpc.cluster.local import run_campaign
-from inpaint_hpc.cluster.slurm_profile import load_settings
-from inpaint_hpc.cluster.slurm_submit import cancel_run, submit_run
+from inpaint_hpc.cluster.slurm import submit
+from inpaint_hpc.cluster.slurm.site_profiles import load_settings
+from inpaint_hpc.cluster.slurm.submit import cancel_run, submit_run
 
 pytestmark = pytest.mark.slurm
 
@@ -61,11 +61,11 @@ def test_two_array_elements_do_every_shard_once(slurm, campaign, monkeypatch):
 
 def test_arrays_respect_the_limits_of_the_cluster_and_of_the_user(slurm, campaign, monkeypatch):
     run = campaign("run")
-    monkeypatch.setattr(slurm_submit, "largest_array", lambda: 2)
+    monkeypatch.setattr(submit, "largest_array", lambda: 2)
     slurm.run("scontrol", "update", "partition=main", "state=down")  # nothing starts
     try:
         settings = load_settings(None, {"allocations": 5, "array_parallelism": 2, "time": 10})
-        sent = submit_run(run, settings, collect=slurm_submit.AFTER)
+        sent = submit_run(run, settings, collect=submit.AFTER)
         assert [submission.elements for submission in sent] == [2, 2, 0, 0]
         assert [submission.kind for submission in sent] == ["run", "run", "run", "collect"]
         queue = slurm.run("squeue", "-h", "-o", "%i %E").splitlines()
@@ -87,7 +87,7 @@ def test_resume_submits_what_is_missing_and_collect_waits_for_it(slurm, campaign
     slurm.run("scontrol", "update", "partition=main", "state=down")
     try:
         settings = load_settings(None, {"allocations": 3, "time": 10, "cpus_per_task": 1, "partition": "main"})
-        first, after = submit_run(run, settings, collect=slurm_submit.AFTER)
+        first, after = submit_run(run, settings, collect=submit.AFTER)
         slurm.run("scancel", f"{first.job}_1")
         wait_for(lambda: not states(run)[f"{first.job}_1"].living, 20, "one element is cancelled", run)
         said = CliRunner().invoke(cli, ["resume", str(run.path)])

@@ -6,8 +6,8 @@ import pytest
 from campaign_workers import SECONDS, OneBadNode, TellingWorker, complete, log_of, states, told, wait_for
 
 import inpaint_hpc
-from inpaint_hpc.cluster.slurm_profile import load_settings
-from inpaint_hpc.cluster.slurm_submit import submit_run
+from inpaint_hpc.cluster.slurm.site_profiles import load_settings
+from inpaint_hpc.cluster.slurm.submit import submit_run
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 

@@ -8,8 +8,8 @@ import pytest
 from campaign_workers import SECONDS, TellingWorker, complete, log_of, told, wait_for
 from dev_cluster import DevCluster, a_cluster
 
-from inpaint_hpc.cluster.slurm_profile import load_settings
-from inpaint_hpc.cluster.slurm_submit import submit_run
+from inpaint_hpc.cluster.slurm.site_profiles import load_settings
+from inpaint_hpc.cluster.slurm.submit import submit_run
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from inpaint_hpc.campaign.config import load_config
-from inpaint_hpc.campaign.create import create_run
 from inpaint_hpc.campaign.slurm_settings import parse_minutes
-from inpaint_hpc.cluster import slurm_submit
-from inpaint_hpc.cluster.slurm_allocation import workers_per_node
-from inpaint_hpc.cluster.slurm_meeting import Meeting, Place
-from inpaint_hpc.cluster.slurm_profile import PACKAGED, load_settings
+from inpaint_hpc.cluster.slurm import submit
+from inpaint_hpc.cluster.slurm.allocation import workers_per_node
+from inpaint_hpc.cluster.slurm.rendezvous import Meeting, Place
+from inpaint_hpc.cluster.slurm.site_profiles import PACKAGED, load_settings
 from inpaint_hpc.errors import InputError
+from inpaint_hpc.planning.create_run import create_run
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_bad_sections_are_refused_in_one_line(tmp_path: Path, section, said):
 
 
 def test_arrays_are_as_equal_as_can_be(monkeypatch):
-    monkeypatch.setattr(slurm_submit, "largest_array", lambda: 1000)
-    assert slurm_submit._arrays(1) == (1,)
-    assert slurm_submit._arrays(1000) == (1000,)
-    assert slurm_submit._arrays(2500) == (834, 833, 833)
+    monkeypatch.setattr(submit, "largest_array", lambda: 1000)
+    assert submit._arrays(1) == (1,)
+    assert submit._arrays(1000) == (1000,)
+    assert submit._arrays(2500) == (834, 833, 833)

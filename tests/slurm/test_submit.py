@@ -14,9 +14,9 @@ from dev_cluster import wait_until
 from inpaint_hpc.archive.compare import compare
 from inpaint_hpc.cli.main import cli
 from inpaint_hpc.cluster.local import run_campaign
-from inpaint_hpc.cluster.slurm_poller import poll
-from inpaint_hpc.cluster.slurm_profile import load_settings
-from inpaint_hpc.cluster.slurm_submit import submit_run
+from inpaint_hpc.cluster.slurm.job_states import poll
+from inpaint_hpc.cluster.slurm.site_profiles import load_settings
+from inpaint_hpc.cluster.slurm.submit import submit_run
 
 pytestmark = pytest.mark.slurm
 
@@ -43,7 +43,7 @@ def test_two_nodes_with_four_gpus_give_the_archive_of_one_process(slurm, campaig
     assert all(r["device"] == "cuda" and r["leak"] is None and r["life"] == 0 for r in said)
 
     from inpaint_hpc.archive.collect import collect
-    from inpaint_hpc.archive.inputs import inputs_of
+    from inpaint_hpc.campaign.run_results import inputs_of
 
     found = inputs_of([inline.path])
     collect(found.files, inline.archive_path, found.attributes, found.expected)

@@ -13,9 +13,9 @@ from dev_cluster import DevCluster
 
 from inpaint_hpc.campaign.run_directory import RunDirectory
 from inpaint_hpc.cli.main import cli
-from inpaint_hpc.cluster.ray_node import clean_up
-from inpaint_hpc.cluster.slurm_profile import load_settings
-from inpaint_hpc.cluster.slurm_submit import submit_run
+from inpaint_hpc.cluster.ray.node import clean_up
+from inpaint_hpc.cluster.slurm.site_profiles import load_settings
+from inpaint_hpc.cluster.slurm.submit import submit_run
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 

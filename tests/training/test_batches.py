@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from inpaint_hpc.crystals.packed import PackedDataset
-from inpaint_hpc.diffusion.wrapped_normal import scaled_score
 from inpaint_hpc.training.batches import BatchSettings, make_batch, training_indices
 from inpaint_hpc.training.masks import KINDS, MaskMixture, double_cell, draw_mask
+from inpaint_hpc.training.wrapped_normal import scaled_score
 
 SMOKE = "tests/data/smoke.h5"
 

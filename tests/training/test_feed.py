@@ -15,8 +15,6 @@ import torch
 
 from inpaint_hpc.crystals.batch import Crystal, Crystals, Guests
 from inpaint_hpc.crystals.packed import PackedDataset
-from inpaint_hpc.diffusion.noise import stratified_log_uniform
-from inpaint_hpc.diffusion.wrapped_normal import scaled_score
 from inpaint_hpc.training.batches import (
     PAIR,
     BatchSettings,
@@ -27,9 +25,11 @@ from inpaint_hpc.training.batches import (
     noised,
     training_indices,
 )
-from inpaint_hpc.training.drawing import Example, load_pairs, pair_example, perturbed
+from inpaint_hpc.training.examples import Example, load_pairs, pair_example, perturbed
 from inpaint_hpc.training.feed import Steps, default_workers, feed
 from inpaint_hpc.training.masks import GUEST_IONS, KINDS, MaskMixture, double_cell
+from inpaint_hpc.training.noise_levels import stratified_log_uniform
+from inpaint_hpc.training.wrapped_normal import scaled_score
 
 SMOKE, PAIRS = "tests/data/smoke.h5", "tests/data/electrodes.h5"
 SETTINGS = BatchSettings(batch_size=12, host_noise_fraction=0.4, host_strain=0.03, pair_fraction=0.3)

@@ -17,7 +17,7 @@ from inpaint_hpc.errors import InputError
 from inpaint_hpc.network.weights import load_network
 from inpaint_hpc.training.batches import BatchSettings, make_batch
 from inpaint_hpc.training.config import load_config
-from inpaint_hpc.training.drawing import load_pairs
+from inpaint_hpc.training.examples import load_pairs
 from inpaint_hpc.training.loop import Trainer
 from inpaint_hpc.training.masks import MaskMixture
 from inpaint_hpc.training.validation import Validation, sample_loss

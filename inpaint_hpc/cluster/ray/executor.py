@@ -1,0 +1,390 @@
+"""Run units on Ray actors: one per GPU, or one per group of CPU threads."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from inpaint_hpc.campaign.work_units import Unit
+from inpaint_hpc.cluster.executor import (
+    DIED,
+    DONE,
+    LOST,
+    RAISED,
+    ClusterError,
+    Outcome,
+    WorkerState,
+    one_line,
+    shard_worker,
+)
+from inpaint_hpc.errors import InpaintHpcError, InputError, StorageError
+
+_START_ATTEMPTS = 5
+_NODE_STARTS = 3
+
+_LOG = logging.getLogger("inpaint_hpc.workers")
+
+
+class Cluster(Protocol):
+    """A Ray cluster to connect to: `RayNode`, or that of an allocation (cluster/slurm/head_node.py)."""
+
+    address: str | None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables that a process needs to join."""
+
+    def start(self) -> None:
+        """Start it, or start it again after it broke."""
+
+    def alive(self) -> bool:
+        """Whether it can be worked with."""
+
+    def last_words(self, pid: int) -> str:
+        """The end of what a process of the cluster wrote to stderr, if that can be known."""
+
+    def stop(self) -> None:
+        """End what `start` started."""
+
+
+class UnitActor:
+    """What lives in the actor's process.  Errors come back as text, because not every exception can be pickled."""
+
+    def __init__(self, factory: Callable[..., Any], run_path: str, device: str, threads: int | None, slot: str) -> None:
+        self._name = f"{socket.gethostname().split('.')[0]}-{slot}"
+        self._worker, self._error = None, None
+        try:
+            self._worker = factory(run_path, device, threads, self._name)
+        except Exception as error:
+            self._error = _described(error)
+
+    def hello(self) -> dict[str, Any]:
+        """Called once, after the networks are loaded."""
+        return {"pid": os.getpid(), "name": self._name, "host": socket.gethostname(), "error": self._error}
+
+    def run_unit(self, unit: Unit) -> tuple[Any, tuple[str, str] | None]:
+        """(report, None), or (None, (kind of error, message))."""
+        try:
+            return self._worker.run_unit(unit), None
+        except Exception as error:
+            return None, _described(error)
+
+    def close(self) -> None:
+        """The last heartbeat says that the worker has ended."""
+        if hasattr(self._worker, "close"):
+            self._worker.close()
+
+
+def _described(error: Exception) -> tuple[str, str]:
+    for kind in (StorageError, InputError):
+        if isinstance(error, kind):
+            return kind.__name__, str(error)
+    return "", f"{type(error).__name__}: {error}"
+
+
+def _revived(kind: str, message: str) -> InpaintHpcError | None:
+    return {"StorageError": StorageError, "InputError": InputError}.get(kind, lambda text: None)(message)
+
+
+@dataclass
+class _Slot:
+    """A place for an actor.  `pending` is what it was asked for last: hello or a unit."""
+
+    number: int
+    actor: Any = None
+    pending: Any = None
+    hello: dict[str, Any] | None = None
+    unit: Unit | None = None
+
+    @property
+    def name(self) -> str:
+        return self.hello["name"] if self.hello else f"worker-{self.number}"
+
+
+class RayExecutor:
+    """Actors on a Ray cluster.
+
+    Args:
+        run_path: the run directory, the same path on all nodes.
+        cluster: where; started and stopped with this executor.
+        actors: how many.
+        device: 'cpu', or 'cuda' for one GPU (or `gpus_per_actor` of one) each.
+        threads: torch threads of each actor, and on CPUs the share of the node that it takes.
+        gpus_per_actor: below 1 several actors share a GPU.
+        factory: makes a worker from (run_path, device, threads, name); by default `ShardWorker`.
+        start_timeout: s until the first actor must be ready.
+        label: part of the names of the workers, for clusters that share a run and maybe a host; '' without one.
+    """
+
+    def __init__(
+        self,
+        run_path: str | Path,
+        cluster: Cluster,
+        actors: int,
+        device: str = "cpu",
+        threads: int = 1,
+        gpus_per_actor: float = 1.0,
+        factory: Callable[..., Any] | None = None,
+        start_timeout: float = 300.0,
+        label: str = "",
+    ) -> None:
+        self._run_path = str(Path(run_path).resolve())
+        self._cluster = cluster
+        self._slots = [_Slot(number) for number in range(actors)]
+        self._device, self._threads, self._gpus = device, threads, gpus_per_actor
+        self._factory = factory
+        self._start_timeout = start_timeout
+        self._label = f"{label}-" if label else ""
+        self._failed_starts = 0
+        self._interrupted = False
+        self._waiting_since = 0.0
+        self._outcomes: deque[Outcome] = deque()
+        self._ray: Any = None
+        self._environment: dict[str, str | None] = {}
+
+    def start(self) -> None:
+        """Start the cluster and ask for the actors.
+
+        Raises:
+            ClusterError: Ray does not start, several times in a row.
+            InputError: no place for its files.
+        """
+        try:
+            self._bring_up()
+        except BaseException:
+            self.close()
+            raise
+
+    def _bring_up(self) -> None:
+        """A start fails when one of Ray's processes is killed meanwhile, or on a node that is short of something."""
+        for attempt in range(1, _NODE_STARTS + 1):
+            try:
+                self._cluster.start()
+                self._connect()
+                return
+            except ClusterError as error:
+                if attempt == _NODE_STARTS or self._interrupted:
+                    raise
+                _LOG.warning("start %d of %d: %s", attempt, _NODE_STARTS, error)
+                self._disconnect()
+
+    def idle(self) -> int:
+        return sum(slot.hello is not None and slot.unit is None for slot in self._slots)
+
+    def submit(self, unit: Unit) -> None:
+        slot = next((slot for slot in self._slots if slot.hello is not None and slot.unit is None), None)
+        if slot is None:
+            raise RuntimeError("no worker is idle")
+        slot.unit = unit
+        slot.pending = slot.actor.run_unit.remote(unit)
+
+    def wait(self, timeout: float) -> list[Outcome]:
+        if self._interrupted and not self._cluster.alive():
+            # A batch system ends everything at once: nothing is to be started again.
+            self._lose_all()
+            return self._take_outcomes()
+        pending = [slot.pending for slot in self._slots if slot.pending is not None]
+        if pending:
+            ready, _ = self._ray.wait(pending, timeout=timeout)
+            if ready:
+                ready, _ = self._ray.wait(pending, num_returns=len(pending), timeout=0)
+            for slot in list(self._slots):
+                if slot.pending is not None and slot.pending in ready:
+                    self._collect(slot)
+        elif timeout:
+            time.sleep(timeout)
+        if not self._cluster.alive() and not self._interrupted:
+            self._start_again()
+        if any(slot.hello for slot in self._slots):
+            self._waiting_since = time.monotonic()
+        elif time.monotonic() - self._waiting_since > self._start_timeout:
+            raise ClusterError(f"no worker was ready within {self._start_timeout:.0f} s; are the resources free?")
+        return self._take_outcomes()
+
+    def _take_outcomes(self) -> list[Outcome]:
+        outcomes = list(self._outcomes)
+        self._outcomes.clear()
+        return outcomes
+
+    def interrupt(self) -> None:
+        """Start nothing again from now on; `wait` works for nobody and ends in time."""
+        self._interrupted = True
+
+    def workers(self) -> list[WorkerState]:
+        return [
+            WorkerState(slot.name, slot.hello["pid"] if slot.hello else None, self._device, slot.unit)
+            for slot in self._slots
+        ]
+
+    def close(self) -> None:
+        if self._ray is not None:
+            idle = [slot.actor for slot in self._slots if slot.hello is not None and slot.unit is None]
+            if idle and self._cluster.alive():
+                with contextlib.suppress(Exception):
+                    self._ray.wait([actor.close.remote() for actor in idle], num_returns=len(idle), timeout=3.0)
+            self._disconnect()
+        self._cluster.stop()
+        _set_environment(self._environment)
+        self._environment = {}
+
+    def _connect(self) -> None:
+        variables = {"RAY_ADDRESS": None, **self._cluster.environment}
+        self._environment = {name: os.environ.get(name) for name in variables} | self._environment
+        _set_environment(variables)
+        import ray
+
+        self._ray = ray
+        with _own_signals():
+            try:
+                ray.init(
+                    address=self._cluster.address,
+                    log_to_driver=False,
+                    configure_logging=False,
+                    logging_level=logging.CRITICAL,
+                )
+            except Exception as error:  # ConnectionError, RuntimeError, ValueError ... depending on what is wrong
+                raise ClusterError(f"no connection to Ray at {self._cluster.address}: {one_line(error)}") from error
+        # Deaths of workers are our business; Ray would print a screenful for each.
+        logging.getLogger("ray").setLevel(logging.CRITICAL)
+        for slot in self._slots:
+            self._fill(slot)
+        self._waiting_since = time.monotonic()
+
+    def _disconnect(self) -> None:
+        for slot in self._slots:
+            slot.actor = slot.pending = slot.hello = None
+        if self._interrupted and not self._cluster.alive():
+            return  # Ray would wait for its head, longer than a batch system waits for us
+        if self._ray is None:
+            return  # never connected
+        with _own_signals(), contextlib.suppress(Exception):
+            self._ray.shutdown()
+
+    def _start_again(self) -> None:
+        """The cluster broke: what was in flight is lost, which says nothing about the units."""
+        self._lose_all()
+        self._count_failed_start("the Ray node ended")
+        self._disconnect()
+        self._bring_up()
+
+    def _lose_all(self) -> None:
+        for slot in self._slots:
+            if slot.unit is not None:
+                self._outcomes.append(Outcome(slot.unit, LOST, reason="the Ray node ended", worker=slot.name))
+                slot.unit = slot.pending = None
+
+    def _fill(self, slot: _Slot) -> None:
+        resources = {"num_cpus": self._threads, "num_gpus": 0}
+        if self._device != "cpu":
+            resources = {"num_cpus": 0, "num_gpus": self._gpus}
+        # The driver alone decides what is retried; Ray would run a killer again and again.
+        actor = self._ray.remote(max_restarts=0, max_task_retries=0, **resources)(UnitActor)
+        slot.actor = actor.remote(
+            self._factory or shard_worker(), self._run_path, self._device, self._threads, f"{self._label}{slot.number}"
+        )
+        slot.pending = slot.actor.hello.remote()
+        slot.hello = slot.unit = None
+
+    def _collect(self, slot: _Slot) -> None:
+        """Take the answer of a slot, or notice the death of its actor."""
+        reference, slot.pending = slot.pending, None
+        try:
+            answer = self._ray.get(reference)
+        except self._ray.exceptions.RayTaskError as error:  # e.g. an argument that its process cannot unpickle
+            self._bury(slot, RAISED, one_line(error.cause if error.cause is not None else error))
+        except self._ray.exceptions.RayError as error:
+            self._bury(slot, DIED, self._cause_of_death(slot, error))
+        else:
+            self._take(slot, answer)
+
+    def _take(self, slot: _Slot, answer: Any) -> None:
+        if slot.hello is None:
+            if answer["error"] is not None:
+                self._retire(slot, answer)
+                return
+            slot.hello = answer
+            return
+        unit, slot.unit = slot.unit, None
+        report, error = answer
+        if error is None:
+            self._failed_starts = 0
+            self._outcomes.append(Outcome(unit, DONE, report, worker=slot.name))
+        else:
+            fatal = _revived(*error)
+            self._outcomes.append(Outcome(unit, RAISED, reason=one_line(error[1]), worker=slot.name, error=fatal))
+
+    def _retire(self, slot: _Slot, answer: dict[str, Any]) -> None:
+        """A worker that cannot work where it is, such as on a node whose GPU is broken; the others go on without it."""
+        kind, message = answer["error"]
+        error = _revived(kind, message) or ClusterError(f"workers cannot start: {one_line(message)}")
+        self._slots.remove(slot)
+        if isinstance(error, StorageError) or not self._slots:
+            raise error
+        _LOG.warning("worker %s is left out: %s", answer["name"], one_line(message))
+        with contextlib.suppress(Exception):
+            self._ray.kill(slot.actor, no_restart=True)
+
+    def _bury(self, slot: _Slot, kind: str, reason: str) -> None:
+        """Put a new actor in the place of a dead one; an unavailable one may still run and must not."""
+        alive = self._cluster.alive()
+        if slot.unit is not None:
+            kind, reason = (kind, reason) if alive else (LOST, "the Ray node ended")
+            self._outcomes.append(Outcome(slot.unit, kind, reason=reason, worker=slot.name))
+        else:
+            self._count_failed_start(reason)
+        slot.unit = slot.hello = None
+        if self._interrupted:
+            slot.pending = None
+        elif alive:  # else all actors are started again with the node
+            with contextlib.suppress(Exception):
+                self._ray.kill(slot.actor, no_restart=True)
+            self._fill(slot)
+
+    def _count_failed_start(self, reason: str) -> None:
+        self._failed_starts += 1
+        if self._failed_starts >= _START_ATTEMPTS * len(self._slots):
+            raise ClusterError(f"workers end before they have done anything: {reason}")
+
+    def _cause_of_death(self, slot: _Slot, error: Exception) -> str:
+        text = str(error)
+        if isinstance(error, self._ray.exceptions.OutOfMemoryError) or "low on memory" in text:
+            return "Ray killed it because the machine was low on memory"
+        said = self._cluster.last_words(slot.hello["pid"]) if slot.hello else ""
+        if said:
+            return said
+        if "creation task" in text or "__init__" in text:
+            return one_line(text.splitlines()[-1])
+        if isinstance(error, self._ray.exceptions.ActorUnavailableError):
+            return "its process or node cannot be reached"
+        return "its process ended without a word: killed, out of memory, or a crash in a library"
+
+
+def _set_environment(variables: Mapping[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Ray installs a SIGTERM handler that ends the process on the spot; ours must stay."""
+    handlers = {}
+    for number in (signal.SIGTERM, signal.SIGINT):
+        handlers[number] = signal.getsignal(number)
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            with contextlib.suppress(ValueError, TypeError):  # not the main thread, or a handler from C
+                signal.signal(number, handler)

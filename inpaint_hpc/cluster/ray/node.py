@@ -1,0 +1,314 @@
+"""A Ray node of our own on this machine: private folder, free ports, token, and an end that cannot be missed.
+
+`ray start --block` runs under a keeper process (watchdog.py) that ends all of it when this process ends, however it
+ends.  Nothing here, and nothing in Ray itself, touches other Ray clusters of the same user.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+import psutil
+
+import inpaint_hpc
+from inpaint_hpc.cluster.executor import ClusterError, one_line
+from inpaint_hpc.cluster.processes import FOLDER, end, end_orphans, identity, is_alive, marks
+from inpaint_hpc.errors import InputError
+
+_PREFIX = "ihpc-"
+# Ray's sockets are at most 65 characters below its folder, and a socket's path has at most 107.
+_LONGEST_ROOT = 107 - 65 - len("/ihpc-12345678/r")
+OBJECT_STORE_BYTES = 100 * 2**20  # reports are small; about the least that Ray accepts
+# Where grpc can be imported (ray[client]) Ray would also start a server for clients on a fixed port, open to the
+# network, and ends where a second run holds that port; no option says not to.
+_START = "import sys; sys.modules['grpc'] = None; from ray.scripts.scripts import main; main()"
+
+
+def temporary_root() -> Path:
+    """Where session folders go: TMPDIR unless its name is too long for sockets, else /tmp."""
+    root = Path(tempfile.gettempdir())
+    return root if len(str(root)) <= _LONGEST_ROOT else Path("/tmp")
+
+
+@cache
+def _secret() -> str:
+    """One for all clusters of this process: Ray reads the token once and keeps it for the life of the process."""
+    return secrets.token_hex(32)
+
+
+def write_token(path: Path) -> Path:
+    """A file with a secret that only this user can read; every process of the cluster must have it.
+
+    Raises:
+        FileExistsError: there is one already.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(_secret())
+    return path
+
+
+def ray_environment(token: Path, local: bool) -> dict[str, str]:
+    """Ray's variables for any process of a cluster.
+
+    Args:
+        token: file with the secret.
+        local: all of the cluster is on this machine; then it listens on 127.0.0.1 only.
+    """
+    variables = {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        # Metrics nobody reads cost a few per cent of a core.
+        "RAY_enable_metrics_collection": "false",
+        "RAY_event_stats": "false",
+        "RAY_worker_register_timeout_seconds": "300",
+        # Ray prints a screenful on stdout for each death of a worker; deaths are the driver's business.
+        "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",
+    }
+    if local:
+        # Otherwise Ray replaces 127.0.0.1 by the outer address and listens on all interfaces.
+        variables["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    return variables
+
+
+def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Without the variables of any other Ray cluster, such as RAY_ADDRESS."""
+    return {name: value for name, value in environment.items() if not name.startswith("RAY_")}
+
+
+class RayNode:
+    """One Ray node, head of a cluster of its own or member of another's.
+
+    Args:
+        run: the run directory that the processes are marked with.
+        cpus, gpus: resources to offer.
+        token: file with the cluster's secret; by default a new one in the node's own folder.
+        address: of the head to join; None starts a head.
+        ip: this node's address; 127.0.0.1 keeps the cluster on this machine.
+        variables: more environment variables for all processes.
+    """
+
+    def __init__(
+        self,
+        run: str | Path,
+        cpus: int,
+        gpus: int = 0,
+        token: Path | None = None,
+        address: str | None = None,
+        ip: str = "127.0.0.1",
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        self.run = Path(run).resolve()
+        self.cpus, self.gpus, self.ip = cpus, gpus, ip
+        self.head_address = address
+        self.variables = dict(variables or {})
+        self.address: str | None = None
+        self._token = token
+        self._folder: Path | None = None
+        self._session: Path | None = None
+        self._keeper: subprocess.Popen | None = None
+        self._vital: list[psutil.Process] = []
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Ray's variables that a process needs to join.
+
+        Raises:
+            RuntimeError: the node is not started.
+        """
+        if self._folder is None:
+            raise RuntimeError("the Ray node is not started")
+        return ray_environment(self._token or self._folder / "token", self.ip == "127.0.0.1")
+
+    def start(self, timeout: float = 180.0) -> None:
+        """Start the node and wait until others can connect to it.
+
+        Raises:
+            ClusterError: Ray does not start, with its last words.
+            InputError: no place for its files.
+        """
+        self._end_processes()
+        if self._folder is not None and not self._folder.exists():
+            self._folder = None  # a keeper that was told to end took it away
+        folder = self._folder = self._folder or self._make_folder()
+        # Ray opens its folder to everyone, the one around it stays closed; and it would take the files of a dead
+        # session for those of a living one, so that each start has a folder of its own.
+        self._session = folder / f"r{len(list(folder.glob('r[0-9]*')))}"
+        self._session.mkdir()
+        environment = clean_environment(os.environ) | self.environment | self.variables | marks(folder, self.run)
+        parent = str(Path(inpaint_hpc.__file__).resolve().parent.parent)
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [parent, environment.get("PYTHONPATH", "")]))
+        self._keeper = subprocess.Popen(
+            [sys.executable, "-m", "inpaint_hpc.cluster.ray.watchdog", str(folder), *self._command(self._session)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,
+            cwd=folder,
+        )
+        try:
+            self._wait_until_up(folder / "ray.log", timeout)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _command(self, temporary: Path) -> list[str]:
+        place = ["--address", self.head_address] if self.head_address else ["--head", "--port", "0"]
+        options = {
+            "node-ip-address": self.ip,
+            "num-cpus": self.cpus,
+            "num-gpus": self.gpus,
+            "object-store-memory": OBJECT_STORE_BYTES,
+            "temp-dir": temporary,
+            "node-manager-port": 0,
+            "object-manager-port": 0,
+            "min-worker-port": 0,
+            "max-worker-port": 0,
+            "dashboard-agent-listen-port": 0,
+            "dashboard-agent-grpc-port": 0,
+            "include-log-monitor": "false",
+        }
+        if not self.head_address:
+            options["include-dashboard"] = "false"
+        pairs = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+        return [
+            sys.executable,
+            "-c",
+            _START,
+            "start",
+            *place,
+            *pairs,
+            "--block",
+            "--disable-usage-stats",
+        ]
+
+    def _make_folder(self) -> Path:
+        root = temporary_root()
+        try:
+            folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
+            (folder / "owner.json").write_text(json.dumps({"run": str(self.run), "owner": identity()}))
+            if self._token is None:
+                write_token(folder / "token")
+        except OSError as error:
+            raise InputError(
+                f"{root}: no place for Ray's files ({error.strerror}); set TMPDIR to a short path with some space"
+            ) from None
+        return folder
+
+    def _wait_until_up(self, log: Path, timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        # The last thing that `ray start --block` does before it blocks, and not atomic.
+        written = self._session / "ray_current_cluster"
+        seen: dict[int, psutil.Process] = {}
+        while not (written.exists() and written.read_text().strip()):
+            if self._keeper.poll() is not None:
+                raise ClusterError(f"Ray does not start: {_last_words(log)}")
+            seen |= {process.pid: process for process in self._vital_processes()}
+            if not all(map(_lives, seen.values())):
+                # Ray itself would wait for half a minute.
+                raise ClusterError("Ray does not start: one of its processes ended at once")
+            if time.monotonic() > deadline:
+                raise ClusterError(f"Ray did not start within {timeout:.0f} s: {_last_words(log)}")
+            time.sleep(0.05)
+        self.address = self.head_address or written.read_text().strip()
+        self._vital = self._vital_processes()
+
+    def _vital_processes(self) -> list[psutil.Process]:
+        found = []
+        with contextlib.suppress(psutil.Error):
+            for process in psutil.Process(self._keeper.pid).children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    if process.name() in ("raylet", "gcs_server"):
+                        found.append(process)
+        return found
+
+    def alive(self) -> bool:
+        """Whether the processes without which nothing works are there."""
+        if self._keeper is None or self._keeper.poll() is not None:
+            return False
+        return all(map(_lives, self._vital))
+
+    def last_words(self, pid: int) -> str:
+        """The end of what a worker process of this node wrote to stderr, in one line; '' if it wrote nothing."""
+        if self._session is None:
+            return ""
+        for path in sorted((self._session / "session_latest" / "logs").glob(f"worker-*-{pid}.err")):
+            lines = [line for line in path.read_text(errors="replace").splitlines() if not line.startswith(":")]
+            fatal = [line for line in lines if line.startswith("Fatal Python error")]
+            if fatal or lines:
+                return one_line((fatal or lines)[-1])
+        return ""
+
+    def stop(self) -> None:
+        """End all processes of the node and remove its files; may be called again."""
+        self._end_processes()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder, self._session = None, None
+
+    def _end_processes(self) -> None:
+        keeper, self._keeper, self._vital, self.address = self._keeper, None, [], None
+        if keeper is None:
+            return
+        # Closing its stdin would take the folder away, and the token with it.
+        with contextlib.suppress(OSError):
+            keeper.stdin.write(b"s")
+            keeper.stdin.flush()
+        try:
+            keeper.wait(20.0)
+        except subprocess.TimeoutExpired:
+            keeper.kill()
+            keeper.wait()
+        with contextlib.suppress(OSError):
+            keeper.stdin.close()
+        end({FOLDER: str(self._folder)})
+
+
+def clean_up(run: str | Path) -> int:
+    """End what dead drivers of a run left on this machine and remove their files; how many processes there were."""
+    run = Path(run).resolve()
+    ended = end_orphans(run)
+    for folder in temporary_root().glob(f"{_PREFIX}*"):
+        try:
+            owner = json.loads((folder / "owner.json").read_text())
+            if owner["run"] == str(run) and not is_alive(owner["owner"]):
+                shutil.rmtree(folder, ignore_errors=True)
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # another user's, or not one of ours
+    return ended
+
+
+def visible_gpus() -> int:
+    """CUDA devices that torch may use."""
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def _last_words(log: Path, limit: int = 400) -> str:
+    try:
+        lines: Sequence[str] = log.read_text(errors="replace").splitlines()
+    except OSError:
+        return "no output"
+    errors = [line for line in lines if "Error" in line or "ERR" in line] or lines[-3:]
+    return one_line(" ".join(errors[-3:]) or "no output", limit)

@@ -1,0 +1,102 @@
+"""Several drivers on one run: which units are ours to do now, and which wait for others that have them in hand."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from inpaint_hpc.campaign.work_units import Unit
+
+from .shard_claims import Claims
+from .work_queue import UnitQueue
+
+if TYPE_CHECKING:
+    from inpaint_hpc.campaign.run_directory import RunDirectory
+
+_LOOK_SECONDS = 3.0
+# Another driver that takes so many times as long as we would, and at least so long, is helped out.
+SLOW, SLOW_SECONDS = 3.0, 60.0
+
+
+class Sharing:
+    """Moves units between the queue of a driver and the hands of others.
+
+    Args:
+        run: the campaign.
+        claims: of this driver.
+        queue: its units that wait.
+    """
+
+    def __init__(self, run: RunDirectory, claims: Claims, queue: UnitQueue) -> None:
+        self._run, self._claims, self._queue = run, claims, queue
+        self._elsewhere: dict[int, list[Unit]] = {}
+        self._looked = 0.0
+
+    def __len__(self) -> int:
+        """Units that wait for others."""
+        return sum(map(len, self._elsewhere.values()))
+
+    @property
+    def n_tasks(self) -> int:
+        """Tasks in the units that wait for others."""
+        return sum(len(unit) for units in self._elsewhere.values() for unit in units)
+
+    def clear(self) -> None:
+        """Forget what waits for others."""
+        self._elsewhere.clear()
+
+    def claim(self, unit: Unit) -> bool:
+        """Whether a unit that was taken from the queue is ours to do now.
+
+        If not, it is done already, or waits for another driver, or what is left of its shard is back in the queue.
+        """
+        shard, queue = unit.shard, self._queue
+        if shard in self._claims.mine:
+            return not self._has_result(unit)
+        if not self._claims.take(shard):
+            self._elsewhere.setdefault(shard, []).extend([unit, *queue.take_out(shard)])
+            return False
+        # Others may have done it since we looked, all of it or parts.
+        queue.take_out(shard)
+        left = self._run.pending_in(shard)
+        for part in left:
+            if part != unit:
+                queue.push(part)
+        return unit in left
+
+    def release(self, shard: int, in_flight: Iterable[Unit]) -> None:
+        """Give a claim back if nothing of its shard is in our hands any more."""
+        if not self._queue.has(shard) and not any(unit.shard == shard for unit in in_flight):
+            self._claims.release(shard)
+
+    def take_back(self, expected: Callable[[Unit], float | None]) -> None:
+        """Queue what others have given up, died with, or are much too slow with.  Looks once in a while only.
+
+        Args:
+            expected: s that a unit would take us; None while that is not known.
+        """
+        if not self._elsewhere or time.monotonic() - self._looked < _LOOK_SECONDS:
+            return
+        self._looked = time.monotonic()
+        claimed = self._claims.all()
+        for shard in list(self._elsewhere):
+            if shard in claimed and self._claims.holder(shard) is not None:
+                if not self._is_slow(shard, expected):
+                    continue
+                self._claims.seize(shard)
+            del self._elsewhere[shard]
+            for unit in self._run.pending_in(shard):
+                self._queue.push(unit)
+
+    def _is_slow(self, shard: int, expected: Callable[[Unit], float | None]) -> bool:
+        seconds = [expected(unit) for unit in self._elsewhere[shard]]
+        if None in seconds:
+            return False
+        return self._claims.held_for(shard) > max(SLOW_SECONDS, SLOW * sum(seconds))
+
+    def _has_result(self, unit: Unit) -> bool:
+        try:
+            return self._run.result_path(unit).stat().st_size > 0
+        except OSError:
+            return False

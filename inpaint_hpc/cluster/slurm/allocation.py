@@ -1,0 +1,121 @@
+"""What runs in an allocation, once per node: rank 0 has the Ray head and the driver, the others are Ray nodes.
+
+Nothing here remembers anything: a requeued job runs the same pickle again, and what is done is what lies in the run
+directory.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import inpaint_hpc
+from inpaint_hpc.cluster.executor import shard_worker
+from inpaint_hpc.errors import InputError
+from inpaint_hpc.network.weights import find_weights
+
+from .job_step import Ended, say
+from .rendezvous import Meeting, Place, here
+
+if TYPE_CHECKING:
+    from inpaint_hpc.campaign.run_directory import RunDirectory
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """The callable that submitit pickles; it holds paths and numbers, nothing of the campaign.
+
+    Attributes:
+        run_path: the run directory.
+        version: of inpaint_hpc that submitted it.
+        actors, threads, device: workers per node; None takes what the campaign's configuration says.
+        warning_seconds: s before the end of the allocation at which all results must be written.
+        head_timeout: s without a sign of life of rank 0 after which the others have the job requeued.
+        claim_timeout: s without a sign of life of another allocation after which its shards may be done here.
+        collect: make the archive when everything is done.
+        factory: makes a worker from (run_path, device, threads, name); by default `ShardWorker`.
+    """
+
+    run_path: str
+    version: str
+    actors: int | None = None
+    threads: int | None = None
+    device: str | None = None
+    warning_seconds: int = 60
+    head_timeout: float = 150.0
+    claim_timeout: float = 90.0
+    collect: bool = True
+    factory: Callable[..., Any] | None = None
+
+    def __call__(self) -> str:
+        """Run this node's part; how it ended, in one line."""
+        from .head_node import Head
+        from .worker_node import Member
+
+        place = here()
+        meeting = Meeting(self.run_path, place.job, place.life)
+        meeting.open()
+        say(place, f"life {place.life} of job {place.job} on {place.node}, {place.cpus} cpus, {place.gpus} gpus")
+        part = Head(self, place, meeting) if place.rank == 0 else Member(self, place, meeting)
+        try:
+            ended = part.run()
+        except Ended:
+            ended = "ended by SLURM"
+        say(place, ended)
+        return ended
+
+    def problem(self, place: Place, run: RunDirectory) -> str:
+        """Why this node cannot work on a run, in one line; '' if it can."""
+        if inpaint_hpc.__version__ != self.version:
+            return (
+                f"{place.node}: inpaint_hpc {inpaint_hpc.__version__} in {sys.prefix}, but {self.version} submitted "
+                "this job; make the same installation visible on all nodes, or submit again"
+            )
+        try:
+            weights = find_weights(run.weights_path)
+            if not weights.verify() or weights.sha256 != run.info["weights"]["sha256"]:
+                return f"{place.node}: {run.weights_path} is not the file that the campaign was created with"
+            device, _, _ = self.workers(place, run.config.resources)
+        except InputError as error:
+            return f"{place.node}: {error}"
+        # Workers of tests may need no GPU to play with one.
+        check = getattr(self.factory or shard_worker(), "problem_here", None)
+        found = check(device, place.gpus) if check is not None else ""
+        return f"{place.node}: {found}" if found else ""
+
+    def workers(self, place: Place, resources: Any) -> tuple[str, int, int]:
+        """Device, workers and their torch threads on a node; the campaign's `resources` say what is not set here."""
+        from inpaint_hpc.cluster.ray.node import visible_gpus
+
+        device = self.device or resources.device
+        if device == "auto":
+            device = "cuda" if place.gpus and visible_gpus() else "cpu"
+        actors = self.actors or (None if resources.actors == "auto" else int(resources.actors))
+        return device, *workers_per_node(place, device, actors, self.threads or resources.threads)
+
+    def checkpoint(self) -> Any:
+        """What submitit requeues when SLURM's warning comes before we are there to take it: the same again."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+
+def workers_per_node(place: Place, device: str, actors: int | None, threads: int | None) -> tuple[int, int]:
+    """Workers on each node, and torch threads of each.
+
+    Args:
+        place: what there is.
+        device: 'cpu' or 'cuda'.
+        actors: per node; None takes one per GPU, or one per `threads` processors.
+        threads: None shares the processors out; without `actors`, too, each worker has one.
+
+    Raises:
+        InputError: CUDA asked for, but SLURM gave no GPUs.
+    """
+    if device == "cuda" and not place.gpus:
+        raise InputError(f"{place.node}: SLURM gave this job no GPUs; submit with --gpus-per-node or --gres")
+    if actors is None:
+        actors = place.gpus if device == "cuda" else max(1, place.cpus // (threads or 1))
+    return actors, threads or max(1, place.cpus // actors)

@@ -1,0 +1,47 @@
+"""The job that makes the archive when all allocations of a run have ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from inpaint_hpc.errors import InputError
+
+
+@dataclass(frozen=True)
+class CollectJob:
+    """The callable that submitit pickles.
+
+    Attributes:
+        run_path: the run directory.
+    """
+
+    run_path: str
+
+    def __call__(self) -> str:
+        """Collect what there is; what it is, in one line.
+
+        Raises:
+            InputError: some tasks have no result; the archive has the others.
+        """
+        from inpaint_hpc.archive.collect import collect
+        from inpaint_hpc.campaign.run_directory import RunDirectory
+        from inpaint_hpc.campaign.run_results import inputs_of
+
+        run = RunDirectory(self.run_path)
+        found = inputs_of([run.path])
+        report = collect(found.files, run.archive_path, found.attributes, found.expected)
+        said = f"{report.path}: {report.tasks} tasks ({report.done} done, {report.failed} failed)"
+        print(said, flush=True)
+        if not report.complete:
+            raise InputError(
+                f"{run.path}: {report.missing} of {report.expected} tasks have no result; `inpaint-hpc resume "
+                f"{run.path}` does them"
+            )
+        return said
+
+    def checkpoint(self) -> Any:
+        """The same again, after a requeue."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)

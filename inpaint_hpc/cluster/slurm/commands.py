@@ -1,0 +1,91 @@
+"""SLURM's commands: what it is asked, never without a time limit, and what it says about itself."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import shutil
+import subprocess
+from datetime import datetime
+
+from inpaint_hpc.cluster.executor import one_line
+from inpaint_hpc.errors import InpaintHpcError, InputError
+
+
+class SlurmError(InpaintHpcError):
+    """A command of SLURM failed or did not answer; the message is one line."""
+
+
+def slurm(*command: str, timeout: float = 20.0) -> str:
+    """What a command of SLURM prints.
+
+    Raises:
+        InputError: there is no such command here.
+        SlurmError: it failed, or did not answer within `timeout` s.
+    """
+    if shutil.which(command[0]) is None:
+        raise InputError(f"no '{command[0]}' in PATH; use a login node of a SLURM cluster")
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
+    except subprocess.TimeoutExpired:
+        raise SlurmError(f"{command[0]} does not answer within {timeout:.0f} s; try again later") from None
+    if done.returncode:
+        raise SlurmError(f"{command[0]}: {one_line(done.stderr or done.stdout or f'exit status {done.returncode}')}")
+    return done.stdout
+
+
+def job_fields(job: str) -> dict[str, str]:
+    """What `scontrol show job` says, by name.
+
+    Raises:
+        SlurmError: it is forgotten, or slurmctld does not answer.
+    """
+    return dict(re.findall(r"(\w+)=(\S*)", slurm("scontrol", "show", "job", "-o", job)))
+
+
+def end_time(job: str) -> float | None:
+    """When the job that we are in will be ended, s since 1970; None without a limit or when SLURM does not say."""
+    said = os.environ.get("SLURM_JOB_END_TIME", "")
+    if "SLURM_PROCID" in os.environ and said.isdigit():
+        return float(said)
+    try:
+        return datetime.strptime(job_fields(job).get("EndTime", ""), "%Y-%m-%dT%H:%M:%S").timestamp()
+    except (InpaintHpcError, ValueError):
+        return None
+
+
+def partitions() -> list[str]:
+    """Partitions of this cluster; none when it does not say."""
+    try:
+        return sorted(set(slurm("sinfo", "-h", "-o", "%R").split()))
+    except InpaintHpcError:
+        return []
+
+
+def nodes() -> list[str]:
+    """Kinds of nodes of this cluster: partition, processors, MB of memory, GPUs; none when it does not say."""
+    try:
+        lines = slurm("sinfo", "-h", "-o", "%R: %c cpus, %m MB, %G").splitlines()
+    except InpaintHpcError:
+        return []
+    return sorted({line.replace(", (null)", "") for line in lines})
+
+
+def accounts() -> list[str]:
+    """Accounts that this user may use; none when the cluster does not say, such as one without accounting."""
+    try:
+        command = ("sacctmgr", "-nP", "show", "associations", f"user={getpass.getuser()}", "format=account")
+        return sorted(set(slurm(*command, timeout=10.0).split()))
+    except InpaintHpcError:
+        return []
+
+
+def largest_array() -> int:
+    """Most elements of a job array here; 1000 when the cluster does not say, which is SLURM's default."""
+    try:
+        match = re.search(r"^MaxArraySize\s*=\s*(\d+)", slurm("scontrol", "show", "config"), re.MULTILINE)
+    except InpaintHpcError:
+        match = None
+    # The largest index is one less, and 0 allows no arrays.
+    return max(1, int(match[1])) if match else 1000

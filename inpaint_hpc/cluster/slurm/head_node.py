@@ -1,0 +1,213 @@
+"""Rank 0 of an allocation: the Ray head, the driver, and the one who decides whether the job is requeued."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import inpaint_hpc
+from inpaint_hpc.cluster.executor import ClusterError, one_line
+from inpaint_hpc.errors import InpaintHpcError, InputError
+
+from .commands import end_time, job_fields
+from .job_step import Ended, end_process, handlers, make_node, requeue, say
+from .rendezvous import Meeting, Place, node_address
+
+if TYPE_CHECKING:
+    from .allocation import Allocation
+
+# SLURM warns of time limits once a minute, those that will come within the next one, too.
+_EARLY = 75.0
+LIVES_WITHOUT_PROGRESS = 3
+# What units in flight get when SLURM ends the job; KillWait later all is killed, and nobody tidies up.
+_GRACE = 2.0
+
+
+class Head:
+    """Rank 0: head, driver, and the one who decides whether the job is requeued."""
+
+    def __init__(self, allocation: Allocation, place: Place, meeting: Meeting) -> None:
+        self.allocation, self.place, self.meeting = allocation, place, meeting
+        self.warned = False
+        self.end = end_time(place.job)
+
+    def run(self) -> str:
+        from inpaint_hpc.campaign.run_directory import RunDirectory
+
+        ended, units = "it failed", 0
+        try:
+            with self._signals():
+                run = RunDirectory(self.allocation.run_path)
+                report = self._drive(run)
+                units = report.state.units_done + report.state.isolated
+                ended = self._verdict(report.stopped, report.tasks_pending)
+                if not report.tasks_pending and self.allocation.collect:
+                    self._collect(run)
+        except (Ended, KeyboardInterrupt):
+            ended = "warned" if self.warned else "ended by SLURM"
+        except ClusterError as error:
+            if self.place.life >= LIVES_WITHOUT_PROGRESS:
+                raise
+            ended = f"requeued, {error}"
+        except BaseException as error:
+            ended = one_line(error)
+            raise
+        finally:
+            if ended.startswith(("stopped by SIGTERM", "ended by SLURM")) and _still_runs(self.place.job):
+                ended = "requeued, nobody cancelled the job, so it was preempted"
+            self.meeting.end(ended, units)  # the other nodes go home when they see it
+        if ended.startswith(("warned", "time", "requeued")):
+            self._require_progress(ended, units)
+            requeue(self.place)
+        return ended
+
+    def _drive(self, run: Any) -> Any:
+        from inpaint_hpc.cluster.driver import drive
+        from inpaint_hpc.cluster.ray.executor import RayExecutor
+        from inpaint_hpc.cluster.ray.node import clean_up, write_token
+
+        allocation, place = self.allocation, self.place
+        clean_up(run.path)
+        problem = allocation.problem(place, run)
+        if problem:
+            say(place, problem)
+            if place.nodes == 1 or inpaint_hpc.__version__ != allocation.version:
+                raise InputError(problem)
+            # The others go on: this node keeps head and driver, and has no workers.
+        device, actors, threads = allocation.workers(place, run.config.resources)
+        address = node_address(place)
+        for token in self.meeting.folder.glob("token-*"):  # of lives that were killed
+            token.unlink(missing_ok=True)
+        write_token(self.meeting.token)
+        self.meeting.publish_node(place, address, problem)
+        node = make_node(self.allocation, place, self.meeting, device, threads, address, None)
+        if problem:
+            node.cpus = node.gpus = 0
+        cluster = _PublishedHead(node, self.meeting, lambda text: say(place, text))
+        share = min(1.0, place.gpus / actors) if device == "cuda" else 1.0
+        executor = RayExecutor(
+            run.path,
+            cluster,
+            actors * (place.nodes - bool(problem)),
+            device,
+            threads,
+            int(share * 1e4) / 1e4,
+            allocation.factory,
+            label=place.job,
+        )
+        stop_at = None if self.end is None else self.end - allocation.warning_seconds
+        limit = "without a time limit" if self.end is None else f"{self.end - time.time():.0f} s to go"
+        say(place, f"{actors * place.nodes} workers on {place.nodes} nodes, {device}, {limit}")
+        name, timeout = f"driver-{place.job}", allocation.claim_timeout
+        return drive(run, executor, None, stop_at, name=name, grace=_GRACE, claim_timeout=timeout)
+
+    def _collect(self, run: Any) -> None:
+        """Make the archive, unless another allocation of the same campaign does or did."""
+        from inpaint_hpc.archive.collect import collect
+        from inpaint_hpc.campaign.run_results import inputs_of
+        from inpaint_hpc.cluster.shard_claims import Claims
+
+        claims = Claims(run.path, f"collect-{self.place.job}", self.allocation.claim_timeout)
+        claims.open(alone=True)
+        try:
+            # One past the last shard stands for the archive.
+            if not claims.take(run.n_shards) or _is_newest(run):
+                say(self.place, "another allocation makes the archive")
+                return
+            found = inputs_of([run.path])
+            collect(found.files, run.archive_path, found.attributes, found.expected)
+            say(self.place, f"made {run.archive_path}")
+        finally:
+            claims.close()
+
+    def _verdict(self, stopped: str, pending: int) -> str:
+        if not pending:
+            return "done"
+        if self.warned:
+            return f"warned, {pending} tasks are left"
+        if stopped == "others":
+            return f"the rest, {pending} tasks, is in the hands of other jobs"
+        if stopped == "time":
+            return f"time is up, {pending} tasks are left"
+        return f"stopped by {stopped}, {pending} tasks are left"
+
+    def _require_progress(self, ended: str, units: int) -> None:
+        """Do not go round for ever in allocations that are too short for anything; preemption does not count."""
+        former = self.meeting.former(LIVES_WITHOUT_PROGRESS - 1)
+        lives = [(ended, units), *((record["reason"], record["units"]) for record in former)]
+        if len(lives) < LIVES_WITHOUT_PROGRESS or any(n or not why.startswith("time") for why, n in lives):
+            return
+        raise InputError(
+            f"{self.allocation.run_path}: not one unit was finished in {LIVES_WITHOUT_PROGRESS} allocations; submit "
+            "again with a longer --time, or create the run again with a smaller resources.shard_minutes"
+        )
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """USR2 is the warning: stop as for SIGTERM, then requeue.  The driver has its own handler for SIGTERM."""
+
+        def warn(number: int, frame: Any) -> None:
+            left = float("inf") if self.end is None else self.end - time.time()
+            if left < self.allocation.warning_seconds + _EARLY:
+                return  # of the time limit, up to a minute early; the driver stops in time without it
+            self.warned = True
+            say(self.place, "SLURM wants the nodes back")
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        with handlers({signal.SIGUSR2: warn, signal.SIGTERM: end_process, signal.SIGCONT: signal.SIG_IGN}):
+            yield
+
+
+class _PublishedHead:
+    """A Ray head that tells the other nodes where it is, each time it starts."""
+
+    def __init__(self, node: Any, meeting: Meeting, say: Callable[[str], None]) -> None:
+        self._node, self._meeting, self._say = node, meeting, say
+
+    @property
+    def address(self) -> str | None:
+        return self._node.address
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return self._node.environment
+
+    def start(self) -> None:
+        # SLURM sends USR2 to all processes, and those of Ray would die of it; they inherit that it is blocked.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
+        try:
+            self._node.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        self._meeting.publish_head(self._node.address)
+        self._say(f"Ray head at {self._node.address}")
+
+    def alive(self) -> bool:
+        return self._node.alive()
+
+    def last_words(self, pid: int) -> str:
+        return self._node.last_words(pid)
+
+    def stop(self) -> None:
+        self._node.stop()
+
+
+def _still_runs(job: str) -> bool:
+    """Whether SLURM would take it for completed if it ended now, as in the grace time before a preemption."""
+    try:
+        return job_fields(job).get("JobState") == "RUNNING"
+    except InpaintHpcError:
+        return False
+
+
+def _is_newest(run: Any) -> bool:
+    """Whether the archive was made after the last result."""
+    try:
+        made = run.archive_path.stat().st_mtime_ns
+    except OSError:
+        return False
+    return all(path.stat().st_mtime_ns < made for path in run.result_paths())

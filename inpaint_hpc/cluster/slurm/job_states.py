@@ -1,0 +1,204 @@
+"""The one place that finds out how jobs are: the queue, the accounting, slurmctld's memory, the run directory.
+
+Clusters without accounting forget a job minutes after its end; others answer slowly or not at all.  Every question has
+a time limit, is asked once for all jobs, and what SLURM does not say is read from what the jobs themselves wrote.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from inpaint_hpc.errors import InpaintHpcError, InputError
+
+from .commands import slurm
+from .rendezvous import meeting_folder
+
+# States of jobs that run, will run, or are on their way out; all others are final.
+LIVING = frozenset(
+    ("PENDING", "RUNNING", "SUSPENDED", "COMPLETING", "CONFIGURING", "RESIZING", "SIGNALING", "STAGE_OUT", "STOPPED")
+    + ("REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD", "POWER_UP_NODE")
+)
+# A driver beats every five seconds; a busy file system may delay a few of them.
+_FRESH = 60.0
+# sacct becomes slow with many jobs.
+_AT_ONCE = 50
+# s for questions about single jobs, all together.
+_SLOW = 20.0
+_ELEMENT = re.compile(r"\d+(_\d+)?")
+
+
+@dataclass(frozen=True)
+class JobState:
+    """What is known of a job.
+
+    Attributes:
+        job: its id, 'ARRAY_ELEMENT' for one of an array.
+        state: PENDING, RUNNING, COMPLETED, FAILED ... as SLURM calls them; LOST when only the run directory knows the
+            job and it gives no sign of life; UNKNOWN when nobody knows it.
+        reason: why it waits, or how it ended; '' without one.
+        nodes: its nodes, as SLURM abbreviates them.
+        restarts: how often it was requeued; None when nobody says.
+        source: who says so: squeue, sacct, scontrol, 'run directory', or '' for UNKNOWN.
+    """
+
+    job: str
+    state: str
+    reason: str = ""
+    nodes: str = ""
+    restarts: int | None = None
+    source: str = ""
+
+    @property
+    def living(self) -> bool:
+        return self.state in LIVING
+
+
+@dataclass(frozen=True)
+class Poll:
+    """An answer for all jobs.
+
+    Attributes:
+        states: by id, in the order asked for.
+        problem: why SLURM could not be asked, in one line; '' when it could.
+    """
+
+    states: dict[str, JobState]
+    problem: str = ""
+
+    @property
+    def living(self) -> list[JobState]:
+        return [state for state in self.states.values() if state.living]
+
+
+def poll(jobs: Iterable[str], run_path: str | Path | None = None) -> Poll:
+    """States of jobs.  Never raises, and takes a minute at the very most, whatever SLURM does.
+
+    Args:
+        jobs: ids, 'ARRAY_ELEMENT' for elements of arrays.
+        run_path: of their campaign, for what SLURM does not know.
+    """
+    wanted = list(dict.fromkeys(jobs))
+    found: dict[str, JobState] = {}
+    if not wanted:
+        return Poll(found)
+    problem = ""
+    try:
+        found = {state.job: state for state in _queued()}
+    except (InputError, InpaintHpcError) as error:
+        problem = str(error)
+    if not problem:
+        for ask in (_accounted, _remembered):
+            # The queue may still show a job that is over, but not how it ended.
+            unknown = [job for job in wanted if job not in found or (not found[job].living and not _told(found[job]))]
+            if unknown:
+                found |= {state.job: state for state in ask(unknown)}
+    states = {}
+    for job in wanted:
+        state = found.get(job)
+        if run_path is not None:
+            state = _completed(state or JobState(job, "UNKNOWN"), Path(run_path))
+        state = state or JobState(job, "UNKNOWN")
+        array = job.partition("_")[0]
+        if state.state == "UNKNOWN" and any(other.startswith(f"{array}_") for other in found):
+            # SLURM keeps nothing of an element that is cancelled while it waits, only its siblings.
+            state = replace(state, state="CANCELLED", reason="before it started")
+        states[job] = state
+    return Poll(states, problem)
+
+
+def _told(state: JobState) -> bool:
+    return state.source in ("sacct", "scontrol")
+
+
+def _queued() -> Iterator[JobState]:
+    # Asked for by user, because an id that SLURM has forgotten would be an error.
+    command = ("squeue", "-h", "-r", "-u", str(os.getuid()), "-t", "all", "-o", "%i|%T|%N|%r")
+    for line in slurm(*command, timeout=15.0).splitlines():
+        job, state, nodes, reason = line.split("|", 3)
+        yield JobState(job, state, "" if reason == "None" else reason, nodes, source="squeue")
+
+
+def _accounted(jobs: list[str]) -> Iterator[JobState]:
+    """Clusters without accounting answer with an error, and some do not answer: then they are not asked again."""
+    ids = sorted({job.partition("_")[0] for job in jobs}, key=int)
+    for start in range(0, len(ids), _AT_ONCE):
+        asked = ",".join(ids[start : start + _AT_ONCE])
+        try:
+            lines = slurm("sacct", "-nPX", "-j", asked, "-o", "JobID,State,ExitCode,NodeList", timeout=10.0)
+        except InpaintHpcError:
+            return
+        for line in lines.splitlines():  # of several lives of a job the last one counts
+            job, state, status, nodes = line.split("|")
+            if job in jobs and state:
+                yield JobState(job, state.split()[0], _ending(status), nodes, source="sacct")
+
+
+def _remembered(jobs: list[str]) -> Iterator[JobState]:
+    """slurmctld keeps jobs for MinJobAge seconds after their end, five minutes by default."""
+    give_up_at = time.monotonic() + _SLOW
+    for job in dict.fromkeys(job.partition("_")[0] for job in jobs):
+        if time.monotonic() > give_up_at:
+            return
+        try:
+            lines = slurm("scontrol", "show", "job", "-o", job, timeout=10.0).splitlines()
+        except InpaintHpcError:
+            continue
+        for line in lines:
+            fields = dict(re.findall(r"(\w+)=(\S*)", line))
+            name = fields.get("JobId", "")
+            if "ArrayJobId" in fields:
+                name = f"{fields['ArrayJobId']}_{fields.get('ArrayTaskId', '')}"
+            if name not in jobs or not _ELEMENT.fullmatch(name):
+                continue
+            reason = fields.get("Reason", "None")
+            reason = _ending(fields.get("ExitCode", "0:0")) if reason == "None" else reason
+            nodes = fields.get("NodeList", "").replace("(null)", "")
+            yield JobState(name, fields["JobState"], reason, nodes, int(fields.get("Restarts", 0)), "scontrol")
+
+
+def _ending(status: str) -> str:
+    code, _, signal = status.partition(":")
+    return f"exit status {code}" if code != "0" else f"signal {signal}" if signal not in ("", "0") else ""
+
+
+def _completed(state: JobState, run_path: Path) -> JobState:
+    """With what the run directory says: the number of lives, and all of it for a job that SLURM does not know."""
+    folder = meeting_folder(run_path, state.job)
+    names = [path.stem for pattern in ("node-*-0.json", "ended-*.json") for path in folder.glob(pattern)]
+    lives = [int(name.split("-")[1]) for name in names]
+    life = max(lives, default=None)
+    if state.restarts is None and life is not None:
+        state = replace(state, restarts=life)
+    ended = _read(folder / f"ended-{life}.json") if life is not None else {}
+    if state.state != "UNKNOWN":
+        if ended and not state.living and state.state != "COMPLETED":
+            state = replace(state, reason=": ".join(filter(None, (state.reason, str(ended.get("reason", ""))))))
+        return state
+    beat = _read(run_path / f"driver-{state.job}.json")
+    nodes = str(_read(folder / f"node-{life}-0.json").get("node", ""))
+    age = time.time() - float(beat.get("time", 0.0))
+    if ended:
+        reason = str(ended.get("reason", ""))
+        said = "COMPLETED" if reason.startswith(("done", "the rest")) else "FAILED"
+        if reason.startswith(("warned", "time", "requeued")):
+            said, reason = "LOST", f"{reason}; it was to be requeued"
+    elif beat and age < _FRESH:
+        said, reason = "RUNNING", ""
+    elif beat:
+        said, reason = "LOST", f"no sign of life for {age / 60:.0f} minutes"
+    else:
+        return state
+    return replace(state, state=said, reason=reason, nodes=nodes, source="run directory")
+
+
+def _read(path: Path) -> dict:
+    with contextlib.suppress(OSError, ValueError):
+        return json.loads(path.read_text())
+    return {}

@@ -1,0 +1,86 @@
+"""What all nodes of an allocation share: how they end, how they are requeued, their Ray node, what they say."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from inpaint_hpc.errors import InpaintHpcError
+
+from .commands import slurm
+from .rendezvous import Meeting, Place
+
+if TYPE_CHECKING:
+    from .allocation import Allocation
+
+# Nodes that are cut off are noticed after about ten seconds; Ray's own defaults take more than half a minute.
+_HEALTH = {
+    "RAY_health_check_initial_delay_ms": "5000",
+    "RAY_health_check_period_ms": "2000",
+    "RAY_health_check_timeout_ms": "3000",
+    "RAY_health_check_failure_threshold": "4",
+}
+
+
+class Ended(BaseException):
+    """SLURM ends this process; passes through every `except Exception`."""
+
+
+def make_node(
+    allocation: Allocation, place: Place, meeting: Meeting, device: str, threads: int, address: str, head: str | None
+) -> Any:
+    from inpaint_hpc.cluster.ray.node import RayNode
+
+    # torch and the BLAS below it read these when they are loaded.
+    variables = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+    return RayNode(
+        allocation.run_path,
+        cpus=max(place.cpus, threads),
+        gpus=place.gpus if device == "cuda" else 0,
+        token=meeting.token,
+        address=head,
+        ip=address,
+        variables=variables | _HEALTH,
+    )
+
+
+def requeue(place: Place) -> None:
+    """Put this job back into the queue, which ends it; it runs again with a life more.
+
+    Raises:
+        SlurmError: SLURM refuses or does not answer, also not after several attempts.
+        Ended: it was put back, and this process is told to end.
+    """
+    for attempt in range(5):
+        try:
+            slurm("scontrol", "requeue", place.job, timeout=60.0)
+            break
+        except InpaintHpcError:
+            if attempt == 4:
+                raise
+            time.sleep(10.0)
+    say(place, f"requeued job {place.job}")
+    # Returning would end the job as completed before SLURM has come to end it.
+    with contextlib.suppress(Ended), handlers({signal.SIGTERM: end_process}):
+        time.sleep(120.0)
+
+
+def end_process(number: int, frame: Any) -> NoReturn:
+    raise Ended
+
+
+@contextlib.contextmanager
+def handlers(handlers: dict[signal.Signals, Any]) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def say(place: Place, text: str) -> None:
+    print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} rank {place.rank}: {text}", flush=True)

@@ -1,0 +1,97 @@
+"""Units that wait for a worker, and what becomes of those that kill it."""
+
+from __future__ import annotations
+
+import bisect
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from inpaint_hpc.campaign.work_units import Unit
+
+DEATHS_BEFORE_SPLIT = 2
+DEATHS_OF_A_TASK = 3
+
+
+class UnitQueue:
+    """Pending units, most expensive first, so that a campaign does not end on its largest unit.
+
+    Args:
+        cost: of a unit.
+    """
+
+    def __init__(self, cost: Callable[[Unit], float]) -> None:
+        self._cost = cost
+        self._entries: list[tuple[float, Unit]] = []  # ascending: the next unit is the last
+        self._in_shard: Counter[int] = Counter()
+        self._deaths: Counter[Unit] = Counter()
+        self._attempts: Counter[Unit] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def n_tasks(self) -> int:
+        """Tasks in all units that wait."""
+        return sum(len(unit) for _, unit in self._entries)
+
+    def has(self, shard: int) -> bool:
+        """Whether a unit of a shard waits."""
+        return self._in_shard[shard] > 0
+
+    @property
+    def total_cost(self) -> float:
+        """Of all units that wait."""
+        return sum(cost for cost, _ in self._entries)
+
+    def fill(self, units: Iterable[Unit]) -> None:
+        """Wait for these and no others; deaths are not forgotten."""
+        self._entries = sorted((self._cost(unit), unit) for unit in units)
+        self._in_shard = Counter(unit.shard for _, unit in self._entries)
+
+    def push(self, unit: Unit) -> None:
+        """A unit that has to be done (again)."""
+        bisect.insort(self._entries, (self._cost(unit), unit))
+        self._in_shard[unit.shard] += 1
+
+    def take_out(self, shard: int) -> list[Unit]:
+        """All units of a shard, which wait no longer."""
+        if not self.has(shard):
+            return []
+        taken = [unit for _, unit in self._entries if unit.shard == shard]
+        self._entries = [entry for entry in self._entries if entry[1].shard != shard]
+        del self._in_shard[shard]
+        return taken
+
+    def pop(self, most: float | None = None) -> Unit | None:
+        """The most expensive unit, or that of those that cost at most `most`; None if there is none."""
+        position = len(self._entries)
+        if most is not None:
+            position = bisect.bisect_right(self._entries, most, key=lambda entry: entry[0])
+        if not position:
+            return None
+        unit = self._entries.pop(position - 1)[1]
+        self._in_shard[unit.shard] -= 1
+        return unit
+
+    def died(self, unit: Unit) -> tuple[Unit, ...] | None:
+        """A worker died with a unit in hand.  What was queued instead: the unit itself, its halves, or None if it is a
+        task alone that has now died often enough to be given up.
+        """
+        self._deaths[unit] += 1
+        self._attempts[unit] += 1
+        queued: tuple[Unit, ...] = (unit,)
+        if len(unit) == 1 and self._deaths[unit] >= DEATHS_OF_A_TASK:
+            return None
+        if len(unit) > 1 and self._deaths[unit] >= DEATHS_BEFORE_SPLIT:
+            queued = unit.halves()
+            for half in queued:
+                # The whole has died twice: a half that dies too is split at once, but a task alone gets all chances.
+                self._deaths[half] = DEATHS_BEFORE_SPLIT - 1 if len(half) > 1 else 0
+                self._attempts[half] = self._attempts[unit]
+        for part in queued:
+            self.push(part)
+        return queued
+
+    def attempts(self, unit: Unit) -> int:
+        """Deaths with these tasks in hand, those of larger units included."""
+        return self._attempts[unit]

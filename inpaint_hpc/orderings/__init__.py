@@ -1,0 +1,1 @@
+"""Who sits where: orderings of guests on the sites of a host, and the search for the best."""

@@ -1,0 +1,302 @@
+"""Placements of several guests that joint sampling alone does not find: sites first, then who sits where.
+
+For each task: positions of single guests and of joint samples are pooled and clustered into the site network of each
+element, at several levels of the host's symmetry; orderings of the guests on those sites are searched with CHGNet's
+energy, unrelaxed; the best different ones are handed out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from inpaint_hpc.errors import InputError
+from inpaint_hpc.sampling.contact_distances import invalid_samples
+from inpaint_hpc.sampling.deduplication import equal_samples
+from inpaint_hpc.sampling.settings import SamplingSettings
+from inpaint_hpc.sampling.tasks import Task
+from inpaint_hpc.scoring.chgnet.batch import BatchEvaluator
+from inpaint_hpc.scoring.chgnet.models import DEFAULT_WEIGHTS, load_network
+from inpaint_hpc.sites.clustering import networks_from_positions
+from inpaint_hpc.sites.pooling import PoolingSettings, pool_many
+from inpaint_hpc.sites.site_network import SiteNetwork
+
+from .evaluation_budget import evaluation_budget
+from .ordering_search import Found, search_orderings
+from .ordering_space import OccupationSpace, occupation_space
+
+Progress = Callable[[str, int, int], None]
+"""(stage, done, total) with stage 'sites' or 'search'."""
+
+ORBITS, ORDERING = "orbits", "ordering"
+# How the evaluations are shared by symmetry levels, most symmetric first.
+SHARES = {1: (1.0,), 2: (0.6, 0.4), 3: (0.5, 0.25, 0.25)}
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """How much is searched.
+
+    Attributes:
+        evaluations: most CHGNet energies of orderings for each task of up to four guests; more guests get more
+            (`evaluation_budget`).
+        keep: most placements handed out for each task.
+        tolerance: placements whose guests are within this distance in A, under the host's symmetry, are equal.
+        symprec: distance tolerance in A of that symmetry.
+        chgnet: CHGNet weights.
+
+    Raises:
+        InputError: a value out of range.
+    """
+
+    evaluations: int = 48
+    keep: int = 32
+    tolerance: float = 0.5
+    symprec: float = 0.1
+    chgnet: str = DEFAULT_WEIGHTS
+
+    def __post_init__(self) -> None:
+        if self.evaluations < 1 or self.keep < 1:
+            raise InputError("a search needs at least one evaluation, and one placement to hand out")
+
+
+@dataclass
+class Searched:
+    """What the search found for one task.
+
+    Attributes:
+        frac_coords: guests of each placement by atomic number, like `Task.guests`, float64 (M, n, 3).
+        energies: CHGNet's, as placed, eV per cell, float64 (M,), lowest first.
+        origins: 'orbits' for unions of whole orbits of the host, 'ordering' for others and where no symmetry relates
+            sites, length M.
+        sites: sites of each element, most symmetric level first: one mapping per level.
+        networks: site networks of the elements at the most symmetric level that was searched.
+        evaluations: CHGNet energies computed.
+        complete: every ordering on the sites of the most symmetric level was evaluated.
+        notes: what a user should know, one line each.
+        seconds: wall time by stage.
+    """
+
+    frac_coords: np.ndarray
+    energies: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    origins: tuple[str, ...] = ()
+    sites: tuple[dict[int, int], ...] = ()
+    networks: tuple[SiteNetwork, ...] = ()
+    evaluations: int = 0
+    complete: bool = False
+    notes: tuple[str, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.frac_coords)
+
+
+def search_occupancy(
+    network: Any,
+    tasks: Sequence[Task],
+    joint: Sequence[np.ndarray],
+    sampling: SamplingSettings,
+    settings: SearchSettings | None = None,
+    device: Any = None,
+    progress: Progress | None = None,
+) -> list[Searched]:
+    """Search placements of tasks.
+
+    What is found for a task does not depend on the tasks beside it, beyond the rounding of the network.
+
+    Args:
+        network: the score network.
+        tasks: hosts with guests.
+        joint: possible joint samples of each task, (S, n, 3), S may be 0.
+        sampling: of single guests, which are drawn here until they find no new site.
+        settings: by default `SearchSettings()`.
+        device: of the network and of CHGNet.
+        progress: called with the stage, what is done and the total.
+
+    Raises:
+        InputError: an empty host, or as `sample`.
+    """
+    settings = settings or SearchSettings()
+    start = time.perf_counter()
+    positions = _single_guests(network, tasks, sampling, device, progress)
+    share = (time.perf_counter() - start) / max(1, len(tasks))
+    evaluator = BatchEvaluator(load_network(settings.chgnet, device), "e")
+    budgets = [evaluation_budget(settings.evaluations, len(task.guests)) for task in tasks]
+    found = []
+    for row, (task, samples) in enumerate(zip(tasks, joint, strict=True)):
+        begin = time.perf_counter()
+        levels = site_levels(task, positions[row], samples)
+        clustered = time.perf_counter()
+
+        def report(done: int, base: int = sum(budgets[:row])) -> None:
+            if progress is not None:
+                progress("search", base + done, sum(budgets))
+
+        one = search_levels(task, levels, evaluator, settings, sampling.seed, report)
+        one.seconds = {"sites": share + clustered - begin, "search": time.perf_counter() - clustered}
+        found.append(one)
+        report(budgets[row])
+    return found
+
+
+def _single_guests(network, tasks, sampling, device, progress) -> list[dict[int, np.ndarray]]:
+    """Positions (P, 3) of a single guest of each element of each task."""
+    wanted = list(dict.fromkeys((_HostKey(task), z) for task in tasks for z in sorted(set(task.guests))))
+    pools = pool_many(
+        network,
+        [key.task.host for key, _ in wanted],
+        [z for _, z in wanted],
+        [1] * len(wanted),
+        PoolingSettings(sampling=replace(sampling, strategy="conditional"), joint_samples=0),
+        device,
+        progress,
+    )
+    drawn = {key: pool.frac_coords for key, pool in zip(wanted, pools, strict=True)}
+    return [{z: drawn[_HostKey(task), z] for z in sorted(set(task.guests))} for task in tasks]
+
+
+class _HostKey:
+    """Equal for tasks in one and the same host, so that a series of concentrations draws single guests once."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        host = task.host
+        self._key = (host.numbers.tobytes(), host.frac_coords.tobytes(), host.lattice.tobytes())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _HostKey) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+
+def site_levels(task: Task, single: dict[int, np.ndarray], joint: np.ndarray) -> list[list[SiteNetwork]]:
+    """Site networks of the elements of a task: one list for each level of the host's symmetry, most symmetric first.
+
+    Args:
+        task: the task.
+        single: element -> positions of single guests, (P, 3).
+        joint: joint samples of all guests, (S, n, 3).
+    """
+    guests = np.array(task.guests)
+    per_element = [
+        networks_from_positions(
+            task.host, z, np.concatenate([positions, np.asarray(joint)[:, guests == z].reshape(-1, 3)])
+        )
+        for z, positions in sorted(single.items())
+    ]
+    return [list(level) for level in zip(*per_element, strict=True)]
+
+
+def search_levels(
+    task: Task,
+    levels: Sequence[Sequence[SiteNetwork]],
+    evaluator: BatchEvaluator,
+    settings: SearchSettings,
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
+) -> Searched:
+    """Search the orderings of a task on given site networks; see `search_occupancy`.
+
+    Three levels are searched at most: the most symmetric one, no symmetry at all, and the one between them.
+    """
+    counts = Counter(task.guests)
+    spaces = [occupation_space(networks) for networks in levels]
+    sites = tuple({z: len(space.sites_of(z)) for z in counts} for space in spaces)
+    usable = [
+        space for space, known in zip(spaces, sites, strict=True) if all(known[z] >= n for z, n in counts.items())
+    ]
+    if not usable:
+        return Searched(np.zeros((0, len(task.guests), 3)), sites=sites, notes=(_too_few(counts, sites),))
+    chosen = usable if len(usable) < 3 else [usable[0], usable[len(usable) // 2], usable[-1]]
+    results: list[tuple[OccupationSpace, Found]] = []
+    spent, computed, total = 0, 0, evaluation_budget(settings.evaluations, len(task.guests))
+    for space, share in zip(chosen, SHARES[len(chosen)], strict=True):
+        energies = _Energies(task, space, evaluator)
+        last = space is chosen[-1]
+        budget = total - spent if last else round(share * total)
+        if budget < 1 and results:
+            continue
+        before = spent
+        found = search_orderings(
+            space, counts, energies, max(1, budget), seed,
+            progress=None if progress is None else lambda done, _, before=before: progress(before + done),
+        )  # fmt: skip
+        spent += found.evaluations
+        computed += energies.computed
+        results.append((space, found))
+    one = _best_different(task, results, settings)
+    one.sites, one.evaluations, one.complete = sites, computed, results[0][1].complete
+    one.networks = next(tuple(n) for n, space in zip(levels, spaces, strict=True) if space is chosen[0])
+    return one
+
+
+class _Energies:
+    """CHGNet's energies of orderings; those with atoms too close are NaN and cost nothing."""
+
+    def __init__(self, task: Task, space: OccupationSpace, evaluator: BatchEvaluator) -> None:
+        self.task, self.space, self.evaluator = task, space, evaluator
+        self.computed = 0
+
+    def __call__(self, orderings: np.ndarray) -> np.ndarray:
+        host, guests = self.task.host, np.array(self.task.guests)
+        coords = np.array([self.space.guest_frac_coords(ordering) for ordering in orderings])
+        possible = np.flatnonzero(~invalid_samples(host, guests, coords).invalid)
+        energies = np.full(len(orderings), np.nan)
+        if len(possible):
+            result = self.evaluator([host.with_guests(guests, coords[k]) for k in possible]).to("cpu")
+            energies[possible] = result.energies.numpy()
+            self.computed += len(possible)
+        return energies
+
+
+def _best_different(task: Task, results: Sequence[tuple[OccupationSpace, Found]], settings: SearchSettings) -> Searched:
+    """The lowest placements of all levels and the most symmetric ones in turn, equal ones once, lowest first."""
+    coords, energies, origins, symmetry = [], [], [], []
+    for space, found in results:
+        size = np.bincount(space.orbits)
+        for ordering, energy, operations in zip(found.orderings, found.energies, found.symmetry, strict=True):
+            if not np.isfinite(energy):
+                continue
+            coords.append(space.guest_frac_coords(ordering))
+            energies.append(energy)
+            symmetry.append(operations)
+            taken = np.bincount(space.orbits[ordering], minlength=len(size))
+            whole = ((taken == 0) | (taken == size)).all() and len(space.permutations) > 1
+            origins.append(ORBITS if whole else ORDERING)
+    if not coords:
+        return Searched(np.zeros((0, len(task.guests), 3)))
+    rounded = np.round(energies, 6)
+    lowest = np.argsort(rounded, kind="stable")
+    symmetric = np.lexsort((rounded, -np.array(symmetry)))
+    # Energies as placed mislead where the host has yet to make room: what keeps much symmetry stays, however high.
+    order = np.array(list(dict.fromkeys(np.stack([lowest, symmetric], axis=1).reshape(-1).tolist())))
+    # Looking at twice as many as are handed out is enough, and comparing is quadratic.
+    order = order[: 2 * settings.keep]
+    frac = np.array(coords)[order]
+    equal = equal_samples(task.host, task.guests, frac, settings.tolerance, settings.symprec)
+    kept: list[int] = []
+    for k in range(len(order)):
+        same = next((known for known in kept if equal[k, known]), None)
+        if same is not None and origins[order[k]] == ORBITS:
+            origins[order[same]] = ORBITS  # found again at a level without symmetry, a little lower
+        if len(kept) < settings.keep and same is None:
+            kept.append(k)
+    rows = sorted(order[kept].tolist(), key=lambda row: (rounded[row], row))
+    return Searched(np.array(coords)[rows], np.array(energies)[rows], tuple(origins[row] for row in rows))
+
+
+def _too_few(counts: Counter, sites: Sequence[dict[int, int]]) -> str:
+    from ase.data import chemical_symbols
+
+    most = {z: max((known[z] for known in sites), default=0) for z in counts}
+    short = next((z for z, n in sorted(counts.items()) if most[z] < n), next(iter(counts)))
+    return (
+        f"{counts[short]} {chemical_symbols[short]} guests but only {most[short]} sites were found for them: "
+        f"ask for fewer guests, or give a supercell"
+    )

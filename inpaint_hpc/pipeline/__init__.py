@@ -1,0 +1,1 @@
+"""One host at a time: sample, search, rank, relax; results and their files."""

@@ -1,0 +1,319 @@
+"""The work of one host: encode, sample, drop impossible samples and draw again, deduplicate, score, relax, rank.
+
+Example:
+    network = load_network()
+    result = inpaint(network, host, {"Li": 1}, samples=16)
+    print(result.table())
+    best = result.structure(0)
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from inpaint_hpc.crystals.batch import Crystal
+from inpaint_hpc.crystals.checking import MAX_ATOMIC_NUMBER
+from inpaint_hpc.crystals.symmetry import spacegroup_symbol
+from inpaint_hpc.errors import InputError
+from inpaint_hpc.sampling.cells import generation_task
+from inpaint_hpc.sampling.deduplication import Cluster, calibrated_agreement, deduplicate, group_equal
+from inpaint_hpc.sampling.settings import SamplingSettings
+from inpaint_hpc.sampling.tasks import Task
+
+from .ordering_stage import draw_sequential, search, searched_candidates, searched_rows, sequential_candidates, settling
+from .ranking_stage import Placements, score_placements
+from .rejection_sampling import Drawn, Progress, draw_valid
+from .results import DIVERGED, UNFINISHED, Candidate, InpaintResult
+from .settings import PipelineSettings
+from .wyckoff_cache import SiteBook
+
+if TYPE_CHECKING:
+    from inpaint_hpc.orderings.search_occupancy import Searched
+
+Guests = Mapping[str | int, int] | Sequence[str | int]
+
+
+def inpaint(
+    network: Any,
+    host: Crystal,
+    guests: Guests,
+    samples: int = 16,
+    *,
+    device: Any = None,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> InpaintResult:
+    """Place guests in one host.
+
+    Args:
+        network: a score network, see `load_network`.
+        host: the crystal that stays as it is; it may already hold atoms of the guests' elements.
+        guests: element -> count, or a list of elements: `{"Li": 4}`, `["Li", "Na"]`.
+        samples: valid samples wanted.
+        device: torch device of sampling and CHGNet; by default that of the network.
+        progress: called with (stage, done, total).
+        settings: fields of `PipelineSettings` (score, relax, top_k, redraws, tolerance ...) and of `SamplingSettings`
+            (steps, sampler, strategy, seed ...).
+
+    Returns:
+        Candidates, best first; none if every sample was impossible, and then `notes` says so.
+
+    Raises:
+        InputError: no guests, unknown element, more guests than the cell can hold, a bad setting, not enough memory.
+    """
+    return inpaint_many(network, [host], guests, samples, device=device, progress=progress, **settings)[0]
+
+
+def inpaint_many(
+    network: Any,
+    hosts: Sequence[Crystal],
+    guests: Guests | Sequence[Guests],
+    samples: int = 16,
+    *,
+    device: Any = None,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> list[InpaintResult]:
+    """Place guests in several hosts, sampled together in full batches.  Arguments and errors as `inpaint`.
+
+    Args:
+        hosts: the hosts.
+        guests: one description for all hosts, or a list with a mapping of element to count for each host.
+    """
+    one_each = not isinstance(guests, Mapping | str) and len(guests) > 0 and isinstance(guests[0], Mapping)
+    per_host = list(guests) if one_each else [guests] * len(hosts)
+    if len(per_host) != len(hosts):
+        raise InputError(f"{len(hosts)} hosts but guests for {len(per_host)}")
+    tasks = [Task(host, wanted) for host, wanted in zip(hosts, per_host, strict=True)]
+    sampling, pipeline = _split_settings(samples, settings)
+    return run_tasks(network, tasks, sampling, pipeline, device, progress)
+
+
+def generate(
+    network: Any,
+    composition: str | Mapping[str | int, int],
+    lattice: np.ndarray | None = None,
+    volume_per_atom: float | None = None,
+    family: str = "cubic",
+    shape: Mapping[str, float] | None = None,
+    samples: int = 16,
+    *,
+    device: Any = None,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> InpaintResult:
+    """Place all atoms of a composition in a cell.
+
+    Args:
+        composition: atoms in the cell, "Li4 Mn4 O8" or element -> count.
+        lattice: rows a, b, c in A, (3, 3); or else
+        volume_per_atom: A^3, with `family` and `shape` (axis ratios and angles) as in `bravais_lattice`.
+        samples, device, progress, settings: as in `inpaint`.
+
+    Returns:
+        Candidates that pymatgen's `StructureMatcher` finds different, best first, with their space groups.
+
+    Raises:
+        InputError: as `inpaint`, or a formula or cell that is not possible.
+    """
+    task = generation_task(composition, lattice, volume_per_atom, family, **(shape or {}))
+    sampling, pipeline = _split_settings(samples, settings)
+    return run_tasks(network, [task], sampling, pipeline, device, progress)[0]
+
+
+def run_tasks(
+    network: Any,
+    tasks: Sequence[Task],
+    sampling: SamplingSettings,
+    pipeline: PipelineSettings | None = None,
+    device: Any = None,
+    progress: Progress | None = None,
+) -> list[InpaintResult]:
+    """The pipeline for tasks of any hosts, one result each in their order; see `inpaint`."""
+    pipeline = pipeline or PipelineSettings()
+    _require_known_elements(tasks)
+    draws = draw_valid(network, tasks, sampling, pipeline.redraws, device, progress)
+    where = device if device is not None else _device_of(network)
+    rows = searched_rows(tasks, sampling, pipeline)
+    chains = draw_sequential(network, tasks, rows, sampling, pipeline, device, progress)
+    found = search(network, tasks, rows, draws, chains, sampling, pipeline, where, progress)
+    placements = []
+    origin = "joint" if sampling.strategy in ("auto", "conditional") else sampling.strategy
+    for row, (task, drawn) in enumerate(zip(tasks, draws, strict=True)):
+        start = time.perf_counter()
+        book = SiteBook(task.host, pipeline.symprec, pipeline.tolerance) if len(task.host) else None
+        candidates = _describe(task, drawn, _clusters(task, drawn, pipeline), book, pipeline, origin)
+        if row in chains:
+            candidates += sequential_candidates(task, chains[row], book, pipeline, len(candidates))
+            drawn.seconds["sequential"] = chains[row].seconds["sample"]
+        if row in found:
+            candidates += searched_candidates(task, found[row], book, len(candidates))
+            drawn.seconds |= found[row].seconds
+        placements.append(Placements(task, book, candidates, searched=row in found))
+        drawn.seconds["deduplicate"] = time.perf_counter() - start
+    if pipeline.score:
+        settle = settling(network, sampling, pipeline, device)
+        score_placements(placements, pipeline, where, progress, settle=settle)
+    for drawn, one in zip(draws, placements, strict=True):
+        drawn.seconds.update(one.seconds)
+    return [
+        _result(network, one.task, drawn, one.candidates, sampling, pipeline, found.get(row), one.evaluations)
+        for row, (drawn, one) in enumerate(zip(draws, placements, strict=True))
+    ]
+
+
+def _require_known_elements(tasks: Sequence[Task]) -> None:
+    for task in tasks:
+        largest = max((*task.guests, *task.host.numbers.tolist()))
+        if largest > MAX_ATOMIC_NUMBER:
+            raise InputError(f"{task.name}: element {largest}; supported are 1 (H) to {MAX_ATOMIC_NUMBER} (Pu)")
+
+
+def _clusters(task: Task, drawn: Drawn, pipeline: PipelineSettings) -> list[Cluster]:
+    if len(task.host):
+        return deduplicate(task.host, task.guests, drawn.frac_coords, pipeline.tolerance, pipeline.symprec)
+    return _deduplicate_crystals([task.host.with_guests(task.guests, coords) for coords in drawn.frac_coords])
+
+
+def _deduplicate_crystals(crystals: Sequence[Crystal]) -> list[Cluster]:
+    """Clusters of whole crystals by pymatgen's `StructureMatcher`; the centre represents, `spread` is NaN."""
+    from pymatgen.analysis.structure_matcher import StructureMatcher
+
+    matcher = StructureMatcher(primitive_cell=False)
+    structures = [crystal.to_structure() for crystal in crystals]
+    equal = np.eye(len(structures), dtype=bool)
+    for i in range(len(structures)):
+        for j in range(i):
+            equal[i, j] = equal[j, i] = matcher.fit(structures[i], structures[j])
+    clusters = [
+        Cluster(int(group[0]), np.sort(group), len(group) / len(crystals), math.nan) for group in group_equal(equal)
+    ]
+    return sorted(clusters, key=lambda c: (-len(c), int(c.members[0])))
+
+
+def _describe(
+    task: Task,
+    drawn: Drawn,
+    clusters: Sequence[Cluster],
+    book: SiteBook | None,
+    pipeline: PipelineSettings,
+    origin: str,
+) -> list[Candidate]:
+    """Candidates in the order of their agreement."""
+    host = task.host
+    candidates = []
+    for rank, cluster in enumerate(clusters):
+        coords = drawn.frac_coords[cluster.representative]
+        sites = [book.describe(position) for position in coords] if book else []
+        candidates.append(
+            Candidate(
+                rank=rank,
+                guest_frac_coords=coords,
+                sample=int(drawn.indices[cluster.representative]),
+                members=tuple(sorted(int(i) for i in drawn.indices[cluster.members])),
+                agreement=cluster.agreement,
+                spread=cluster.spread if book else None,
+                min_distance=float(drawn.min_distance[cluster.representative]),
+                multiplicity=tuple(multiplicity for multiplicity, _ in sites),
+                wyckoff=tuple(label for _, label in sites),
+                spacegroup=None if book else spacegroup_symbol(host.with_guests(task.guests, coords), pipeline.symprec),
+                origin=origin,
+            )
+        )
+    return candidates
+
+
+def _result(
+    network, task: Task, drawn: Drawn, candidates, sampling, pipeline, found: Searched | None, evaluations: int
+) -> InpaintResult:
+    settings = {**asdict(sampling), "nfe": sampling.nfe, **asdict(pipeline)}
+    n_invalid = drawn.n_drawn - len(drawn.indices)
+    return InpaintResult(
+        host=task.host,
+        guests=task.guests,
+        candidates=tuple(candidates),
+        n_drawn=drawn.n_drawn,
+        n_invalid=n_invalid,
+        reasons=dict(drawn.reasons.most_common()),
+        notes=(*_notes(task, drawn, candidates, sampling, pipeline), *(found.notes if found else ())),
+        settings=settings,
+        weights=_weights(network),
+        seconds=drawn.seconds,
+        drawn=drawn,
+        evaluations=evaluations + (found.evaluations if found else 0),
+        networks=found.networks if found else (),
+        confidence=_confidence(network, task, candidates, sampling, pipeline),
+    )
+
+
+def _confidence(network, task: Task, candidates, sampling, pipeline: PipelineSettings) -> float | None:
+    """Of the largest cluster of joint samples, which is what was measured; relaxation merges clusters."""
+    info = getattr(network, "info", None)
+    sharpness = None if info is None else info.card.get("confidence", {}).get("sharpness")
+    measured = sampling.strategy in ("auto", "conditional") and len(task.host) > 0 and not pipeline.relaxes
+    if sharpness is None or not candidates or not measured:
+        return None
+    return calibrated_agreement(max(c.agreement for c in candidates), sharpness)
+
+
+def _notes(
+    task: Task,
+    drawn: Drawn,
+    candidates: Sequence[Candidate],
+    sampling: SamplingSettings,
+    pipeline: PipelineSettings,
+) -> list[str]:
+    from ase.data import chemical_symbols
+
+    notes = []
+    for z in sorted(set(task.guests) & set(task.host.numbers.tolist())):
+        count = int((task.host.numbers == z).sum())
+        atoms = "atom; it stays" if count == 1 else "atoms; they stay"
+        notes.append(f"the host already contains {count} {chemical_symbols[z]} {atoms} fixed")
+    if not candidates:
+        why = next(iter(drawn.reasons.most_common(1)), ("", 0))[0]
+        notes.append(f"all {drawn.n_drawn} samples are impossible ({why}); ask for fewer guests or a larger cell")
+    elif len(drawn.indices) < sampling.samples:
+        notes.append(f"only {len(drawn.indices)} possible samples in {drawn.n_drawn} draws, not {sampling.samples}")
+    failed = sum(c.error != "" and c.energy_per_atom is None for c in candidates)
+    if failed:
+        notes.append(f"CHGNet could not score {failed} of {len(candidates)} candidates")
+    outcomes = Counter(c.relaxed.outcome for c in candidates if c.relaxed is not None)
+    if outcomes[DIVERGED]:
+        notes.append(
+            f"{outcomes[DIVERGED]} of {outcomes.total()} relaxations diverged; they are ranked after the others"
+        )
+    if outcomes[UNFINISHED]:
+        notes.append(
+            f"{outcomes[UNFINISHED]} of {outcomes.total()} relaxations had not converged after "
+            f"{pipeline.relax_steps} steps"
+        )
+    return notes
+
+
+def _weights(network: Any) -> dict[str, str]:
+    info = getattr(network, "info", None)
+    return {} if info is None else {"name": info.name, "sha256": info.sha256}
+
+
+def _split_settings(samples: int, settings: Mapping[str, Any]) -> tuple[SamplingSettings, PipelineSettings]:
+    """Settings by name, each to where it belongs."""
+    ours, theirs = (tuple(kind.__dataclass_fields__) for kind in (PipelineSettings, SamplingSettings))
+    unknown = set(settings) - {*ours, *theirs}
+    if unknown:
+        raise InputError(f"unknown setting '{sorted(unknown)[0]}'; choose from {', '.join([*theirs, *ours])}")
+    pipeline = {name: value for name, value in settings.items() if name in ours}
+    sampling = {name: value for name, value in settings.items() if name in theirs}
+    return SamplingSettings(samples=samples, **sampling), PipelineSettings(**pipeline)
+
+
+def _device_of(network: Any) -> Any:
+    parameters = network.parameters() if hasattr(network, "parameters") else iter(())
+    return next((p.device for p in parameters), "cpu")

@@ -1,0 +1,135 @@
+"""Placements of several guests beside the joint samples: guests one after another, and orderings on the site network;
+and what the score model makes of the best of all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from inpaint_hpc.sampling.contact_distances import invalid_samples
+from inpaint_hpc.sampling.deduplication import deduplicate
+from inpaint_hpc.sampling.settings import SamplingSettings
+from inpaint_hpc.sampling.tasks import Task
+
+from .ranking_stage import Settle
+from .rejection_sampling import Drawn, Progress, draw_valid
+from .results import Candidate
+from .settings import PipelineSettings, searches
+from .wyckoff_cache import SiteBook
+
+if TYPE_CHECKING:
+    from inpaint_hpc.orderings.search_occupancy import Searched
+
+SEQUENTIAL = "sequential"
+
+
+def searched_rows(tasks: Sequence[Task], sampling: SamplingSettings, pipeline: PipelineSettings) -> list[int]:
+    """Tasks whose guests are placed in every way that there is: several guests in a host, strategy `auto`."""
+    if not (pipeline.score and pipeline.evaluations):
+        return []
+    return [row for row, task in enumerate(tasks) if len(task.host) and searches(sampling, len(task.guests))]
+
+
+def draw_sequential(
+    network: Any,
+    tasks: Sequence[Task],
+    rows: Sequence[int],
+    sampling: SamplingSettings,
+    pipeline: PipelineSettings,
+    device: Any = None,
+    progress: Progress | None = None,
+) -> dict[int, Drawn]:
+    """`pipeline.sequential` samples of the tasks in `rows`, one guest after another, by row."""
+    if not pipeline.sequential or not rows:
+        return {}
+    one_by_one = replace(sampling, strategy=SEQUENTIAL, samples=pipeline.sequential)
+    report = None if progress is None else (lambda _, done, total: progress(SEQUENTIAL, done, total))
+    drawn = draw_valid(network, [tasks[row] for row in rows], one_by_one, 0, device, report)
+    return dict(zip(rows, drawn, strict=True))
+
+
+def search(
+    network: Any,
+    tasks: Sequence[Task],
+    rows: Sequence[int],
+    draws: Sequence[Drawn],
+    chains: Mapping[int, Drawn],
+    sampling: SamplingSettings,
+    pipeline: PipelineSettings,
+    device: Any = None,
+    progress: Progress | None = None,
+) -> dict[int, Searched]:
+    """Orderings on the site networks of the tasks in `rows`, which samples of both kinds show, by row."""
+    if not rows:
+        return {}
+    from inpaint_hpc.orderings.search_occupancy import SearchSettings, search_occupancy
+
+    samples = [[d.frac_coords for d in (draws[row], chains.get(row)) if d is not None] for row in rows]
+    found = search_occupancy(
+        network,
+        [tasks[row] for row in rows],
+        [np.concatenate(parts) for parts in samples],
+        sampling,
+        SearchSettings(
+            pipeline.evaluations, 2 * pipeline.candidates, pipeline.tolerance, pipeline.symprec, pipeline.chgnet
+        ),
+        device,
+        progress,
+    )
+    return dict(zip(rows, found, strict=True))
+
+
+def settling(network: Any, sampling: SamplingSettings, pipeline: PipelineSettings, device: Any = None) -> Settle | None:
+    """What settles placements by the score model; None where `pipeline.settle` is 0."""
+    if not pipeline.settle:
+        return None
+
+    def settle(tasks: Sequence[Task], frac_coords: Sequence[np.ndarray]) -> list[np.ndarray]:
+        from inpaint_hpc.orderings.denoise_placements import refine_many
+
+        return refine_many(network, tasks, frac_coords, sampling, pipeline.settle, device=device)
+
+    return settle
+
+
+def sequential_candidates(
+    task: Task, drawn: Drawn, book: SiteBook, pipeline: PipelineSettings, first: int
+) -> list[Candidate]:
+    """Candidates of sequential samples; the indices of candidates are those of joint samples, so they have none."""
+    clusters = deduplicate(task.host, task.guests, drawn.frac_coords, pipeline.tolerance, pipeline.symprec)
+    coords = [drawn.frac_coords[cluster.representative] for cluster in clusters]
+    return _without_samples(task, coords, [SEQUENTIAL] * len(coords), book, first)
+
+
+def searched_candidates(task: Task, found: Searched, book: SiteBook, first: int) -> list[Candidate]:
+    """Candidates of the search; the energies are computed again, with forces, beside those of the samples."""
+    return _without_samples(task, found.frac_coords, found.origins, book, first)
+
+
+def _without_samples(
+    task: Task, frac_coords: Sequence[np.ndarray], origins: Sequence[str], book: SiteBook, first: int
+) -> list[Candidate]:
+    if not len(frac_coords):
+        return []
+    distances = invalid_samples(task.host, task.guests, np.array(frac_coords)).min_distance
+    candidates = []
+    for k, (coords, origin) in enumerate(zip(frac_coords, origins, strict=True)):
+        sites = [book.describe(position) for position in coords]
+        candidates.append(
+            Candidate(
+                rank=first + k,
+                guest_frac_coords=coords,
+                sample=-1,
+                members=(),
+                agreement=0.0,
+                spread=None,
+                min_distance=float(distances[k]),
+                multiplicity=tuple(multiplicity for multiplicity, _ in sites),
+                wyckoff=tuple(label for _, label in sites),
+                origin=origin,
+            )
+        )
+    return candidates

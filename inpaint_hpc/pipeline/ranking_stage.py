@@ -1,0 +1,324 @@
+"""Scoring, relaxation and ranking of candidates by CHGNet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import numpy as np
+
+from inpaint_hpc.crystals.batch import Crystal
+from inpaint_hpc.crystals.symmetry import spacegroup_symbol
+from inpaint_hpc.sampling.contact_distances import invalid_samples
+from inpaint_hpc.sampling.minimum_image import PeriodicCell
+from inpaint_hpc.sampling.tasks import Task
+from inpaint_hpc.scoring.chgnet.energies import Score, score_crystals
+from inpaint_hpc.scoring.relaxation.relax import Relaxation, relax
+
+from .rejection_sampling import Progress
+from .results import CONVERGED, DIVERGED, UNFINISHED, Candidate, Relaxed
+from .settings import STAGED, PipelineSettings
+from .shortlist import shortlist
+from .unique_minima import merge_minima
+from .wyckoff_cache import SiteBook
+
+SETTLED = "settled"
+AGREED_SHARE = 0.25  # of the candidates that are relaxed
+SOFT_WELL = 2.0  # eV/A^2, curvature of the softest minimum that a guest is expected to settle into
+Key = TypeVar("Key")
+Settle = Callable[[Sequence[Task], Sequence[np.ndarray]], list[np.ndarray]]
+"""Tasks and placements of each, (M, n, 3) -> placements in their order."""
+
+
+@dataclass
+class Placements:
+    """The candidates of one task on their way through scoring and relaxation.
+
+    Attributes:
+        task: the task.
+        book: sites of its host; None for all-atom generation.
+        candidates: what is known of them so far; ranked in the end.
+        searched: candidates of the search over the site network are among them; equal ones become one, and the best
+            few stay.
+        evaluations: energies computed of candidates as placed.
+        seconds: wall time of 'score', 'settle' and 'relax'.
+    """
+
+    task: Task
+    book: SiteBook | None
+    candidates: list[Candidate]
+    searched: bool = False
+    evaluations: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def score_placements(
+    placements: Sequence[Placements],
+    pipeline: PipelineSettings,
+    device: Any,
+    progress: Progress | None = None,
+    together: bool | None = None,
+    settle: Settle | None = None,
+) -> None:
+    """Score, settle, relax and rank the candidates of tasks, in place.
+
+    A CPU takes one task at a time: larger batches gain nothing there, and so what a task gives does not depend on those
+    beside it, not even in the last bit.  A GPU takes all of them together.
+
+    Args:
+        placements: the candidates of each task.
+        pipeline: settings, with `score`.
+        device: torch device.
+        progress: called with ('score' or 'relax', done, total), counted in candidates.
+        together: all tasks at once, or one at a time; None decides by the device.
+        settle: moves guests that the search put on sites to where they belong together; kept where the energy falls
+            enough, see `_settle`.
+    """
+    count = _Counter(progress, placements, pipeline.top_k)
+    together = "cuda" in str(device) if together is None else together
+    for group in [list(placements)] if together else [[one] for one in placements]:
+        _timed(group, "score", lambda group=group: _score(group, pipeline, device, count))
+        for one in group:
+            if one.searched:
+                one.candidates = shortlist(one.task, one.candidates, pipeline)
+        if settle is not None and any(one.searched for one in group):
+            _timed(group, "settle", lambda group=group: _settle(group, settle, pipeline, device))
+        if pipeline.relaxes:
+            _timed(group, "relax", lambda group=group: _relax(group, pipeline, device, count))
+        for one in group:
+            one.candidates = _ranked(one.candidates)
+
+
+def _score(group: list[Placements], pipeline: PipelineSettings, device: Any, count: _Counter) -> None:
+    """Energies and forces of all candidates as placed."""
+    owners = [(one, k) for one in group for k in range(len(one.candidates))]
+    crystals = [_as_placed(one, k) for one, k in owners]
+    guests = [len(one.task.guests) for one, _ in owners]
+    scores = score_crystals(crystals, guests, device, progress=count.of("score"), weights=pipeline.chgnet)
+    for (one, k), score in zip(owners, scores, strict=True):
+        one.candidates[k] = replace(one.candidates[k], **_scored(score))
+        one.evaluations += 1
+
+
+def _scored(score: Score) -> dict[str, Any]:
+    if score.failed:
+        return {"error": score.error}
+    return {name: getattr(score, name) for name in ("energy_per_atom", "max_force", "max_guest_force")}
+
+
+def _settle(group: list[Placements], settle: Settle, pipeline: PipelineSettings, device: Any) -> None:
+    """Guests on sites settled by the score model, where that lowers the energy.
+
+    Sites are means over single guests; those of a placement push each other.  Samples have been denoised together.
+    The energy must fall by what the guest that moved farthest gains in a soft well: with less it has not settled, the
+    noise has carried it to another place that happens to be as low, and the placement would no longer be the one found.
+    """
+    chosen = [
+        (one, [k for k, c in enumerate(one.candidates) if not c.members and c.energy_per_atom is not None])
+        for one in group
+        if one.searched
+    ]
+    chosen = [(one, rows) for one, rows in chosen if rows]
+    if not chosen:
+        return
+    coords = [np.stack([one.candidates[k].guest_frac_coords for k in rows]) for one, rows in chosen]
+    moved = settle([one.task for one, _ in chosen], coords)
+    owners, crystals, places = [], [], []
+    for (one, rows), before, frac in zip(chosen, coords, moved, strict=True):
+        checked = invalid_samples(one.task.host, one.task.guests, frac)
+        paths = np.linalg.norm(PeriodicCell(one.task.host.lattice).vectors(frac - before), axis=-1).max(axis=-1)
+        gains = 0.5 * SOFT_WELL * paths**2 / (len(one.task.host) + len(one.task.guests))
+        for k, position, bad, distance, gain in zip(
+            rows, frac, checked.invalid, checked.min_distance, gains, strict=True
+        ):
+            if not bad:
+                owners.append((one, k))
+                places.append((position, float(distance), float(gain)))
+                crystals.append(one.task.host.with_guests(one.task.guests, position))
+    scores = score_crystals(crystals, [len(one.task.guests) for one, _ in owners], device, weights=pipeline.chgnet)
+    for (one, k), (position, distance, gain), score in zip(owners, places, scores, strict=True):
+        one.evaluations += 1
+        before = one.candidates[k]
+        if score.failed or score.energy_per_atom >= before.energy_per_atom - gain:
+            continue
+        sites = [one.book.describe(guest) for guest in position]
+        one.candidates[k] = replace(
+            before,
+            guest_frac_coords=position,
+            min_distance=distance,
+            multiplicity=tuple(multiplicity for multiplicity, _ in sites),
+            wyckoff=tuple(label for _, label in sites),
+            origin="+".join(sorted({*before.origin.split("+"), SETTLED})),
+            **_scored(score),
+        )
+
+
+def _relax(group: list[Placements], pipeline: PipelineSettings, device: Any, count: _Counter) -> None:
+    """Relax the best candidates and merge those that end in the same minimum."""
+    report = count.of("relax")
+    chosen = []
+    stages = pipeline.stage_steps if pipeline.top_k is not None else 0
+    for one in group:
+        best = most_promising(one.candidates, STAGED * pipeline.top_k if stages else pipeline.top_k)
+        chosen += [(one, k) for k in best]
+        report(len(one.candidates[: pipeline.top_k]) - len(best[: pipeline.top_k]))  # what has no energy is done with
+    crystals = [_as_placed(one, k) for one, k in chosen]
+    if stages:
+        chosen, crystals = _lowest_after_a_few_steps(chosen, crystals, pipeline, device)
+    relaxations = relax(
+        crystals,
+        [len(one.task.guests) for one, _ in chosen],
+        pipeline.relax,
+        pipeline.fmax,
+        pipeline.relax_steps,
+        model=pipeline.chgnet,
+        device=device,
+        progress=report,
+    )
+    for (one, k), relaxation in zip(chosen, relaxations, strict=True):
+        one.candidates[k] = _relaxed(one, one.candidates[k], relaxation, pipeline)
+    for one in group:
+        one.candidates = merge_minima(one.task, one.candidates, pipeline)
+
+
+def _lowest_after_a_few_steps(
+    chosen: list[tuple[Placements, int]], crystals: list[Crystal], pipeline: PipelineSettings, device: Any
+) -> tuple[list[tuple[Placements, int]], list[Crystal]]:
+    """The `top_k` candidates of each task that are lowest after a short relaxation of their guests, as relaxed.
+
+    As before it, a quarter of the places go by agreement: guests alone do not show what the host will give.
+    """
+    found = relax(
+        crystals,
+        [len(one.task.guests) for one, _ in chosen],
+        "guests",
+        pipeline.fmax,
+        pipeline.stage_steps,
+        model=pipeline.chgnet,
+        device=device,
+    )
+
+    def agreement(row: int) -> float:
+        one, k = chosen[row]
+        return one.candidates[k].agreement if one.candidates[k].members and not found[row].diverged else 0.0
+
+    rows_of: dict[int, list[int]] = {}
+    for row, (one, _) in enumerate(chosen):
+        rows_of.setdefault(id(one), []).append(row)
+    kept: list[int] = []
+    for rows in rows_of.values():
+        lowest = sorted(rows, key=lambda row: (found[row].diverged, round(found[row].energy_per_atom, 6), row))
+        kept += sorted(lowest_and_agreed(lowest, agreement, pipeline.top_k))
+    return [chosen[row] for row in kept], [crystals[r] if found[r].diverged else found[r].crystal for r in kept]
+
+
+def most_promising(candidates: Sequence[Candidate], count: int | None) -> list[int]:
+    """The candidates that are worth a relaxation, at most `count`, lowest energy as placed first.
+
+    A quarter of the places, at least one of several, go to what most samples agree on, the others to the lowest:
+    orderings may be low only as placed, and samples show what relaxes lower.  None takes all that have an energy.
+    """
+    order = [k for k in _order(candidates) if candidates[k].energy_per_atom is not None]
+    if count is None or len(order) <= count:
+        return order
+    return lowest_and_agreed(order, lambda k: candidates[k].agreement if candidates[k].members else 0.0, count)
+
+
+def lowest_and_agreed(order: Sequence[Key], agreement: Callable[[Key], float], count: int) -> list[Key]:
+    """`count` of candidates in the order of their energies: a quarter, at least one of several, by agreement.
+
+    Args:
+        order: candidates, lowest first.
+        agreement: share of the samples that show a candidate, 0 for none.
+        count: places.
+    """
+    share = 0 if count == 1 else max(1, round(AGREED_SHARE * count))
+    agreed = sorted((k for k in order if agreement(k) > 0.0), key=lambda k: -agreement(k))[:share]
+    chosen = [*agreed, *(k for k in order if k not in agreed)][:count]
+    return [k for k in order if k in chosen]
+
+
+def _relaxed(one: Placements, candidate: Candidate, found: Relaxation, pipeline: PipelineSettings) -> Candidate:
+    """A candidate with what its relaxation gave."""
+    host, guests = one.task.host, one.task.guests
+    crystal, n = found.crystal, len(host)
+    moved = replace(crystal, numbers=crystal.numbers[:n], frac_coords=crystal.frac_coords[:n])
+    reason = found.reason if found.diverged else invalid_samples(moved, guests, crystal.frac_coords[None, n:]).reason[0]
+    if reason:
+        # CHGNet may call a guest on top of a host atom favourable: such a minimum is none.
+        return replace(candidate, relaxed=Relaxed(DIVERGED, found.steps), error=f"not relaxed: {reason}")
+    free = pipeline.relax != "guests" and n > 0
+    positions = crystal.frac_coords[n:] - np.floor(crystal.frac_coords[n:])
+    relaxed = Relaxed(
+        outcome=CONVERGED if found.converged else UNFINISHED,
+        steps=found.steps,
+        energy_per_atom=found.energy_per_atom,
+        max_force=found.max_force,
+        max_guest_force=float(np.linalg.norm(found.forces[n:], axis=1).max()),
+        guest_frac_coords=np.where(positions == 1.0, 0.0, positions),  # -1e-17 - floor(-1e-17) is 1
+        host_frac_coords=crystal.frac_coords[:n] if free else None,
+        lattice=crystal.lattice if pipeline.relax == "cell" else None,
+    )
+    changes: dict[str, Any] = {}
+    if one.book is None:
+        changes["spacegroup"] = spacegroup_symbol(relaxed.crystal(host, guests), pipeline.symprec)
+    elif not free:
+        sites = [one.book.describe(position) for position in relaxed.guest_frac_coords]
+        changes = {"multiplicity": tuple(m for m, _ in sites), "wyckoff": tuple(label for _, label in sites)}
+    return replace(candidate, relaxed=relaxed, **changes)
+
+
+def _as_placed(one: Placements, k: int) -> Crystal:
+    return one.task.host.with_guests(one.task.guests, one.candidates[k].guest_frac_coords)
+
+
+def _ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
+    return [replace(candidates[k], rank=rank) for rank, k in enumerate(_order(candidates))]
+
+
+def _order(candidates: Sequence[Candidate]) -> list[int]:
+    """Relaxed ones first, then those that were not, diverged ones, and those without an energy; each by energy."""
+
+    def key(k: int) -> tuple:
+        c = candidates[k]
+        if c.energy_per_atom is None:
+            group = 3
+        elif c.relaxed is None:
+            group = 1
+        else:
+            group = 0 if c.relaxed.sound else 2
+        return group, c.ranking_energy or 0.0, -c.agreement, c.sample
+
+    return sorted(range(len(candidates)), key=key)
+
+
+def _timed(group: list[Placements], stage: str, work: Callable[[], None]) -> None:
+    """Wall time of a stage, shared out by atoms."""
+    sizes = [(len(one.task.host) + len(one.task.guests)) * len(one.candidates) for one in group]
+    start = time.perf_counter()
+    work()
+    seconds = time.perf_counter() - start
+    for one, size in zip(group, sizes, strict=True):
+        one.seconds[stage] = seconds * size / max(sum(sizes), 1)
+
+
+class _Counter:
+    """Progress over all tasks, whichever of them go together."""
+
+    def __init__(self, progress: Progress | None, placements: Sequence[Placements], top_k: int | None) -> None:
+        self._progress = progress
+        self._total = {
+            "score": sum(len(one.candidates) for one in placements),
+            "relax": sum(len(one.candidates[:top_k]) for one in placements),
+        }
+        self._done = dict.fromkeys(self._total, 0)
+
+    def of(self, stage: str) -> Callable[[int], None]:
+        def add(count: int) -> None:
+            self._done[stage] += count
+            if count and self._progress is not None:
+                self._progress(stage, self._done[stage], self._total[stage])
+
+        return add

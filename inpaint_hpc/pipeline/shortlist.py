@@ -1,0 +1,109 @@
+"""The candidates that are handed out, of all that were scored: equal ones once, different ones first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from inpaint_hpc.crystals.symmetry import symmetry_operations
+from inpaint_hpc.sampling.deduplication import equal_samples
+from inpaint_hpc.sampling.tasks import Task
+
+from .results import Candidate
+from .settings import PipelineSettings
+from .unique_minima import joined_origin
+
+# Shares of the places for the lowest in energy, for the most symmetric, and for what most samples agree on.
+LOWEST, SYMMETRIC, AGREED = 0.125, 0.25, 0.375
+# Of the last, places for placements that a single sample shows: of many guests every sample is one of a kind.
+SHOWN = 0.125
+# Nearly equal: within this distance under the host's symmetry at this tolerance, both in A.  A host that relaxed
+# without its guests is less symmetric than it will be with them, and its sites are where it leaves room.
+NEAR, NEAR_SYMPREC = 0.7, 0.3
+
+
+def shortlist(task: Task, candidates: Sequence[Candidate], pipeline: PipelineSettings) -> list[Candidate]:
+    """At most `pipeline.candidates` different candidates, lowest energy first.
+
+    Of equal ones, within `pipeline.tolerance` under the host's symmetry, the lowest in energy stays, with the samples
+    of all.  Where there are too many, places go to the few lowest in energy; to the most symmetric crystals and to
+    those that most samples agree on, few of them to what a single sample shows, because a potential can be wrong about
+    the order, most of all in a host that did not relax around its guests; then to the lowest that are not nearly one
+    that has a place; at last to what is left, lowest first.
+
+    Args:
+        task: the task, with host atoms.
+        candidates: scored, as placed.
+        pipeline: settings.
+    """
+    order = sorted(range(len(candidates)), key=lambda k: _key(candidates[k]))
+    ranked = [candidates[k] for k in order]
+    if not ranked:
+        return []
+    coords = np.stack([c.guest_frac_coords for c in ranked])
+    equal = equal_samples(task.host, task.guests, coords, pipeline.tolerance, pipeline.symprec)
+    owner: dict[int, list[int]] = {}
+    for k in range(len(ranked)):
+        first = next((kept for kept in owner if equal[k, kept]), k)
+        owner.setdefault(first, []).append(k)
+    merged = [_merged([ranked[k] for k in group]) for group in owner.values()]
+    if len(merged) <= pipeline.candidates:
+        return merged
+    return [merged[k] for k in sorted(_different_first(task, merged, pipeline))]
+
+
+def _different_first(task: Task, merged: Sequence[Candidate], pipeline: PipelineSettings) -> list[int]:
+    """The candidates that get a place, of more than there are places, lowest energy first."""
+    tolerance, symprec = max(NEAR, pipeline.tolerance), max(NEAR_SYMPREC, pipeline.symprec)
+    coords = np.stack([c.guest_frac_coords for c in merged])
+    near = equal_samples(task.host, task.guests, coords, tolerance, symprec)
+
+    def places(share: float) -> int:
+        return int(share * pipeline.candidates)
+
+    def different(order: Iterable[int], count: int) -> list[int]:
+        """The first ones that are not nearly one before them."""
+        found: list[int] = []
+        for k in order:
+            if len(found) < count and not near[k, found].any():
+                found.append(k)
+        return found
+
+    lowest = range(math.ceil(LOWEST * pipeline.candidates))
+    crystals = [task.host.with_guests(task.guests, c) for c in coords]
+    operations = np.array([len(symmetry_operations(crystal, symprec)[0]) for crystal in crystals])
+    symmetric = different(np.argsort(-operations, kind="stable").tolist(), places(SYMMETRIC))
+    shown = sorted((k for k, c in enumerate(merged) if c.members), key=lambda k: (-merged[k].agreement, k))
+    agreed = different([k for k in shown if len(merged[k].members) > 1], places(AGREED))
+    alone = min(places(SHOWN), places(AGREED) - len(agreed))
+    agreed += different([k for k in shown if len(merged[k].members) == 1], alone)
+    chosen = list(dict.fromkeys([*lowest, *symmetric, *agreed]))[: pipeline.candidates]
+    for k in range(len(merged)):
+        if len(chosen) < pipeline.candidates and k not in chosen and not near[k, chosen].any():
+            chosen.append(k)
+    left = [k for k in range(len(merged)) if k not in chosen]
+    return chosen + left[: pipeline.candidates - len(chosen)]
+
+
+def _key(candidate: Candidate) -> tuple:
+    energy = candidate.energy_per_atom
+    # Rounded: the last bits of an energy differ from machine to machine.
+    return energy is None, round(energy or 0.0, 9), -candidate.agreement, candidate.sample, candidate.rank
+
+
+def _merged(group: Sequence[Candidate]) -> Candidate:
+    best = group[0]
+    if len(group) == 1:
+        return best
+    samples = [c for c in group if c.members]
+    return replace(
+        best,
+        sample=best.sample if best.sample >= 0 or not samples else samples[0].sample,
+        members=tuple(sorted(member for c in samples for member in c.members)),
+        agreement=min(1.0, math.fsum(c.agreement for c in samples)),
+        spread=samples[0].spread if len(samples) == 1 else None,
+        origin=joined_origin(group),
+    )

@@ -1,0 +1,100 @@
+"""The CHGNet weights that come with chgnet, loaded once per process and kept quiet.
+
+chgnet greets on stdout, where `--json` promises one JSON object and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from inpaint_hpc.errors import InputError
+
+from .network import ChgnetNetwork
+
+if TYPE_CHECKING:
+    from chgnet.model.model import CHGNet
+
+# 0.3.0 and 0.2.0: trained on MPtrj (PBE, PBE+U); r2scan: 0.3.0 further trained on r2SCAN energies.
+CHGNET_WEIGHTS = ("0.3.0", "0.2.0", "r2scan")
+DEFAULT_WEIGHTS = "0.3.0"
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Nothing on stdout and no warnings while chgnet works."""
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@lru_cache(maxsize=4)
+def load_chgnet_model(weights: str = DEFAULT_WEIGHTS, device: str = "cpu") -> CHGNet:
+    """A CHGNet of chgnet itself, with frozen parameters, once per process.
+
+    Raises:
+        InputError: unknown weights, or a device that is not there.
+    """
+    require_weights(weights)
+    _require_device(device)
+    with quiet():
+        from chgnet.model.model import CHGNet
+
+        model = CHGNet.load(model_name=weights, use_device="cpu", verbose=False)
+    return model.to(device).eval().requires_grad_(False)
+
+
+@lru_cache(maxsize=4)
+def _published_network(weights: str, device: str) -> ChgnetNetwork:
+    return ChgnetNetwork(load_chgnet_model(weights), device)
+
+
+def load_network(model: str | CHGNet | ChgnetNetwork = DEFAULT_WEIGHTS, device: Any = None) -> ChgnetNetwork:
+    """The network that evaluates batches.
+
+    Args:
+        model: a name in `CHGNET_WEIGHTS`, a CHGNet (e.g. one of the user's own training), or a network, as it is.
+        device: torch device; None takes that of a network given, else the CPU.
+
+    Raises:
+        InputError: unknown weights, a device that is not there, a network on another device, or a CHGNet of an
+            architecture of its own.
+    """
+    if isinstance(model, ChgnetNetwork):
+        if device is not None and not _is_same(torch.device(device), model.device):
+            raise InputError(f"the CHGNet network is on {model.device}, not on {device}")
+        return model
+    device = str(device or "cpu")
+    _require_device(device)
+    if isinstance(model, str):
+        return _published_network(model, device)
+    return ChgnetNetwork(model, device)
+
+
+def require_weights(name: str) -> None:
+    """Refuse a name that is not in `CHGNET_WEIGHTS`.
+
+    Raises:
+        InputError: unknown weights.
+    """
+    if name not in CHGNET_WEIGHTS:
+        raise InputError(f"unknown CHGNet weights '{name}'; choose one of {', '.join(CHGNET_WEIGHTS)}")
+
+
+def _is_same(one: torch.device, other: torch.device) -> bool:
+    """'cuda' is any GPU."""
+    return one.type == other.type and (None in (one.index, other.index) or one.index == other.index)
+
+
+def _require_device(device: str) -> None:
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"the device '{device}' cannot be used: {reason}") from error

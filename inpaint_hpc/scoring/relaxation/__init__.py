@@ -1,0 +1,1 @@
+"""Relaxation of whole batches of crystals by FIRE."""

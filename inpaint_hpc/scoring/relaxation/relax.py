@@ -1,0 +1,260 @@
+"""Relaxation of many structures at once in CHGNet's forces.
+
+Structures move independently of each other, each with its own FIRE state.  Those that have converged or diverged leave
+the batch at once and waiting ones take their place, so that a batch is always full.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from inpaint_hpc.crystals.batch import Crystal
+from inpaint_hpc.errors import InputError
+from inpaint_hpc.scoring.chgnet.batch import BatchEvaluator
+from inpaint_hpc.scoring.chgnet.models import DEFAULT_WEIGHTS, load_network
+from inpaint_hpc.scoring.chgnet.network import ChgnetNetwork
+
+from .fire import FireSettings
+from .optimizer_state import ENERGY_RISE, Group, MovingStructures
+
+if TYPE_CHECKING:
+    from chgnet.model.model import CHGNet
+
+MODES = ("guests", "positions", "cell")
+# Evaluations in a row with an energy that is clearly above the lowest, after which it will not come down again.
+RISING_STEPS = 50
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """A structure at every evaluation, the first and the last one included: T frames.
+
+    Attributes:
+        energy_per_atom: eV, float64 (T,).
+        max_force: largest force on an atom that may move, eV/A, float64 (T,).
+        positions: Cartesian, A, not wrapped, float64 (T, n, 3).
+        cells: rows a, b, c in A, float64 (T, 3, 3).
+    """
+
+    energy_per_atom: np.ndarray
+    max_force: np.ndarray
+    positions: np.ndarray
+    cells: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.energy_per_atom)
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """What became of one structure.
+
+    Attributes:
+        crystal: the structure at its last sound evaluation (the input, if there was none), in the input's order, not
+            wrapped.  Rows that could not move are the input's bits.
+        energy_per_atom: of `crystal`, eV; NaN without a sound evaluation.
+        energy_per_atom_before: of the input, eV; NaN if it could not be evaluated.
+        forces: of `crystal`, on all atoms, eV/A, float64 (n, 3).
+        stress: of `crystal`, GPa, float64 (3, 3).
+        steps: steps taken.
+        converged: forces (and stress) fell below the threshold.
+        diverged: the structure could not be evaluated or relaxed; `crystal` is not a minimum.
+        reason: why it stopped, one line.
+        trajectory: if asked for.
+    """
+
+    crystal: Crystal
+    energy_per_atom: float
+    energy_per_atom_before: float
+    forces: np.ndarray
+    stress: np.ndarray
+    steps: int
+    converged: bool
+    diverged: bool
+    reason: str
+    trajectory: Trajectory | None = None
+
+    @property
+    def max_force(self) -> float:
+        """Largest force on any atom, eV/A."""
+        return float(np.linalg.norm(self.forces, axis=1).max(initial=0.0))
+
+
+def relax(
+    crystals: Sequence[Crystal],
+    n_guests: int | Sequence[int] = 0,
+    mode: str = "guests",
+    fmax: float = 0.05,
+    max_steps: int = 500,
+    max_stress: float | None = None,
+    model: str | CHGNet | ChgnetNetwork = DEFAULT_WEIGHTS,
+    device: Any = None,
+    row_budget: int | None = None,
+    fire: FireSettings | None = None,
+    trajectories: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> list[Relaxation]:
+    """Relax structures by FIRE; a bad one is reported and leaves the others alone.
+
+    A structure diverges when two atoms come closer than 0.5 A, its cell shrinks or grows fourfold, its energy stays
+    above the lowest it had by 0.05 eV per atom for 50 steps, or a value is not a finite number.
+
+    Args:
+        crystals: structures; guests are their last atoms.
+        n_guests: how many guests, for all crystals or for each; used by mode 'guests' only.
+        mode: 'guests' moves the guests in a frozen host, 'positions' all atoms in a fixed cell, 'cell' all atoms and
+            the cell (as ASE's FrechetCellFilter).
+        fmax: converged when no force exceeds it, eV/A.  In mode 'cell' this holds for the forces on the cell as well,
+            `volume * stress / atoms` in eV/A, as in ASE.
+        max_steps: most steps of a structure.
+        max_stress: in mode 'cell', largest component of the stress allowed too, GPa.
+        model, device, row_budget: as `evaluate`; the budget decides how many structures move at once.
+        fire: parameters of FIRE; None takes ASE's.
+        trajectories: keep the way of each structure.
+        progress: called with the number of structures finished since the last call.
+
+    Returns:
+        One `Relaxation` per crystal, in order.
+
+    Raises:
+        InputError: unknown mode, thresholds that are not positive, numbers of guests that do not fit, or as `evaluate`.
+    """
+    counts = [n_guests] * len(crystals) if isinstance(n_guests, int) else list(n_guests)
+    _require_sense(crystals, counts, mode, fmax, max_steps, max_stress)
+    evaluator = BatchEvaluator(load_network(model, device), "efs", row_budget)
+    if not crystals:
+        return []
+    structures = MovingStructures(crystals, counts, mode, fire or FireSettings(), evaluator.network.device)
+    thresholds = _Thresholds(fmax, max_steps, max_stress if mode == "cell" else None)
+    return _Run(structures, evaluator, thresholds, trajectories, progress).results()
+
+
+def _require_sense(crystals, counts, mode, fmax, max_steps, max_stress) -> None:
+    if mode not in MODES:
+        raise InputError(f"unknown mode of relaxation '{mode}'; choose one of {', '.join(MODES)}")
+    if len(counts) != len(crystals):
+        raise InputError(f"{len(crystals)} crystals but {len(counts)} numbers of guests")
+    for crystal, count in zip(crystals, counts, strict=True):
+        if mode == "guests" and not 0 < count <= len(crystal):
+            name = crystal.name or crystal.formula
+            raise InputError(f"{name}: {count} guests among {len(crystal)} atoms; relaxing guests needs at least one")
+    if not fmax > 0 or (max_stress is not None and not max_stress > 0):
+        raise InputError("the thresholds of force and stress must be positive")
+    if max_steps < 0:
+        raise InputError(f"the number of steps must not be negative, not {max_steps}")
+
+
+@dataclass(frozen=True)
+class _Thresholds:
+    fmax: float
+    max_steps: int
+    max_stress: float | None
+
+    def outcome(self, error: str, force: float, stress: float, rising: int, steps: int) -> tuple[str, str] | None:
+        """'converged', 'diverged' or 'unfinished', and the reason in one line; None while the structure goes on."""
+        if error:
+            return "diverged", error
+        if force < self.fmax and (self.max_stress is None or stress < self.max_stress):
+            return "converged", f"converged in {steps} steps"
+        if rising >= RISING_STEPS:
+            return "diverged", f"its energy stays {ENERGY_RISE} eV per atom or more above the lowest it had"
+        if steps >= self.max_steps:
+            return "unfinished", f"not converged in {steps} steps: largest force {force:.3f} eV/A"
+        return None
+
+
+class _Run:
+    """Takes structures through their relaxation, as many at a time as the row budget allows."""
+
+    def __init__(
+        self,
+        structures: MovingStructures,
+        evaluator: BatchEvaluator,
+        thresholds: _Thresholds,
+        trajectories: bool,
+        progress: Callable[[int], None] | None,
+    ) -> None:
+        self.structures, self.evaluator, self.thresholds, self.progress = structures, evaluator, thresholds, progress
+        self.rows = evaluator.estimated_rows(structures.batch)
+        self.frames: dict[int, list[tuple]] | None = {k: [] for k in range(len(structures))} if trajectories else None
+        self.finished: dict[int, Relaxation] = {}
+
+    def results(self) -> list[Relaxation]:
+        # The largest first: at the end only small ones are left to fill a batch together.
+        waiting = deque(np.argsort(-self.rows, kind="stable").tolist())
+        active: list[int] = []
+        while active or waiting:
+            budget, filled = self.evaluator.row_budget, sum(self.rows[k] for k in active)
+            # When memory has run out the budget has fallen, and some have to wait again; their state stays as it is.
+            while len(active) > 1 and filled > 1.5 * budget:
+                filled -= self.rows[active[-1]]
+                waiting.appendleft(active.pop())
+            while waiting and (not active or filled + self.rows[waiting[0]] <= budget):
+                filled += self.rows[waiting[0]]
+                active.append(waiting.popleft())
+            active = self._advance(active)
+        return [self.finished[k] for k in range(len(self.structures))]
+
+    def _advance(self, active: list[int]) -> list[int]:
+        """Evaluate some structures and move them by one step; those that go on."""
+        structures = self.structures
+        group = structures.group(active)
+        crystals = structures.crystals(group)
+        evaluation = self.evaluator(crystals)
+        errors = structures.record(group, crystals, evaluation)
+        forces, stresses, rising = structures.criteria(group)
+        steps = structures.steps[group.structures].tolist()
+        self._keep_frames(active, group, errors, forces)
+        going = []
+        for position, (k, rows) in enumerate(zip(active, evaluation.rows.tolist(), strict=True)):
+            self.rows[k] = rows or self.rows[k]
+            outcome = self.thresholds.outcome(
+                errors[position], forces[position], stresses[position], rising[position], steps[position]
+            )
+            if outcome is None:
+                going.append(k)
+            else:
+                self.finished[k] = self._relaxation(k, *outcome, steps[position])
+        if going:
+            structures.step(group if len(going) == len(active) else structures.group(going))
+        if self.progress is not None and len(going) < len(active):
+            self.progress(len(active) - len(going))
+        return going
+
+    def _keep_frames(self, active: list[int], group: Group, errors: list[str], forces: list[float]) -> None:
+        if self.frames is None:
+            return
+        for k, frame, error, force in zip(active, self.structures.frames(group), errors, forces, strict=True):
+            if not error:
+                self.frames[k].append((force, *frame))
+
+    def _relaxation(self, k: int, outcome: str, reason: str, steps: int) -> Relaxation:
+        structures = self.structures
+        forces, stress = structures.forces_and_stress(k)
+        return Relaxation(
+            crystal=structures.crystal(k),
+            energy_per_atom=float(structures.energies[k]),
+            energy_per_atom_before=float(structures.before[k]),
+            forces=forces,
+            stress=stress,
+            steps=steps,
+            converged=outcome == "converged",
+            diverged=outcome == "diverged",
+            reason=reason,
+            trajectory=None if self.frames is None else _trajectory(self.frames.pop(k), len(forces)),
+        )
+
+
+def _trajectory(frames: list[tuple], n_atoms: int) -> Trajectory:
+    forces, energies, positions, cells = zip(*frames, strict=True) if frames else ((), (), (), ())
+    return Trajectory(
+        np.array(energies, dtype=np.float64),
+        np.array(forces, dtype=np.float64),
+        np.array(positions, dtype=np.float64).reshape(-1, n_atoms, 3),
+        np.array(cells, dtype=np.float64).reshape(-1, 3, 3),
+    )
