@@ -32,13 +32,13 @@ def main(file, seed, device, weights, quick, json_file, n, fewest, most, repeats
     import torch
 
     from inpaint_hpc.scoring.chgnet.batch import BatchEvaluator
-    from inpaint_hpc.scoring.chgnet.models import load_network
+    from inpaint_hpc.scoring.chgnet.models import load_chgnet_network
 
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     n, most, repeats = (4, 14, 1) if quick else (n, most, repeats)
     crystals, _ = shared.candidates(file, n, fewest, most, 0.2, seed)
-    evaluator = BatchEvaluator(load_network(weights, device), "efs")
+    evaluator = BatchEvaluator(load_chgnet_network(weights, device), "efs")
     ways = {
         "by hand": None,
         "plain": _plain_gate,

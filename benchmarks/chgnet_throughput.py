@@ -66,10 +66,10 @@ def main(file, seed, device, weights, quick, json_file, n, fewest, most, memory_
 def _times(crystals, weights, device, row_budget) -> dict:
     """Energy, forces and stress of each candidate, both ways by turns."""
     from inpaint_hpc.scoring.chgnet.batch import BatchEvaluator
-    from inpaint_hpc.scoring.chgnet.models import load_network
+    from inpaint_hpc.scoring.chgnet.models import load_chgnet_network
 
     model = shared.chgnet_as_published(weights, device)
-    evaluator = BatchEvaluator(load_network(weights, device), "efs", row_budget)
+    evaluator = BatchEvaluator(load_chgnet_network(weights, device), "efs", row_budget)
     structures = [crystal.to_structure() for crystal in crystals]
     model.predict_structure(structures[0], task="efs")
     evaluator(crystals[:2])
@@ -123,7 +123,7 @@ def _one_batch(way: str, crystals, weights: str, device: str) -> dict:
     import torch
 
     from inpaint_hpc.scoring.chgnet.batch import BatchEvaluator
-    from inpaint_hpc.scoring.chgnet.models import load_network, quiet
+    from inpaint_hpc.scoring.chgnet.models import load_chgnet_network, quiet
 
     def peak() -> float:
         if device != "cpu":
@@ -136,7 +136,7 @@ def _one_batch(way: str, crystals, weights: str, device: str) -> dict:
     if way == "native":
         model = shared.chgnet_as_published(weights, device)
     else:
-        evaluator = BatchEvaluator(load_network(weights, device), "efs", 10**9 if way == "together" else None)
+        evaluator = BatchEvaluator(load_chgnet_network(weights, device), "efs", 10**9 if way == "together" else None)
     before = peak()
     if way == "native":
         with quiet():

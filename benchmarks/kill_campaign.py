@@ -246,7 +246,7 @@ def _processes(run: Path) -> Iterator[tuple[psutil.Process, list[str]]]:
 def examine(run: Path, reference: Path, tally: Tally) -> None:
     """Collect, and note everything that is not as in the undisturbed run."""
     problems = tally.problems
-    # The keeper of a driver that was killed needs a moment.
+    # The watchdog of a driver that was killed needs a moment.
     end = time.monotonic() + 15.0
     while (left := [process.pid for process, _ in _processes(run)]) and time.monotonic() < end:
         time.sleep(0.2)

@@ -14,7 +14,7 @@ from inpaint_hpc.crystals.supercells import inequivalent_supercells, supercell
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.orderings.annealing import random_orderings
 from inpaint_hpc.orderings.enumeration import symmetric_orderings
-from inpaint_hpc.orderings.ordering_space import occupation_space
+from inpaint_hpc.orderings.ordering_space import ordering_space
 from inpaint_hpc.pipeline.inpaint import run_tasks
 from inpaint_hpc.pipeline.results import InpaintResult
 from inpaint_hpc.pipeline.settings import PipelineSettings
@@ -172,7 +172,7 @@ def capacity(network: SiteNetwork) -> int:
     if not len(network):
         return 0
     radius = FULL_SPACING * float(contact_radii([network.number])[0])
-    space = occupation_space([network], {network.number: radius})
+    space = ordering_space([network], {network.number: radius})
     most = 0
     for n in range(1, len(space) + 1):
         counts = {network.number: n}

@@ -13,9 +13,9 @@ import numpy as np
 from inpaint_hpc.files import atomic_path
 
 from .columns import Block, Table, take
-from .full_disk_file import Sink, remove_stale
+from .full_disk_file import FullDiskFile, remove_stale
 from .schema import CHILDREN, ROW, TABLES, column, fill_value, is_offsets
-from .storage import CACHE_BYTES, USER_BLOCK, create_growing, digest, seal, sign, to_file
+from .storage import CACHE_BYTES, USER_BLOCK, create_appendable, digest, seal, sign, to_file
 
 if TYPE_CHECKING:
     import h5py
@@ -34,7 +34,7 @@ def widened(layout: Layout, other: Layout) -> Layout:
 
 
 @contextmanager
-def growing_archive(path: str | Path, layout: Layout, attributes: Mapping[str, Any]) -> Iterator[GrowingArchive]:
+def appendable_archive(path: str | Path, layout: Layout, attributes: Mapping[str, Any]) -> Iterator[AppendableArchive]:
     """A new archive; it appears at `path`, complete and sealed, when the block ends without an exception.
 
     Args:
@@ -51,10 +51,10 @@ def growing_archive(path: str | Path, layout: Layout, attributes: Mapping[str, A
     remove_stale(path)
     # The sink, and with it the lock, is closed after the rename, so that nobody takes the file for a stale one.
     with ExitStack() as stack, atomic_path(path) as temporary:
-        sink = Sink(temporary)
+        sink = FullDiskFile(temporary)
         stack.callback(sink.close)
         with h5py.File(sink, "w", rdcc_nbytes=CACHE_BYTES, userblock_size=USER_BLOCK) as file:
-            archive = GrowingArchive(file, sink, layout)
+            archive = AppendableArchive(file, sink, layout)
             yield archive
             archive.seal(attributes)
         sink.check()
@@ -62,16 +62,16 @@ def growing_archive(path: str | Path, layout: Layout, attributes: Mapping[str, A
             sign(written)
 
 
-class GrowingArchive:
-    """What `growing_archive` hands out."""
+class AppendableArchive:
+    """What `appendable_archive` hands out."""
 
-    def __init__(self, file: h5py.File, sink: Sink, layout: Layout) -> None:
+    def __init__(self, file: h5py.File, sink: FullDiskFile, layout: Layout) -> None:
         self._file, self._sink, self._layout = file, sink, layout
         self._row_of_host: dict[bytes, int] = {}
         self._hashes = {key: hashlib.sha256() for key in layout}
         self._ends = {key: 0 for key in layout if is_offsets(*key)}
         self._datasets = {
-            (table, name): create_growing(file, table, name, dtype, column(table, name).tail)
+            (table, name): create_appendable(file, table, name, dtype, column(table, name).tail)
             for (table, name), dtype in layout.items()
         }
         for table, name in self._ends:

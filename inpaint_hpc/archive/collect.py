@@ -11,7 +11,7 @@ import numpy as np
 
 from inpaint_hpc.errors import InputError
 
-from .append import GrowingArchive, Layout, growing_archive, widened
+from .append import AppendableArchive, Layout, appendable_archive, widened
 from .columns import read_block, select
 from .schema import TABLES, column, tables_of
 from .storage import DamagedError, attributes_of, open_file, readable, verify_checksum
@@ -106,7 +106,7 @@ def collect(
     content = {**found.attributes, **(attributes or {}), "complete": not len(missing) and not found.damaged}
     if expected is not None:
         content |= {"n_expected": len(expected), "complete": not len(missing)}
-    with growing_archive(out, found.layout, content) as archive:
+    with appendable_archive(out, found.layout, content) as archive:
         _merge(found, np.sort(chosen), archive, progress)
         sizes = {table: archive.size(table) for table in TABLES}
     return CollectReport(
@@ -215,7 +215,7 @@ def _chosen(found: _Survey, expected: np.ndarray | None) -> tuple[np.ndarray, in
     return chosen, duplicates, unexpected
 
 
-def _merge(found: _Survey, chosen: np.ndarray, archive: GrowingArchive, progress: Progress | None) -> None:
+def _merge(found: _Survey, chosen: np.ndarray, archive: AppendableArchive, progress: Progress | None) -> None:
     """Copy the chosen results, which are in the order of the files."""
     ends = np.searchsorted(found.file[chosen], np.arange(len(found.paths)), side="right")
     for index, wanted in enumerate(np.split(found.row[chosen], ends[:-1])):

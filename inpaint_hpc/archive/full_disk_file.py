@@ -1,7 +1,8 @@
 """A file for HDF5 to write to when it does not fit in memory and the disk may be full.
 
-HDF5 ends the process with a segmentation fault when it cannot write while it closes a file.  A `Sink` never lets it
-know: it remembers the error, keeps in memory what the disk did not take, and whoever writes asks `check` now and then.
+HDF5 ends the process with a segmentation fault when it cannot write while it closes a file.  A `FullDiskFile` never
+lets it know: it remembers the error, keeps in memory what the disk did not take, and whoever writes asks `check` now
+and then.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
 
-class Sink:
+class FullDiskFile:
     """A new file with the methods that h5py asks of a file object.
 
     Args:

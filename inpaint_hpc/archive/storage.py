@@ -120,7 +120,7 @@ def create_dataset(file: h5py.File, table: str, name: str, data: np.ndarray) -> 
     dataset.attrs["sha256"] = np.bytes_(hashlib.sha256(digest(data)).hexdigest())
 
 
-def create_growing(file: h5py.File, table: str, name: str, dtype: np.dtype, tail: tuple[int, ...]) -> h5py.Dataset:
+def create_appendable(file: h5py.File, table: str, name: str, dtype: np.dtype, tail: tuple[int, ...]) -> h5py.Dataset:
     """An empty column that can grow; its digest is up to who fills it."""
     dataset = file.create_dataset(
         f"{table}/{name}",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from inpaint_hpc.scoring.chgnet.batch import BatchEvaluator, crystals_batch
-from inpaint_hpc.scoring.chgnet.models import load_network, quiet
+from inpaint_hpc.scoring.chgnet.models import load_chgnet_network, quiet
 from inpaint_hpc.scoring.relaxation.relax import relax
 
 from .gpu_tools import Bench, sound_crystals
@@ -25,7 +25,7 @@ def chgnet(bench: Bench, out: dict[str, Any]) -> None:
     sizes = (8, 32, 128, 512, 2048) if bench.cuda else (8, 32)
     sizes, fewest, most = ((4,), 4, 12) if bench.tiny else (sizes, 15, 25)
     crystals = sound_crystals(bench, max(sizes), fewest, most, SHIFT)
-    network = load_network(device=bench.device)
+    network = load_chgnet_network(device=bench.device)
     evaluator = BatchEvaluator(network, "efs")
     out["row_budget"] = evaluator.row_budget
     rows = out["evaluation"] = []
@@ -117,7 +117,7 @@ def _equality(bench: Bench, out: dict[str, Any], checks: dict[str, bool]) -> Non
     n, steps = (4, 5) if bench.tiny else (24, EQUALITY_STEPS)
     crystals = sound_crystals(bench, n, 2, 12 if bench.tiny else 40, SHIFT)
     options = {"mode": "cell", "fmax": FMAX, "max_steps": steps, "device": bench.device}
-    rows = BatchEvaluator(load_network(device=bench.device)).estimated_rows(crystals_batch(crystals))
+    rows = BatchEvaluator(load_chgnet_network(device=bench.device)).estimated_rows(crystals_batch(crystals))
     budget = int(rows.sum() / 4)
     many, seconds = bench.timed(lambda: relax(crystals, row_budget=budget, **options))
     many_again = relax(crystals, row_budget=budget, **options)

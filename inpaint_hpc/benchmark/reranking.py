@@ -13,9 +13,9 @@ import numpy as np
 
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.pipeline.inpaint import run_tasks
-from inpaint_hpc.pipeline.ranking_stage import Placements, score_placements
+from inpaint_hpc.pipeline.ranking_stage import TaskCandidates, rank_by_energy
 from inpaint_hpc.pipeline.settings import PipelineSettings
-from inpaint_hpc.pipeline.wyckoff_cache import SiteBook
+from inpaint_hpc.pipeline.wyckoff_cache import WyckoffCache
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
 
@@ -64,9 +64,9 @@ def rerank(
     placed = [matches(result.crystal(rank, relaxed=False)) for rank in range(len(result))]
     samples = [matches(task.host.with_guests(task.guests, coords)) for coords in result.drawn.frac_coords]
     most = max(range(len(result)), key=lambda rank: result.candidates[rank].count)
-    book = SiteBook(task.host, pipeline.symprec, pipeline.tolerance)
-    relaxing = Placements(task, book, list(result.candidates))
-    score_placements([relaxing], pipeline, device or "cpu")
+    wyckoff_cache = WyckoffCache(task.host, pipeline.symprec, pipeline.tolerance)
+    relaxing = TaskCandidates(task, wyckoff_cache, list(result.candidates))
+    rank_by_energy([relaxing], pipeline, device or "cpu")
     sound = [c for c in relaxing.candidates if c.relaxed is not None and c.relaxed.sound]
     best = sound[0].relaxed.crystal(task.host, task.guests) if sound else result.crystal(0, relaxed=False)
     return row | {

@@ -23,7 +23,7 @@ from inpaint_hpc.files import atomic_path
 
 from .journal import Journal, read_journal
 from .task_tables import CampaignTask, open_table, read_ids, read_tasks
-from .work_units import Unit, UnitReport
+from .work_units import UnitReport, WorkUnit
 
 if TYPE_CHECKING:
     from inpaint_hpc.pipeline.settings import PipelineSettings
@@ -127,7 +127,7 @@ class RunDirectory:
         first, n_tasks, cost = self.shards
         return int(first[shard]), int(n_tasks[shard]), float(cost[shard])
 
-    def unit(self, shard: int, start: int = 0, stop: int | None = None) -> Unit:
+    def unit(self, shard: int, start: int = 0, stop: int | None = None) -> WorkUnit:
         """A unit of a shard, by default all of it.
 
         Raises:
@@ -137,9 +137,9 @@ class RunDirectory:
         stop = n if stop is None else stop
         if not 0 <= start < stop <= n:
             raise InputError(f"{self.path}: shard {shard} has {n} tasks, not tasks {start} to {stop - 1}")
-        return Unit(shard, start, stop, whole=stop - start == n)
+        return WorkUnit(shard, start, stop, whole=stop - start == n)
 
-    def rows(self, unit: Unit) -> np.ndarray:
+    def rows(self, unit: WorkUnit) -> np.ndarray:
         """Task rows of a unit, int64 (len(unit),)."""
         first = self.shard(self.unit(unit.shard, unit.start, unit.stop).shard)[0]
         return np.arange(first + unit.start, first + unit.stop)
@@ -155,7 +155,7 @@ class RunDirectory:
 
     # Results
 
-    def result_path(self, unit: Unit) -> Path:
+    def result_path(self, unit: WorkUnit) -> Path:
         """Where the result of a unit is, or will be."""
         part = "" if len(unit) == self.shard(unit.shard)[1] else f".{unit.start}-{unit.stop}"
         folder = self.path / "results" / f"{unit.shard // SHARDS_PER_FOLDER:03d}"
@@ -165,7 +165,7 @@ class RunDirectory:
         """Result files, in the order of their units."""
         return [self.result_path(unit) for unit in self.result_units()]
 
-    def result_units(self) -> list[Unit]:
+    def result_units(self) -> list[WorkUnit]:
         """Units with a result file that is not empty, sorted; files that do not belong here are passed over."""
         _, n_tasks, _ = self.shards
         found = []
@@ -176,7 +176,7 @@ class RunDirectory:
             n = int(n_tasks[int(match[1])])
             start, stop = (0, n) if match[2] is None else (int(match[2]), int(match[3]))
             if 0 <= start < stop <= n:
-                found.append(Unit(int(match[1]), start, stop, whole=stop - start == n))
+                found.append(WorkUnit(int(match[1]), start, stop, whole=stop - start == n))
         return sorted(found)
 
     def _result_names(self) -> Iterator[str]:
@@ -189,18 +189,18 @@ class RunDirectory:
                 if not entry.name.startswith(".") and entry.stat().st_size:
                     yield entry.name
 
-    def problem_of(self, unit: Unit) -> str | None:
+    def problem_of(self, unit: WorkUnit) -> str | None:
         """What is wrong with the result of a unit, in one line; None when its checksum holds and it belongs here."""
         from .result_checks import result_problem
 
         return result_problem(self.result_path(unit), self.info)
 
-    def damaged_units(self) -> dict[Unit, str]:
+    def damaged_units(self) -> dict[WorkUnit, str]:
         """Units whose result file is damaged or foreign, with what is wrong; reads every result file."""
         problems = {unit: self.problem_of(unit) for unit in self.result_units()}
         return {unit: problem for unit, problem in problems.items() if problem is not None}
 
-    def set_aside(self, unit: Unit) -> Path:
+    def set_aside(self, unit: WorkUnit) -> Path:
         """Move the result file of a unit to RUN/damaged, so that the unit is pending again; where it is now.
 
         Raises:
@@ -212,13 +212,13 @@ class RunDirectory:
         path.replace(target)
         return target
 
-    def pending_units(self, verify: bool = False) -> list[Unit]:
+    def pending_units(self, verify: bool = False) -> list[WorkUnit]:
         """What no done unit covers, as few units as possible, sorted.
 
         Args:
             verify: read every result file and take damaged ones as not there; otherwise names and sizes decide.
         """
-        done: dict[int, list[Unit]] = {}
+        done: dict[int, list[WorkUnit]] = {}
         damaged = self.damaged_units() if verify else {}
         for unit in self.result_units():
             if unit not in damaged:
@@ -226,7 +226,7 @@ class RunDirectory:
         sizes = enumerate(self.shards[1].tolist())
         return [unit for shard, n in sizes for unit in _gaps(shard, n, done.get(shard, ()))]
 
-    def pending_in(self, shard: int) -> list[Unit]:
+    def pending_in(self, shard: int) -> list[WorkUnit]:
         """What no done unit of a shard covers, by names and sizes, sorted.
 
         Raises:
@@ -240,7 +240,7 @@ class RunDirectory:
         names = [path.name for path in folder.glob(f"shard-{shard:06d}.*.h5") if path.stat().st_size]
         matches = [match for match in map(_RESULT.fullmatch, names) if match and match[2] is not None]
         done = sorted((int(match[2]), int(match[3])) for match in matches)
-        parts = [Unit(shard, start, stop) for start, stop in done if 0 <= start < stop <= len(whole)]
+        parts = [WorkUnit(shard, start, stop) for start, stop in done if 0 <= start < stop <= len(whole)]
         return _gaps(shard, len(whole), parts)
 
     def remove_leftovers(self, older_than: float = 3600.0) -> int:
@@ -289,9 +289,9 @@ class RunDirectory:
         """Where a worker writes a line for each unit that it finished."""
         return Journal(self.path / "reports" / f"{name}.jsonl")
 
-    def reports(self) -> dict[Unit, UnitReport]:
+    def reports(self) -> dict[WorkUnit, UnitReport]:
         """The last report on each unit.  Only for showing: a kill can lose the report of a unit that is done."""
-        found: dict[Unit, UnitReport] = {}
+        found: dict[WorkUnit, UnitReport] = {}
         for path in sorted((self.path / "reports").glob("*.jsonl")):
             for record in read_journal(path):
                 try:
@@ -302,13 +302,13 @@ class RunDirectory:
         return found
 
 
-def _gaps(shard: int, n: int, done: Sequence[Unit]) -> list[Unit]:
+def _gaps(shard: int, n: int, done: Sequence[WorkUnit]) -> list[WorkUnit]:
     """What sorted units of a shard of `n` tasks leave out."""
     pending, position = [], 0
     # A unit without tasks at the end closes the last gap.
     for start, stop in [*((unit.start, unit.stop) for unit in done), (n, n)]:
         if start > position:
-            pending.append(Unit(shard, position, start, whole=start - position == n))
+            pending.append(WorkUnit(shard, position, start, whole=start - position == n))
         position = max(position, stop)
     return pending
 

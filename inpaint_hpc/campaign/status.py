@@ -16,7 +16,7 @@ from inpaint_hpc.errors import InputError
 
 from .result_checks import result_counts
 from .run_directory import RunDirectory
-from .work_units import Unit, UnitReport
+from .work_units import UnitReport, WorkUnit
 
 # A worker beats every five seconds; a busy file system may delay a few of them.
 ALIVE_SECONDS = 60.0
@@ -175,7 +175,7 @@ def read_status(run: RunDirectory | str | Path, now: float | None = None) -> Sta
     )
 
 
-def _covered(units: Iterable[Unit], n_shards: int) -> np.ndarray:
+def _covered(units: Iterable[WorkUnit], n_shards: int) -> np.ndarray:
     """Tasks of each shard that have a result, int64 (n_shards,); units are sorted and may overlap."""
     covered = np.zeros(n_shards, dtype=np.int64)
     shard, position = -1, 0
@@ -187,7 +187,7 @@ def _covered(units: Iterable[Unit], n_shards: int) -> np.ndarray:
     return covered
 
 
-def _reports_on(run: RunDirectory, units: list[Unit]) -> list[UnitReport]:
+def _reports_on(run: RunDirectory, units: list[WorkUnit]) -> list[UnitReport]:
     """Reports on units that are done; where a kill has lost one, the result itself is asked."""
     known = run.reports()
     found, covered = [], (-1, 0)

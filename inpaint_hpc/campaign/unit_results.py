@@ -17,7 +17,7 @@ from inpaint_hpc.errors import StorageError
 from .result_checks import result_counts
 from .run_directory import RunDirectory
 from .task_records import failed_record, with_error
-from .work_units import Unit, UnitReport
+from .work_units import UnitReport, WorkUnit
 
 _ADVICE = {
     errno.ENOSPC: "free space on the disk",
@@ -28,7 +28,7 @@ _ADVICE = {
 }
 
 
-def write_unit(run: RunDirectory, unit: Unit, records: list[TaskRecord]) -> list[TaskRecord]:
+def write_unit(run: RunDirectory, unit: WorkUnit, records: list[TaskRecord]) -> list[TaskRecord]:
     """Write the result file of a unit, atomically; the records as they were written.
 
     A record with values that a result may not have is written as failed.
@@ -62,7 +62,7 @@ def _sound(record: TaskRecord) -> TaskRecord:
     return record
 
 
-def fail_unit(run: RunDirectory, unit: Unit, error: str, attempts: int, worker: str = "driver") -> UnitReport:
+def fail_unit(run: RunDirectory, unit: WorkUnit, error: str, attempts: int, worker: str = "driver") -> UnitReport:
     """Record all tasks of a unit as failed: for tasks that kill their process and so cannot do it themselves.
 
     Needs no network.
@@ -89,7 +89,7 @@ def fail_unit(run: RunDirectory, unit: Unit, error: str, attempts: int, worker: 
 
 
 def unit_report(
-    unit: Unit, records: Sequence[TaskRecord], seconds: float, worker: str, stages: dict[str, float]
+    unit: WorkUnit, records: Sequence[TaskRecord], seconds: float, worker: str, stages: dict[str, float]
 ) -> UnitReport:
     """The report on a unit.
 
@@ -119,7 +119,7 @@ def unit_report(
     )
 
 
-def done_report(unit: Unit, path: Path, worker: str) -> UnitReport:
+def done_report(unit: WorkUnit, path: Path, worker: str) -> UnitReport:
     """The report on a unit whose result is there already."""
     return UnitReport(
         unit=unit, seconds=0.0, stages={}, worker=worker, time=time.time(), already_done=True, **result_counts(path)

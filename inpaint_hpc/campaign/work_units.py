@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, order=True)
-class Unit:
+class WorkUnit:
     """Tasks `start` to `stop - 1` of a shard.
 
     Units sort by shard, then start.  `RunDirectory.unit` and `pending_units` know which of them are whole shards.
@@ -35,7 +35,7 @@ class Unit:
     def __str__(self) -> str:
         return str(self.shard) if self.whole else f"{self.shard}.{self.start}-{self.stop}"
 
-    def halves(self) -> tuple[Unit, Unit]:
+    def halves(self) -> tuple[WorkUnit, WorkUnit]:
         """The unit in two, to find the task that kills its worker.
 
         Raises:
@@ -44,7 +44,7 @@ class Unit:
         if len(self) < 2:
             raise ValueError(f"unit {self} has one task and no halves")
         middle = (self.start + self.stop) // 2
-        return Unit(self.shard, self.start, middle), Unit(self.shard, middle, self.stop)
+        return WorkUnit(self.shard, self.start, middle), WorkUnit(self.shard, middle, self.stop)
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class UnitReport:
         already_done: the result was there already and nothing was run; seconds are 0 then.
     """
 
-    unit: Unit
+    unit: WorkUnit
     tasks: int
     samples: int
     invalid: int
@@ -88,4 +88,4 @@ class UnitReport:
         Raises:
             KeyError, TypeError, ValueError: not such a dictionary.
         """
-        return cls(**{**data, "unit": Unit(**data["unit"])})
+        return cls(**{**data, "unit": WorkUnit(**data["unit"])})

@@ -26,7 +26,7 @@ from .run_directory import RunDirectory
 from .task_records import done_record, failed_record
 from .task_tables import CampaignTask
 from .unit_results import done_report, fail_unit, require_writable, unit_report, write_unit
-from .work_units import Unit, UnitReport
+from .work_units import UnitReport, WorkUnit
 
 __all__ = ["ShardWorker", "fail_unit"]
 
@@ -108,7 +108,7 @@ class ShardWorker:
         built = f"torch {torch.__version__} for CUDA {torch.version.cuda}" if torch.version.cuda else "a torch for CPUs"
         return f"{built} sees {seen} of {gpus} GPUs; look at nvidia-smi and the driver there, or use --device cpu"
 
-    def run_unit(self, unit: Unit) -> UnitReport:
+    def run_unit(self, unit: WorkUnit) -> UnitReport:
         """Run the tasks of a unit and write its result file; returns at once if it is there already and intact.
 
         Raises:
@@ -183,7 +183,7 @@ class ShardWorker:
             yield chunk
 
     def _run_tasks(
-        self, tasks: list[CampaignTask], unit: Unit, attempts: int = 0, halvings: int = 0
+        self, tasks: list[CampaignTask], unit: WorkUnit, attempts: int = 0, halvings: int = 0
     ) -> list[TaskRecord]:
         """Records of tasks; one that raises is tried once more alone, then recorded as failed."""
         from inpaint_hpc.sampling.batching import is_out_of_memory, release_memory
@@ -221,7 +221,7 @@ class ShardWorker:
         host, sample = self.cost.edges([len(task.host)], len(task.guests), [task.host.volume])
         return float(host[0]), float(sample[0])
 
-    def _halve_budget(self, tasks: Sequence[CampaignTask], unit: Unit) -> None:
+    def _halve_budget(self, tasks: Sequence[CampaignTask], unit: WorkUnit) -> None:
         """Batches of half the size, but never too small for a single sample of these tasks."""
         from inpaint_hpc.sampling.batching import default_edge_budget
 
@@ -250,7 +250,7 @@ class ShardWorker:
             self._reports.append(**report.as_dict())
         self._log("unit done", **{**report.as_dict(), "unit": str(report.unit)})
 
-    def _log_task(self, record: TaskRecord, unit: Unit) -> None:
+    def _log_task(self, record: TaskRecord, unit: WorkUnit) -> None:
         common = {"unit": str(unit), "task": record.task_id, "host": record.host.name, "guests": list(record.guests)}
         if record.failed:
             self._log("task failed", level="error", **common, error=record.error, attempts=record.attempts)

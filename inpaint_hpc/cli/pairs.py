@@ -35,7 +35,7 @@ def pairs(packed, out, limit, minutes, max_atoms, include, without, steps, devic
     from inpaint_hpc.cli.options import choose_device
     from inpaint_hpc.crystals.packed import PackedDataset, hash_order, read_electrodes
     from inpaint_hpc.crystals.packed_writing import write_electrodes
-    from inpaint_hpc.training.electrode_pairs import Emptied, candidates, emptied_pairs
+    from inpaint_hpc.training.electrode_pairs import PairReport, candidates, deintercalated_pairs
 
     device = choose_device(device)
     known = read_electrodes(include) if include else []
@@ -50,14 +50,14 @@ def pairs(packed, out, limit, minutes, max_atoms, include, without, steps, devic
         import torch
 
         torch.set_num_threads(threads)
-    report, made, start = Emptied(), [], time.monotonic()
+    report, made, start = PairReport(), [], time.monotonic()
     source = f"ions taken out of crystals of {packed.name}, hosts relaxed by CHGNet, at most {steps} steps"
     attributes = {"title": "electrode pairs made from filled crystals", "source": source}
     for first in range(0, len(chosen), _AT_ONCE[device]):
         if minutes is not None and time.monotonic() - start > 60 * minutes:
             break
         part = chosen[first : first + _AT_ONCE[device]]
-        made += emptied_pairs(part, steps=steps, device=device, report=report)
+        made += deintercalated_pairs(part, steps=steps, device=device, report=report)
         if known or made:
             write_electrodes(out, [*known, *made], attributes)
         rate = (first + len(part)) / (time.monotonic() - start)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from inpaint_hpc.cli.run import finish, resource_options
-from inpaint_hpc.cli.submit import patience, slurm_choices, slurm_options, tell
+from inpaint_hpc.cli.submit import patience, print_submission, slurm_choices, slurm_options
 
 if TYPE_CHECKING:
     from inpaint_hpc.campaign.run_directory import RunDirectory
@@ -63,7 +63,7 @@ def _submit_missing(run: RunDirectory, verify: bool, no_collect: bool, options: 
     with patience():
         sent = submit_run(run, settings, NEVER if no_collect else AFTER if after else BY_JOB, missing=True)
     if sent:
-        tell(run, settings, sent)
+        print_submission(run, settings, sent)
     else:
         click.echo(f"{run.path}: as many jobs wait or run as were asked for; nothing is missing", err=True)
     return 0

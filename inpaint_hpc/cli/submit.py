@@ -84,7 +84,7 @@ def submit(
         settings = load_settings(profile, chosen, section)
         with patience():
             sent = submit_run(run, settings, _collector(collect_after, no_collect))
-        tell(run, settings, sent)
+        print_submission(run, settings, sent)
         return
     with tempfile.TemporaryDirectory(prefix="ihpc-plan-") as folder:
         _dry_run(source, out, Path(folder), profile, chosen, _collector(collect_after, no_collect))
@@ -96,7 +96,7 @@ def slurm_choices(options: dict[str, Any]) -> dict[str, Any]:
     return {**options, "extra": extra, "setup": list(options["setup"])}
 
 
-def tell(run: RunDirectory, settings: SlurmSettings, sent: list[Submission]) -> None:
+def print_submission(run: RunDirectory, settings: SlurmSettings, sent: list[Submission]) -> None:
     """The ids of what was submitted on stdout, the rest on stderr."""
     left = sum(len(unit) for unit in run.pending_units())
     jobs = sum(len(submission.jobs) for submission in sent if submission.kind == "run")

@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
-from inpaint_hpc.campaign.work_units import Unit, UnitReport
+from inpaint_hpc.campaign.work_units import UnitReport, WorkUnit
 from inpaint_hpc.errors import InpaintHpcError, StorageError
 
-from .driver_heartbeat import DriverBeat
+from .driver_heartbeat import DriverHeartbeat
 from .driver_lock import DriverLock
 from .driver_state import DriveReport, DriveState
 from .executor import DIED, DONE, LOST, ClusterError, Executor, Outcome
@@ -23,7 +23,7 @@ from .inline_executor import Interrupted
 from .processes import gpu_use, processor_use
 from .shard_claims import EXPIRY, Claims
 from .shard_sharing import Sharing
-from .work_queue import UnitQueue
+from .work_queue import WorkQueue
 
 if TYPE_CHECKING:
     from inpaint_hpc.campaign.run_directory import RunDirectory
@@ -90,13 +90,13 @@ class _Drive:
         self.stop_at, self.verify, self.name, self.grace = stop_at, verify, name, grace
         self.shards = None if shards is None else frozenset(shards)
         self.state = DriveState()
-        self.pending = UnitQueue(self._cost)
-        self.in_flight: dict[Unit, float] = {}
+        self.pending = WorkQueue(self._cost)
+        self.in_flight: dict[WorkUnit, float] = {}
         self.claims = Claims(directory.path, name, claim_timeout)
         self.sharing = Sharing(directory, self.claims, self.pending)
         self.deaths_in_a_row = 0
         self.cost_done = self.seconds_done = 0.0
-        self.first_hand_out: float | None = None
+        self.first_dispatch: float | None = None
         self.stopped = ""
         self.give_up_at: float | None = None
         self.starting = False
@@ -124,7 +124,7 @@ class _Drive:
                     pass  # while the workers were started; `stopped` says by what
                 finally:
                     try:
-                        if self.first_hand_out is not None:
+                        if self.first_dispatch is not None:
                             self._show()
                     finally:
                         self.executor.close()
@@ -159,16 +159,16 @@ class _Drive:
         """Work until nothing is pending or in flight, or until it is time to stop."""
         while self.pending or self.in_flight or self.sharing:
             if self.fatal is None and not self.stopped:
-                self._take_back()
-                self._hand_out()
+                self._reclaim()
+                self._dispatch()
             elif not self.in_flight or time.time() > self.give_up_at:
                 return
             if time.monotonic() - self.shown > _POLL_SECONDS:
                 self._show()
             for outcome in self.executor.wait(_POLL_SECONDS):
-                self._settle(outcome)
+                self._record_outcome(outcome)
 
-    def _hand_out(self) -> None:
+    def _dispatch(self) -> None:
         while self.pending and self.executor.idle():
             unit = self.pending.pop(None if self.stop_at is None else self._affordable())
             if unit is None:
@@ -180,11 +180,11 @@ class _Drive:
             self.executor.submit(unit)
             now = time.time()
             self.in_flight[unit] = now
-            self.first_hand_out = self.first_hand_out or now
+            self.first_dispatch = self.first_dispatch or now
 
-    def _take_back(self) -> None:
+    def _reclaim(self) -> None:
         pace = self.seconds_done / self.cost_done if self.cost_done else None
-        self.sharing.take_back(lambda unit: None if pace is None else pace * self._cost(unit))
+        self.sharing.reclaim(lambda unit: None if pace is None else pace * self._cost(unit))
         now = time.time()
         if not self.sharing or self.pending or self.in_flight:
             self.waiting_since = now
@@ -200,7 +200,7 @@ class _Drive:
             return -1.0
         return left * self.cost_done / self.seconds_done / 1.5 if self.seconds_done > 0 else float("inf")
 
-    def _settle(self, outcome: Outcome) -> None:
+    def _record_outcome(self, outcome: Outcome) -> None:
         unit = outcome.unit
         self.in_flight.pop(unit, None)
         if outcome.kind == DONE:
@@ -217,7 +217,7 @@ class _Drive:
             self._fail(outcome.error)
         self.sharing.release(unit.shard, self.in_flight)
 
-    def _take(self, unit: Unit, report: UnitReport) -> None:
+    def _take(self, unit: WorkUnit, report: UnitReport) -> None:
         self.deaths_in_a_row = 0
         self.state.units_done += 1
         self.state.samples += report.samples
@@ -246,7 +246,7 @@ class _Drive:
                 f"see {self.directory.path / 'logs'}"
             )
 
-    def _isolate(self, unit: Unit, outcome: Outcome) -> None:
+    def _isolate(self, unit: WorkUnit, outcome: Outcome) -> None:
         from inpaint_hpc.campaign.worker import fail_unit
 
         what = "killed its worker each time it was tried" if outcome.kind == DIED else "could not be run"
@@ -277,7 +277,7 @@ class _Drive:
         self.state.tasks = sum(self.directory.shard(shard)[1] for shard in shards)
         self._count_tasks()
 
-    def _units_without_result(self) -> list[Unit]:
+    def _units_without_result(self) -> list[WorkUnit]:
         return [u for u in self.directory.pending_units() if self.shards is None or u.shard in self.shards]
 
     def _set_damaged_aside(self) -> None:
@@ -287,7 +287,7 @@ class _Drive:
                 self._log("damaged", unit=str(unit), error=problem, moved_to=str(place))
                 _LOG.warning("unit %s is done again: %s", unit, problem)
 
-    def _cost(self, unit: Unit) -> float:
+    def _cost(self, unit: WorkUnit) -> float:
         _, n_tasks, cost = self.directory.shard(unit.shard)
         return cost * len(unit) / n_tasks
 
@@ -314,8 +314,8 @@ class _Drive:
         state.elsewhere = len(self.sharing)
         state.units_left = len(self.pending) + len(self.in_flight) + state.elsewhere
         self._count_tasks()
-        if self.first_hand_out is not None:
-            elapsed = max(now - self.first_hand_out, 1e-3)
+        if self.first_dispatch is not None:
+            elapsed = max(now - self.first_dispatch, 1e-3)
             state.samples_per_second = state.samples / elapsed
             if self.cost_done > 0:
                 left = self.pending.total_cost + sum(map(self._cost, self.in_flight))
@@ -341,7 +341,7 @@ class _Drive:
     @contextlib.contextmanager
     def _heartbeats(self, lock: DriverLock) -> Iterator[None]:
         """NAME.json every few seconds, and what it says at the end."""
-        self.beat = DriverBeat(self.directory, self.name, lock.refresh, self.claims.beat)
+        self.beat = DriverHeartbeat(self.directory, self.name, lock.refresh, self.claims.beat)
         self._write_record("starting")
         self.beat.start()
         status = "failed"

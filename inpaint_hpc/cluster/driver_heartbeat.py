@@ -12,7 +12,7 @@ from inpaint_hpc.campaign.run_directory import RunDirectory
 HEARTBEAT_SECONDS = 5.0
 
 
-class DriverBeat:
+class DriverHeartbeat:
     """Writes RUN/NAME.json every few seconds.
 
     Args:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from inpaint_hpc.campaign.work_units import Unit, UnitReport
+from inpaint_hpc.campaign.work_units import UnitReport, WorkUnit
 from inpaint_hpc.errors import InpaintHpcError
 
 DONE, RAISED, DIED, LOST = "done", "raised", "died", "lost"
@@ -30,7 +30,7 @@ class Outcome:
         error: an error after which no other unit can succeed: `StorageError`, `InputError`.
     """
 
-    unit: Unit
+    unit: WorkUnit
     kind: str
     report: UnitReport | None = None
     reason: str = ""
@@ -45,7 +45,7 @@ class WorkerState:
     name: str
     pid: int | None
     device: str
-    unit: Unit | None
+    unit: WorkUnit | None
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -63,7 +63,7 @@ class Executor(Protocol):
     def idle(self) -> int:
         """How many units could be submitted now."""
 
-    def submit(self, unit: Unit) -> None:
+    def submit(self, unit: WorkUnit) -> None:
         """Hand a unit to an idle worker.
 
         Raises:

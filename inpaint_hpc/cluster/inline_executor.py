@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from inpaint_hpc.campaign.work_units import Unit
+from inpaint_hpc.campaign.work_units import WorkUnit
 from inpaint_hpc.errors import InputError, StorageError
 
 from .executor import DONE, LOST, RAISED, Outcome, WorkerState, one_line, shard_worker
@@ -38,7 +38,7 @@ class InlineExecutor:
         self._factory = factory
         self._device = device
         self._worker: Any = None
-        self._unit: Unit | None = None
+        self._unit: WorkUnit | None = None
         self._running = False
 
     def start(self) -> None:
@@ -52,7 +52,7 @@ class InlineExecutor:
     def idle(self) -> int:
         return int(self._unit is None)
 
-    def submit(self, unit: Unit) -> None:
+    def submit(self, unit: WorkUnit) -> None:
         if self._unit is not None:
             raise RuntimeError("the worker is busy")
         self._unit = unit

@@ -100,7 +100,7 @@ class Claims:
         self.mine.add(shard)
         return True
 
-    def seize(self, shard: int) -> None:
+    def steal(self, shard: int) -> None:
         """Take a shard from whoever has it."""
         self._path(shard).unlink(missing_ok=True)
         self.take(shard)

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from inpaint_hpc.campaign.work_units import Unit
+from inpaint_hpc.campaign.work_units import WorkUnit
 
 from .shard_claims import Claims
-from .work_queue import UnitQueue
+from .work_queue import WorkQueue
 
 if TYPE_CHECKING:
     from inpaint_hpc.campaign.run_directory import RunDirectory
@@ -28,9 +28,9 @@ class Sharing:
         queue: its units that wait.
     """
 
-    def __init__(self, run: RunDirectory, claims: Claims, queue: UnitQueue) -> None:
+    def __init__(self, run: RunDirectory, claims: Claims, queue: WorkQueue) -> None:
         self._run, self._claims, self._queue = run, claims, queue
-        self._elsewhere: dict[int, list[Unit]] = {}
+        self._elsewhere: dict[int, list[WorkUnit]] = {}
         self._looked = 0.0
 
     def __len__(self) -> int:
@@ -46,7 +46,7 @@ class Sharing:
         """Forget what waits for others."""
         self._elsewhere.clear()
 
-    def claim(self, unit: Unit) -> bool:
+    def claim(self, unit: WorkUnit) -> bool:
         """Whether a unit that was taken from the queue is ours to do now.
 
         If not, it is done already, or waits for another driver, or what is left of its shard is back in the queue.
@@ -65,12 +65,12 @@ class Sharing:
                 queue.push(part)
         return unit in left
 
-    def release(self, shard: int, in_flight: Iterable[Unit]) -> None:
+    def release(self, shard: int, in_flight: Iterable[WorkUnit]) -> None:
         """Give a claim back if nothing of its shard is in our hands any more."""
         if not self._queue.has(shard) and not any(unit.shard == shard for unit in in_flight):
             self._claims.release(shard)
 
-    def take_back(self, expected: Callable[[Unit], float | None]) -> None:
+    def reclaim(self, expected: Callable[[WorkUnit], float | None]) -> None:
         """Queue what others have given up, died with, or are much too slow with.  Looks once in a while only.
 
         Args:
@@ -84,18 +84,18 @@ class Sharing:
             if shard in claimed and self._claims.holder(shard) is not None:
                 if not self._is_slow(shard, expected):
                     continue
-                self._claims.seize(shard)
+                self._claims.steal(shard)
             del self._elsewhere[shard]
             for unit in self._run.pending_in(shard):
                 self._queue.push(unit)
 
-    def _is_slow(self, shard: int, expected: Callable[[Unit], float | None]) -> bool:
+    def _is_slow(self, shard: int, expected: Callable[[WorkUnit], float | None]) -> bool:
         seconds = [expected(unit) for unit in self._elsewhere[shard]]
         if None in seconds:
             return False
         return self._claims.held_for(shard) > max(SLOW_SECONDS, SLOW * sum(seconds))
 
-    def _has_result(self, unit: Unit) -> bool:
+    def _has_result(self, unit: WorkUnit) -> bool:
         try:
             return self._run.result_path(unit).stat().st_size > 0
         except OSError:

@@ -6,25 +6,25 @@ import bisect
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from inpaint_hpc.campaign.work_units import Unit
+from inpaint_hpc.campaign.work_units import WorkUnit
 
 DEATHS_BEFORE_SPLIT = 2
 DEATHS_OF_A_TASK = 3
 
 
-class UnitQueue:
+class WorkQueue:
     """Pending units, most expensive first, so that a campaign does not end on its largest unit.
 
     Args:
         cost: of a unit.
     """
 
-    def __init__(self, cost: Callable[[Unit], float]) -> None:
+    def __init__(self, cost: Callable[[WorkUnit], float]) -> None:
         self._cost = cost
-        self._entries: list[tuple[float, Unit]] = []  # ascending: the next unit is the last
+        self._entries: list[tuple[float, WorkUnit]] = []  # ascending: the next unit is the last
         self._in_shard: Counter[int] = Counter()
-        self._deaths: Counter[Unit] = Counter()
-        self._attempts: Counter[Unit] = Counter()
+        self._deaths: Counter[WorkUnit] = Counter()
+        self._attempts: Counter[WorkUnit] = Counter()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -43,17 +43,17 @@ class UnitQueue:
         """Of all units that wait."""
         return sum(cost for cost, _ in self._entries)
 
-    def fill(self, units: Iterable[Unit]) -> None:
+    def fill(self, units: Iterable[WorkUnit]) -> None:
         """Wait for these and no others; deaths are not forgotten."""
         self._entries = sorted((self._cost(unit), unit) for unit in units)
         self._in_shard = Counter(unit.shard for _, unit in self._entries)
 
-    def push(self, unit: Unit) -> None:
+    def push(self, unit: WorkUnit) -> None:
         """A unit that has to be done (again)."""
         bisect.insort(self._entries, (self._cost(unit), unit))
         self._in_shard[unit.shard] += 1
 
-    def take_out(self, shard: int) -> list[Unit]:
+    def take_out(self, shard: int) -> list[WorkUnit]:
         """All units of a shard, which wait no longer."""
         if not self.has(shard):
             return []
@@ -62,7 +62,7 @@ class UnitQueue:
         del self._in_shard[shard]
         return taken
 
-    def pop(self, most: float | None = None) -> Unit | None:
+    def pop(self, most: float | None = None) -> WorkUnit | None:
         """The most expensive unit, or that of those that cost at most `most`; None if there is none."""
         position = len(self._entries)
         if most is not None:
@@ -73,13 +73,13 @@ class UnitQueue:
         self._in_shard[unit.shard] -= 1
         return unit
 
-    def died(self, unit: Unit) -> tuple[Unit, ...] | None:
+    def died(self, unit: WorkUnit) -> tuple[WorkUnit, ...] | None:
         """A worker died with a unit in hand.  What was queued instead: the unit itself, its halves, or None if it is a
         task alone that has now died often enough to be given up.
         """
         self._deaths[unit] += 1
         self._attempts[unit] += 1
-        queued: tuple[Unit, ...] = (unit,)
+        queued: tuple[WorkUnit, ...] = (unit,)
         if len(unit) == 1 and self._deaths[unit] >= DEATHS_OF_A_TASK:
             return None
         if len(unit) > 1 and self._deaths[unit] >= DEATHS_BEFORE_SPLIT:
@@ -92,6 +92,6 @@ class UnitQueue:
             self.push(part)
         return queued
 
-    def attempts(self, unit: Unit) -> int:
+    def attempts(self, unit: WorkUnit) -> int:
         """Deaths with these tasks in hand, those of larger units included."""
         return self._attempts[unit]

@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from .ordering_space import OccupationSpace
+from .ordering_space import OrderingSpace
 
 Energies = Callable[[np.ndarray], np.ndarray]
 """Orderings int64 (M, n) -> energies in eV (M,); not finite where an ordering is impossible."""
 
 
 def anneal(
-    space: OccupationSpace,
+    space: OrderingSpace,
     starts: np.ndarray,
     energies: Energies,
     steps: int,
@@ -57,7 +57,7 @@ def anneal(
 
 
 def _moves(
-    space: OccupationSpace,
+    space: OrderingSpace,
     current: np.ndarray,
     rng: np.random.Generator,
     guide: Energies | None,
@@ -74,7 +74,7 @@ def _moves(
     return several[np.arange(len(current)), choice]
 
 
-def _move(space: OccupationSpace, current: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _move(space: OrderingSpace, current: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     chains, n = current.shape
     rows = np.arange(chains)
     leaving = rng.integers(n, size=chains)
@@ -89,7 +89,7 @@ def _move(space: OccupationSpace, current: np.ndarray, rng: np.random.Generator)
 
 
 def random_orderings(
-    space: OccupationSpace, counts: Mapping[int, int], chains: int, seed: int | Sequence[int] = 0, tries: int = 30
+    space: OrderingSpace, counts: Mapping[int, int], chains: int, seed: int | Sequence[int] = 0, tries: int = 30
 ) -> np.ndarray:
     """Orderings filled at random, site by site, likely sites more often: int64 (C, n), C at most `chains`.
 
@@ -109,7 +109,7 @@ def random_orderings(
 
 
 def _fill(
-    space: OccupationSpace, wanted: np.ndarray, likelihood: np.ndarray, rng: np.random.Generator
+    space: OrderingSpace, wanted: np.ndarray, likelihood: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray | None:
     free = np.ones(len(space), dtype=bool)
     taken = []

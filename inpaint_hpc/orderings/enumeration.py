@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
-from .ordering_space import OccupationSpace
+from .ordering_space import OrderingSpace
 
 LIMIT = 4_000  # orderings of one size; 4,000 of 6 guests on 48 sites under 48 operations take about a second
 SUBGROUPS = 400  # subgroups whose orbits are combined
@@ -65,7 +65,7 @@ class OrderingKeys:
         return counts
 
 
-def inequivalent_orderings(space: OccupationSpace, counts: Mapping[int, int], limit: int = LIMIT) -> np.ndarray | None:
+def inequivalent_orderings(space: OrderingSpace, counts: Mapping[int, int], limit: int = LIMIT) -> np.ndarray | None:
     """Every ordering, one of each kind that symmetry makes equal.
 
     Args:
@@ -93,7 +93,7 @@ def inequivalent_orderings(space: OccupationSpace, counts: Mapping[int, int], li
     return orderings
 
 
-def _by_vacancies(space: OccupationSpace, n_guests: int, keys: OrderingKeys, limit: int) -> np.ndarray | None:
+def _by_vacancies(space: OrderingSpace, n_guests: int, keys: OrderingKeys, limit: int) -> np.ndarray | None:
     """The same by the sites left empty, which are fewer; exclusion can only be looked at in the end."""
     sites = np.arange(len(space))
     vacancies = np.zeros((1, 0), dtype=np.int64)
@@ -108,7 +108,7 @@ def _by_vacancies(space: OccupationSpace, n_guests: int, keys: OrderingKeys, lim
     return orderings[[space.allows(ordering) for ordering in orderings]]
 
 
-def _by_exclusion(space: OccupationSpace, n_guests: int, keys: OrderingKeys, limit: int) -> np.ndarray | None:
+def _by_exclusion(space: OrderingSpace, n_guests: int, keys: OrderingKeys, limit: int) -> np.ndarray | None:
     """Guest by guest after all: dense networks have many sites but, by exclusion, few orderings."""
     orderings = np.zeros((1, 0), dtype=np.int64)
     sites = np.arange(len(space))
@@ -120,7 +120,7 @@ def _by_exclusion(space: OccupationSpace, n_guests: int, keys: OrderingKeys, lim
 
 
 def _grow(
-    space: OccupationSpace, orderings: np.ndarray, sites: np.ndarray, excluded: np.ndarray | None = None
+    space: OrderingSpace, orderings: np.ndarray, sites: np.ndarray, excluded: np.ndarray | None = None
 ) -> np.ndarray:
     """Every ordering with every site added that it allows, sites in increasing order, repeats left out."""
     excluded = space.excluded if excluded is None else excluded
@@ -139,7 +139,7 @@ def _one_of_each(orderings: np.ndarray, keys: OrderingKeys) -> np.ndarray:
 
 
 def symmetric_orderings(
-    space: OccupationSpace,
+    space: OrderingSpace,
     counts: Mapping[int, int],
     seed: int = 0,
     subgroups: int = SUBGROUPS,
@@ -202,7 +202,7 @@ def _components(permutations: np.ndarray, n_sites: int) -> np.ndarray:
     return np.argsort(np.argsort(first))[inverse].astype(np.int64)
 
 
-def _unions(space: OccupationSpace, labels: np.ndarray, counts: Mapping[int, int]) -> Iterator[np.ndarray]:
+def _unions(space: OrderingSpace, labels: np.ndarray, counts: Mapping[int, int]) -> Iterator[np.ndarray]:
     """Unions of orbits with the right number of guests of each element, at most `COMBINATIONS`."""
     orbits = [np.flatnonzero(labels == label) for label in range(int(labels.max(initial=-1)) + 1)]
     orbits = [

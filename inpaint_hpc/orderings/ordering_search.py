@@ -9,7 +9,7 @@ import numpy as np
 
 from .annealing import anneal, random_orderings
 from .enumeration import LIMIT, OrderingKeys, inequivalent_orderings, symmetric_orderings
-from .ordering_space import OccupationSpace
+from .ordering_space import OrderingSpace
 from .surrogate_energy import Surrogate
 
 Evaluate = Callable[[np.ndarray], np.ndarray]
@@ -23,7 +23,7 @@ SYMMETRIC_SHARE = 0.25  # of a round's evaluations, for the most symmetric order
 
 
 @dataclass(frozen=True)
-class Found:
+class OrderingSearchResult:
     """Orderings whose energy was computed, lowest first.
 
     Attributes:
@@ -47,14 +47,14 @@ class Found:
 
 
 def search_orderings(
-    space: OccupationSpace,
+    space: OrderingSpace,
     counts: Mapping[int, int],
     evaluate: Evaluate,
     budget: int = 48,
     seed: int = 0,
     limit: int = LIMIT,
     progress: Callable[[int, int], None] | None = None,
-) -> Found:
+) -> OrderingSearchResult:
     """Search the orderings of a space.
 
     All inequivalent orderings are enumerated, if there are at most `limit`; otherwise those that keep some symmetry and
@@ -92,7 +92,7 @@ class _Search:
         self.rows: dict[int, int] = {}
         self.evaluations = 0
 
-    def run(self) -> Found:
+    def run(self) -> OrderingSearchResult:
         every = inequivalent_orderings(self.space, self.counts, self.limit)
         complete = every is not None
         if complete:
@@ -197,10 +197,10 @@ class _Search:
             current = done[np.argsort(self.energies[done], kind="stable")[:CLIMBERS]]
             turn += 1
 
-    def _found(self, complete: bool) -> Found:
+    def _found(self, complete: bool) -> OrderingSearchResult:
         done = np.flatnonzero(~np.isinf(self.energies))
         order = done[np.lexsort((done, np.round(self.energies[done], 6)))]
-        return Found(
+        return OrderingSearchResult(
             self.pool[order],
             self.energies[order],
             self.symmetry[order],

@@ -19,7 +19,7 @@ SOFTNESS = 0.9
 
 
 @dataclass(frozen=True, eq=False)
-class OccupationSpace:
+class OrderingSpace:
     """Sites that ions of one or several elements can take in one host.
 
     An ordering is a set of sites, none of which exclude each other.  A place that two elements can take is two sites
@@ -67,7 +67,7 @@ class OccupationSpace:
         return not self.excluded[np.ix_(ordering, ordering)].any()
 
 
-def occupation_space(networks: Sequence[SiteNetwork], exclusion: Mapping[int, float] | None = None) -> OccupationSpace:
+def ordering_space(networks: Sequence[SiteNetwork], exclusion: Mapping[int, float] | None = None) -> OrderingSpace:
     """Join the site networks of the elements of a task, all of one host and of one symmetry.
 
     Args:
@@ -105,12 +105,12 @@ def occupation_space(networks: Sequence[SiteNetwork], exclusion: Mapping[int, fl
     distances = PeriodicCell(first.host.lattice).distances(frac_coords, frac_coords)
     excluded = distances < radii[:, None] + radii[None]
     np.fill_diagonal(excluded, False)
-    return OccupationSpace(
+    return OrderingSpace(
         first.host, numbers, frac_coords, orbits.astype(np.int64), occupancy, permutations, excluded, first.symprec
     )
 
 
-def require_sites(space: OccupationSpace, counts: Mapping[int, int]) -> None:
+def require_sites(space: OrderingSpace, counts: Mapping[int, int]) -> None:
     """Refuse more guests of an element than it has sites.
 
     Raises:

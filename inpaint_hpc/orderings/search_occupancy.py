@@ -21,14 +21,14 @@ from inpaint_hpc.sampling.deduplication import equal_samples
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
 from inpaint_hpc.scoring.chgnet.batch import BatchEvaluator
-from inpaint_hpc.scoring.chgnet.models import DEFAULT_WEIGHTS, load_network
+from inpaint_hpc.scoring.chgnet.models import DEFAULT_WEIGHTS, load_chgnet_network
 from inpaint_hpc.sites.clustering import networks_from_positions
 from inpaint_hpc.sites.pooling import PoolingSettings, pool_many
 from inpaint_hpc.sites.site_network import SiteNetwork
 
 from .evaluation_budget import evaluation_budget
-from .ordering_search import Found, search_orderings
-from .ordering_space import OccupationSpace, occupation_space
+from .ordering_search import OrderingSearchResult, search_orderings
+from .ordering_space import OrderingSpace, ordering_space
 
 Progress = Callable[[str, int, int], None]
 """(stage, done, total) with stage 'sites' or 'search'."""
@@ -66,7 +66,7 @@ class SearchSettings:
 
 
 @dataclass
-class Searched:
+class OccupancySearchResult:
     """What the search found for one task.
 
     Attributes:
@@ -104,7 +104,7 @@ def search_occupancy(
     settings: SearchSettings | None = None,
     device: Any = None,
     progress: Progress | None = None,
-) -> list[Searched]:
+) -> list[OccupancySearchResult]:
     """Search placements of tasks.
 
     What is found for a task does not depend on the tasks beside it, beyond the rounding of the network.
@@ -125,7 +125,7 @@ def search_occupancy(
     start = time.perf_counter()
     positions = _single_guests(network, tasks, sampling, device, progress)
     share = (time.perf_counter() - start) / max(1, len(tasks))
-    evaluator = BatchEvaluator(load_network(settings.chgnet, device), "e")
+    evaluator = BatchEvaluator(load_chgnet_network(settings.chgnet, device), "e")
     budgets = [evaluation_budget(settings.evaluations, len(task.guests)) for task in tasks]
     found = []
     for row, (task, samples) in enumerate(zip(tasks, joint, strict=True)):
@@ -200,21 +200,21 @@ def search_levels(
     settings: SearchSettings,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
-) -> Searched:
+) -> OccupancySearchResult:
     """Search the orderings of a task on given site networks; see `search_occupancy`.
 
     Three levels are searched at most: the most symmetric one, no symmetry at all, and the one between them.
     """
     counts = Counter(task.guests)
-    spaces = [occupation_space(networks) for networks in levels]
+    spaces = [ordering_space(networks) for networks in levels]
     sites = tuple({z: len(space.sites_of(z)) for z in counts} for space in spaces)
     usable = [
         space for space, known in zip(spaces, sites, strict=True) if all(known[z] >= n for z, n in counts.items())
     ]
     if not usable:
-        return Searched(np.zeros((0, len(task.guests), 3)), sites=sites, notes=(_too_few(counts, sites),))
+        return OccupancySearchResult(np.zeros((0, len(task.guests), 3)), sites=sites, notes=(_too_few(counts, sites),))
     chosen = usable if len(usable) < 3 else [usable[0], usable[len(usable) // 2], usable[-1]]
-    results: list[tuple[OccupationSpace, Found]] = []
+    results: list[tuple[OrderingSpace, OrderingSearchResult]] = []
     spent, computed, total = 0, 0, evaluation_budget(settings.evaluations, len(task.guests))
     for space, share in zip(chosen, SHARES[len(chosen)], strict=True):
         energies = _Energies(task, space, evaluator)
@@ -239,7 +239,7 @@ def search_levels(
 class _Energies:
     """CHGNet's energies of orderings; those with atoms too close are NaN and cost nothing."""
 
-    def __init__(self, task: Task, space: OccupationSpace, evaluator: BatchEvaluator) -> None:
+    def __init__(self, task: Task, space: OrderingSpace, evaluator: BatchEvaluator) -> None:
         self.task, self.space, self.evaluator = task, space, evaluator
         self.computed = 0
 
@@ -255,7 +255,9 @@ class _Energies:
         return energies
 
 
-def _best_different(task: Task, results: Sequence[tuple[OccupationSpace, Found]], settings: SearchSettings) -> Searched:
+def _best_different(
+    task: Task, results: Sequence[tuple[OrderingSpace, OrderingSearchResult]], settings: SearchSettings
+) -> OccupancySearchResult:
     """The lowest placements of all levels and the most symmetric ones in turn, equal ones once, lowest first."""
     coords, energies, origins, symmetry = [], [], [], []
     for space, found in results:
@@ -270,7 +272,7 @@ def _best_different(task: Task, results: Sequence[tuple[OccupationSpace, Found]]
             whole = ((taken == 0) | (taken == size)).all() and len(space.permutations) > 1
             origins.append(ORBITS if whole else ORDERING)
     if not coords:
-        return Searched(np.zeros((0, len(task.guests), 3)))
+        return OccupancySearchResult(np.zeros((0, len(task.guests), 3)))
     rounded = np.round(energies, 6)
     lowest = np.argsort(rounded, kind="stable")
     symmetric = np.lexsort((rounded, -np.array(symmetry)))
@@ -288,7 +290,7 @@ def _best_different(task: Task, results: Sequence[tuple[OccupationSpace, Found]]
         if len(kept) < settings.keep and same is None:
             kept.append(k)
     rows = sorted(order[kept].tolist(), key=lambda row: (rounded[row], row))
-    return Searched(np.array(coords)[rows], np.array(energies)[rows], tuple(origins[row] for row in rows))
+    return OccupancySearchResult(np.array(coords)[rows], np.array(energies)[rows], tuple(origins[row] for row in rows))
 
 
 def _too_few(counts: Counter, sites: Sequence[dict[int, int]]) -> str:

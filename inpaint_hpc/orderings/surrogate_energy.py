@@ -14,7 +14,7 @@ import numpy as np
 
 from inpaint_hpc.scoring.metal_references import ION_CHARGES
 
-from .ordering_space import OccupationSpace
+from .ordering_space import OrderingSpace
 
 SCREENING = 4.0  # A
 CORE = 0.7  # A
@@ -33,7 +33,7 @@ class Surrogate:
         space: the sites.
     """
 
-    def __init__(self, space: OccupationSpace) -> None:
+    def __init__(self, space: OrderingSpace) -> None:
         self.space = space
         charges = np.array([ION_CHARGES.get(int(z), 1) for z in space.numbers], dtype=np.float64)
         distances = _image_distances(space)
@@ -89,7 +89,7 @@ class Surrogate:
         return self.weights[self.space.orbits], self.pairs[0] * self.weights[-2] + self.pairs[1] * self.weights[-1]
 
 
-def _image_distances(space: OccupationSpace) -> np.ndarray:
+def _image_distances(space: OrderingSpace) -> np.ndarray:
     """Distances in A between sites and images of sites, (images, S, S); infinite beyond the cutoff, and of a site to
     itself."""
     lattice = np.asarray(space.host.lattice, dtype=np.float64)

@@ -23,27 +23,27 @@ from inpaint_hpc.crystals.checking import MAX_ATOMIC_NUMBER
 from inpaint_hpc.crystals.symmetry import spacegroup_symbol
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.sampling.cells import generation_task
-from inpaint_hpc.sampling.deduplication import Cluster, calibrated_agreement, deduplicate, group_equal
+from inpaint_hpc.sampling.deduplication import SampleCluster, calibrated_agreement, deduplicate, group_equal
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
 
-from .ordering_stage import draw_sequential, search, searched_candidates, searched_rows, sequential_candidates, settling
-from .ranking_stage import Placements, score_placements
-from .rejection_sampling import Drawn, Progress, draw_valid
+from .ordering_stage import draw_sequential, refiner, search, searched_candidates, searched_rows, sequential_candidates
+from .ranking_stage import TaskCandidates, rank_by_energy
+from .rejection_sampling import Progress, ValidSamples, draw_valid
 from .results import DIVERGED, UNFINISHED, Candidate, InpaintResult
 from .settings import PipelineSettings
-from .wyckoff_cache import SiteBook
+from .wyckoff_cache import WyckoffCache
 
 if TYPE_CHECKING:
-    from inpaint_hpc.orderings.search_occupancy import Searched
+    from inpaint_hpc.orderings.search_occupancy import OccupancySearchResult
 
-Guests = Mapping[str | int, int] | Sequence[str | int]
+GuestCounts = Mapping[str | int, int] | Sequence[str | int]
 
 
 def inpaint(
     network: Any,
     host: Crystal,
-    guests: Guests,
+    guests: GuestCounts,
     samples: int = 16,
     *,
     device: Any = None,
@@ -74,7 +74,7 @@ def inpaint(
 def inpaint_many(
     network: Any,
     hosts: Sequence[Crystal],
-    guests: Guests | Sequence[Guests],
+    guests: GuestCounts | Sequence[GuestCounts],
     samples: int = 16,
     *,
     device: Any = None,
@@ -148,19 +148,19 @@ def run_tasks(
     origin = "joint" if sampling.strategy in ("auto", "conditional") else sampling.strategy
     for row, (task, drawn) in enumerate(zip(tasks, draws, strict=True)):
         start = time.perf_counter()
-        book = SiteBook(task.host, pipeline.symprec, pipeline.tolerance) if len(task.host) else None
-        candidates = _describe(task, drawn, _clusters(task, drawn, pipeline), book, pipeline, origin)
+        wyckoff_cache = WyckoffCache(task.host, pipeline.symprec, pipeline.tolerance) if len(task.host) else None
+        candidates = _describe(task, drawn, _clusters(task, drawn, pipeline), wyckoff_cache, pipeline, origin)
         if row in chains:
-            candidates += sequential_candidates(task, chains[row], book, pipeline, len(candidates))
+            candidates += sequential_candidates(task, chains[row], wyckoff_cache, pipeline, len(candidates))
             drawn.seconds["sequential"] = chains[row].seconds["sample"]
         if row in found:
-            candidates += searched_candidates(task, found[row], book, len(candidates))
+            candidates += searched_candidates(task, found[row], wyckoff_cache, len(candidates))
             drawn.seconds |= found[row].seconds
-        placements.append(Placements(task, book, candidates, searched=row in found))
+        placements.append(TaskCandidates(task, wyckoff_cache, candidates, searched=row in found))
         drawn.seconds["deduplicate"] = time.perf_counter() - start
     if pipeline.score:
-        settle = settling(network, sampling, pipeline, device)
-        score_placements(placements, pipeline, where, progress, settle=settle)
+        refine = refiner(network, sampling, pipeline, device)
+        rank_by_energy(placements, pipeline, where, progress, refine=refine)
     for drawn, one in zip(draws, placements, strict=True):
         drawn.seconds.update(one.seconds)
     return [
@@ -176,13 +176,13 @@ def _require_known_elements(tasks: Sequence[Task]) -> None:
             raise InputError(f"{task.name}: element {largest}; supported are 1 (H) to {MAX_ATOMIC_NUMBER} (Pu)")
 
 
-def _clusters(task: Task, drawn: Drawn, pipeline: PipelineSettings) -> list[Cluster]:
+def _clusters(task: Task, drawn: ValidSamples, pipeline: PipelineSettings) -> list[SampleCluster]:
     if len(task.host):
         return deduplicate(task.host, task.guests, drawn.frac_coords, pipeline.tolerance, pipeline.symprec)
     return _deduplicate_crystals([task.host.with_guests(task.guests, coords) for coords in drawn.frac_coords])
 
 
-def _deduplicate_crystals(crystals: Sequence[Crystal]) -> list[Cluster]:
+def _deduplicate_crystals(crystals: Sequence[Crystal]) -> list[SampleCluster]:
     """Clusters of whole crystals by pymatgen's `StructureMatcher`; the centre represents, `spread` is NaN."""
     from pymatgen.analysis.structure_matcher import StructureMatcher
 
@@ -193,16 +193,17 @@ def _deduplicate_crystals(crystals: Sequence[Crystal]) -> list[Cluster]:
         for j in range(i):
             equal[i, j] = equal[j, i] = matcher.fit(structures[i], structures[j])
     clusters = [
-        Cluster(int(group[0]), np.sort(group), len(group) / len(crystals), math.nan) for group in group_equal(equal)
+        SampleCluster(int(group[0]), np.sort(group), len(group) / len(crystals), math.nan)
+        for group in group_equal(equal)
     ]
     return sorted(clusters, key=lambda c: (-len(c), int(c.members[0])))
 
 
 def _describe(
     task: Task,
-    drawn: Drawn,
-    clusters: Sequence[Cluster],
-    book: SiteBook | None,
+    drawn: ValidSamples,
+    clusters: Sequence[SampleCluster],
+    wyckoff_cache: WyckoffCache | None,
     pipeline: PipelineSettings,
     origin: str,
 ) -> list[Candidate]:
@@ -211,7 +212,7 @@ def _describe(
     candidates = []
     for rank, cluster in enumerate(clusters):
         coords = drawn.frac_coords[cluster.representative]
-        sites = [book.describe(position) for position in coords] if book else []
+        sites = [wyckoff_cache.describe(position) for position in coords] if wyckoff_cache else []
         candidates.append(
             Candidate(
                 rank=rank,
@@ -219,11 +220,13 @@ def _describe(
                 sample=int(drawn.indices[cluster.representative]),
                 members=tuple(sorted(int(i) for i in drawn.indices[cluster.members])),
                 agreement=cluster.agreement,
-                spread=cluster.spread if book else None,
+                spread=cluster.spread if wyckoff_cache else None,
                 min_distance=float(drawn.min_distance[cluster.representative]),
                 multiplicity=tuple(multiplicity for multiplicity, _ in sites),
                 wyckoff=tuple(label for _, label in sites),
-                spacegroup=None if book else spacegroup_symbol(host.with_guests(task.guests, coords), pipeline.symprec),
+                spacegroup=None
+                if wyckoff_cache
+                else spacegroup_symbol(host.with_guests(task.guests, coords), pipeline.symprec),
                 origin=origin,
             )
         )
@@ -231,7 +234,14 @@ def _describe(
 
 
 def _result(
-    network, task: Task, drawn: Drawn, candidates, sampling, pipeline, found: Searched | None, evaluations: int
+    network,
+    task: Task,
+    drawn: ValidSamples,
+    candidates,
+    sampling,
+    pipeline,
+    found: OccupancySearchResult | None,
+    evaluations: int,
 ) -> InpaintResult:
     settings = {**asdict(sampling), "nfe": sampling.nfe, **asdict(pipeline)}
     n_invalid = drawn.n_drawn - len(drawn.indices)
@@ -265,7 +275,7 @@ def _confidence(network, task: Task, candidates, sampling, pipeline: PipelineSet
 
 def _notes(
     task: Task,
-    drawn: Drawn,
+    drawn: ValidSamples,
     candidates: Sequence[Candidate],
     sampling: SamplingSettings,
     pipeline: PipelineSettings,

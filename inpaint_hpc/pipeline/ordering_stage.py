@@ -14,14 +14,14 @@ from inpaint_hpc.sampling.deduplication import deduplicate
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
 
-from .ranking_stage import Settle
-from .rejection_sampling import Drawn, Progress, draw_valid
+from .ranking_stage import Refine
+from .rejection_sampling import Progress, ValidSamples, draw_valid
 from .results import Candidate
 from .settings import PipelineSettings, searches
-from .wyckoff_cache import SiteBook
+from .wyckoff_cache import WyckoffCache
 
 if TYPE_CHECKING:
-    from inpaint_hpc.orderings.search_occupancy import Searched
+    from inpaint_hpc.orderings.search_occupancy import OccupancySearchResult
 
 SEQUENTIAL = "sequential"
 
@@ -41,7 +41,7 @@ def draw_sequential(
     pipeline: PipelineSettings,
     device: Any = None,
     progress: Progress | None = None,
-) -> dict[int, Drawn]:
+) -> dict[int, ValidSamples]:
     """`pipeline.sequential` samples of the tasks in `rows`, one guest after another, by row."""
     if not pipeline.sequential or not rows:
         return {}
@@ -55,13 +55,13 @@ def search(
     network: Any,
     tasks: Sequence[Task],
     rows: Sequence[int],
-    draws: Sequence[Drawn],
-    chains: Mapping[int, Drawn],
+    draws: Sequence[ValidSamples],
+    chains: Mapping[int, ValidSamples],
     sampling: SamplingSettings,
     pipeline: PipelineSettings,
     device: Any = None,
     progress: Progress | None = None,
-) -> dict[int, Searched]:
+) -> dict[int, OccupancySearchResult]:
     """Orderings on the site networks of the tasks in `rows`, which samples of both kinds show, by row."""
     if not rows:
         return {}
@@ -82,42 +82,44 @@ def search(
     return dict(zip(rows, found, strict=True))
 
 
-def settling(network: Any, sampling: SamplingSettings, pipeline: PipelineSettings, device: Any = None) -> Settle | None:
+def refiner(network: Any, sampling: SamplingSettings, pipeline: PipelineSettings, device: Any = None) -> Refine | None:
     """What settles placements by the score model; None where `pipeline.settle` is 0."""
     if not pipeline.settle:
         return None
 
-    def settle(tasks: Sequence[Task], frac_coords: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def refine(tasks: Sequence[Task], frac_coords: Sequence[np.ndarray]) -> list[np.ndarray]:
         from inpaint_hpc.orderings.denoise_placements import refine_many
 
         return refine_many(network, tasks, frac_coords, sampling, pipeline.settle, device=device)
 
-    return settle
+    return refine
 
 
 def sequential_candidates(
-    task: Task, drawn: Drawn, book: SiteBook, pipeline: PipelineSettings, first: int
+    task: Task, drawn: ValidSamples, wyckoff_cache: WyckoffCache, pipeline: PipelineSettings, first: int
 ) -> list[Candidate]:
     """Candidates of sequential samples; the indices of candidates are those of joint samples, so they have none."""
     clusters = deduplicate(task.host, task.guests, drawn.frac_coords, pipeline.tolerance, pipeline.symprec)
     coords = [drawn.frac_coords[cluster.representative] for cluster in clusters]
-    return _without_samples(task, coords, [SEQUENTIAL] * len(coords), book, first)
+    return _without_samples(task, coords, [SEQUENTIAL] * len(coords), wyckoff_cache, first)
 
 
-def searched_candidates(task: Task, found: Searched, book: SiteBook, first: int) -> list[Candidate]:
+def searched_candidates(
+    task: Task, found: OccupancySearchResult, wyckoff_cache: WyckoffCache, first: int
+) -> list[Candidate]:
     """Candidates of the search; the energies are computed again, with forces, beside those of the samples."""
-    return _without_samples(task, found.frac_coords, found.origins, book, first)
+    return _without_samples(task, found.frac_coords, found.origins, wyckoff_cache, first)
 
 
 def _without_samples(
-    task: Task, frac_coords: Sequence[np.ndarray], origins: Sequence[str], book: SiteBook, first: int
+    task: Task, frac_coords: Sequence[np.ndarray], origins: Sequence[str], wyckoff_cache: WyckoffCache, first: int
 ) -> list[Candidate]:
     if not len(frac_coords):
         return []
     distances = invalid_samples(task.host, task.guests, np.array(frac_coords)).min_distance
     candidates = []
     for k, (coords, origin) in enumerate(zip(frac_coords, origins, strict=True)):
-        sites = [book.describe(position) for position in coords]
+        sites = [wyckoff_cache.describe(position) for position in coords]
         candidates.append(
             Candidate(
                 rank=first + k,

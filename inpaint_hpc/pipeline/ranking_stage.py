@@ -14,7 +14,7 @@ from inpaint_hpc.crystals.symmetry import spacegroup_symbol
 from inpaint_hpc.sampling.contact_distances import invalid_samples
 from inpaint_hpc.sampling.minimum_image import PeriodicCell
 from inpaint_hpc.sampling.tasks import Task
-from inpaint_hpc.scoring.chgnet.energies import Score, score_crystals
+from inpaint_hpc.scoring.chgnet.energies import PotentialResult, evaluate_candidates
 from inpaint_hpc.scoring.relaxation.relax import Relaxation, relax
 
 from .rejection_sampling import Progress
@@ -22,23 +22,23 @@ from .results import CONVERGED, DIVERGED, UNFINISHED, Candidate, Relaxed
 from .settings import STAGED, PipelineSettings
 from .shortlist import shortlist
 from .unique_minima import merge_minima
-from .wyckoff_cache import SiteBook
+from .wyckoff_cache import WyckoffCache
 
 SETTLED = "settled"
 AGREED_SHARE = 0.25  # of the candidates that are relaxed
 SOFT_WELL = 2.0  # eV/A^2, curvature of the softest minimum that a guest is expected to settle into
 Key = TypeVar("Key")
-Settle = Callable[[Sequence[Task], Sequence[np.ndarray]], list[np.ndarray]]
+Refine = Callable[[Sequence[Task], Sequence[np.ndarray]], list[np.ndarray]]
 """Tasks and placements of each, (M, n, 3) -> placements in their order."""
 
 
 @dataclass
-class Placements:
+class TaskCandidates:
     """The candidates of one task on their way through scoring and relaxation.
 
     Attributes:
         task: the task.
-        book: sites of its host; None for all-atom generation.
+        wyckoff_cache: sites of its host; None for all-atom generation.
         candidates: what is known of them so far; ranked in the end.
         searched: candidates of the search over the site network are among them; equal ones become one, and the best
             few stay.
@@ -47,20 +47,20 @@ class Placements:
     """
 
     task: Task
-    book: SiteBook | None
+    wyckoff_cache: WyckoffCache | None
     candidates: list[Candidate]
     searched: bool = False
     evaluations: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def score_placements(
-    placements: Sequence[Placements],
+def rank_by_energy(
+    placements: Sequence[TaskCandidates],
     pipeline: PipelineSettings,
     device: Any,
     progress: Progress | None = None,
     together: bool | None = None,
-    settle: Settle | None = None,
+    refine: Refine | None = None,
 ) -> None:
     """Score, settle, relax and rank the candidates of tasks, in place.
 
@@ -73,8 +73,8 @@ def score_placements(
         device: torch device.
         progress: called with ('score' or 'relax', done, total), counted in candidates.
         together: all tasks at once, or one at a time; None decides by the device.
-        settle: moves guests that the search put on sites to where they belong together; kept where the energy falls
-            enough, see `_settle`.
+        refine: moves guests that the search put on sites to where they belong together; kept where the energy falls
+            enough, see `_refine`.
     """
     count = _Counter(progress, placements, pipeline.top_k)
     together = "cuda" in str(device) if together is None else together
@@ -83,32 +83,32 @@ def score_placements(
         for one in group:
             if one.searched:
                 one.candidates = shortlist(one.task, one.candidates, pipeline)
-        if settle is not None and any(one.searched for one in group):
-            _timed(group, "settle", lambda group=group: _settle(group, settle, pipeline, device))
+        if refine is not None and any(one.searched for one in group):
+            _timed(group, "settle", lambda group=group: _refine(group, refine, pipeline, device))
         if pipeline.relaxes:
             _timed(group, "relax", lambda group=group: _relax(group, pipeline, device, count))
         for one in group:
             one.candidates = _ranked(one.candidates)
 
 
-def _score(group: list[Placements], pipeline: PipelineSettings, device: Any, count: _Counter) -> None:
+def _score(group: list[TaskCandidates], pipeline: PipelineSettings, device: Any, count: _Counter) -> None:
     """Energies and forces of all candidates as placed."""
     owners = [(one, k) for one in group for k in range(len(one.candidates))]
     crystals = [_as_placed(one, k) for one, k in owners]
     guests = [len(one.task.guests) for one, _ in owners]
-    scores = score_crystals(crystals, guests, device, progress=count.of("score"), weights=pipeline.chgnet)
+    scores = evaluate_candidates(crystals, guests, device, progress=count.of("score"), weights=pipeline.chgnet)
     for (one, k), score in zip(owners, scores, strict=True):
         one.candidates[k] = replace(one.candidates[k], **_scored(score))
         one.evaluations += 1
 
 
-def _scored(score: Score) -> dict[str, Any]:
+def _scored(score: PotentialResult) -> dict[str, Any]:
     if score.failed:
         return {"error": score.error}
     return {name: getattr(score, name) for name in ("energy_per_atom", "max_force", "max_guest_force")}
 
 
-def _settle(group: list[Placements], settle: Settle, pipeline: PipelineSettings, device: Any) -> None:
+def _refine(group: list[TaskCandidates], refine: Refine, pipeline: PipelineSettings, device: Any) -> None:
     """Guests on sites settled by the score model, where that lowers the energy.
 
     Sites are means over single guests; those of a placement push each other.  Samples have been denoised together.
@@ -124,7 +124,7 @@ def _settle(group: list[Placements], settle: Settle, pipeline: PipelineSettings,
     if not chosen:
         return
     coords = [np.stack([one.candidates[k].guest_frac_coords for k in rows]) for one, rows in chosen]
-    moved = settle([one.task for one, _ in chosen], coords)
+    moved = refine([one.task for one, _ in chosen], coords)
     owners, crystals, places = [], [], []
     for (one, rows), before, frac in zip(chosen, coords, moved, strict=True):
         checked = invalid_samples(one.task.host, one.task.guests, frac)
@@ -137,13 +137,13 @@ def _settle(group: list[Placements], settle: Settle, pipeline: PipelineSettings,
                 owners.append((one, k))
                 places.append((position, float(distance), float(gain)))
                 crystals.append(one.task.host.with_guests(one.task.guests, position))
-    scores = score_crystals(crystals, [len(one.task.guests) for one, _ in owners], device, weights=pipeline.chgnet)
+    scores = evaluate_candidates(crystals, [len(one.task.guests) for one, _ in owners], device, weights=pipeline.chgnet)
     for (one, k), (position, distance, gain), score in zip(owners, places, scores, strict=True):
         one.evaluations += 1
         before = one.candidates[k]
         if score.failed or score.energy_per_atom >= before.energy_per_atom - gain:
             continue
-        sites = [one.book.describe(guest) for guest in position]
+        sites = [one.wyckoff_cache.describe(guest) for guest in position]
         one.candidates[k] = replace(
             before,
             guest_frac_coords=position,
@@ -155,7 +155,7 @@ def _settle(group: list[Placements], settle: Settle, pipeline: PipelineSettings,
         )
 
 
-def _relax(group: list[Placements], pipeline: PipelineSettings, device: Any, count: _Counter) -> None:
+def _relax(group: list[TaskCandidates], pipeline: PipelineSettings, device: Any, count: _Counter) -> None:
     """Relax the best candidates and merge those that end in the same minimum."""
     report = count.of("relax")
     chosen = []
@@ -184,8 +184,8 @@ def _relax(group: list[Placements], pipeline: PipelineSettings, device: Any, cou
 
 
 def _lowest_after_a_few_steps(
-    chosen: list[tuple[Placements, int]], crystals: list[Crystal], pipeline: PipelineSettings, device: Any
-) -> tuple[list[tuple[Placements, int]], list[Crystal]]:
+    chosen: list[tuple[TaskCandidates, int]], crystals: list[Crystal], pipeline: PipelineSettings, device: Any
+) -> tuple[list[tuple[TaskCandidates, int]], list[Crystal]]:
     """The `top_k` candidates of each task that are lowest after a short relaxation of their guests, as relaxed.
 
     As before it, a quarter of the places go by agreement: guests alone do not show what the host will give.
@@ -240,7 +240,7 @@ def lowest_and_agreed(order: Sequence[Key], agreement: Callable[[Key], float], c
     return [k for k in order if k in chosen]
 
 
-def _relaxed(one: Placements, candidate: Candidate, found: Relaxation, pipeline: PipelineSettings) -> Candidate:
+def _relaxed(one: TaskCandidates, candidate: Candidate, found: Relaxation, pipeline: PipelineSettings) -> Candidate:
     """A candidate with what its relaxation gave."""
     host, guests = one.task.host, one.task.guests
     crystal, n = found.crystal, len(host)
@@ -262,15 +262,15 @@ def _relaxed(one: Placements, candidate: Candidate, found: Relaxation, pipeline:
         lattice=crystal.lattice if pipeline.relax == "cell" else None,
     )
     changes: dict[str, Any] = {}
-    if one.book is None:
+    if one.wyckoff_cache is None:
         changes["spacegroup"] = spacegroup_symbol(relaxed.crystal(host, guests), pipeline.symprec)
     elif not free:
-        sites = [one.book.describe(position) for position in relaxed.guest_frac_coords]
+        sites = [one.wyckoff_cache.describe(position) for position in relaxed.guest_frac_coords]
         changes = {"multiplicity": tuple(m for m, _ in sites), "wyckoff": tuple(label for _, label in sites)}
     return replace(candidate, relaxed=relaxed, **changes)
 
 
-def _as_placed(one: Placements, k: int) -> Crystal:
+def _as_placed(one: TaskCandidates, k: int) -> Crystal:
     return one.task.host.with_guests(one.task.guests, one.candidates[k].guest_frac_coords)
 
 
@@ -294,7 +294,7 @@ def _order(candidates: Sequence[Candidate]) -> list[int]:
     return sorted(range(len(candidates)), key=key)
 
 
-def _timed(group: list[Placements], stage: str, work: Callable[[], None]) -> None:
+def _timed(group: list[TaskCandidates], stage: str, work: Callable[[], None]) -> None:
     """Wall time of a stage, shared out by atoms."""
     sizes = [(len(one.task.host) + len(one.task.guests)) * len(one.candidates) for one in group]
     start = time.perf_counter()
@@ -307,7 +307,7 @@ def _timed(group: list[Placements], stage: str, work: Callable[[], None]) -> Non
 class _Counter:
     """Progress over all tasks, whichever of them go together."""
 
-    def __init__(self, progress: Progress | None, placements: Sequence[Placements], top_k: int | None) -> None:
+    def __init__(self, progress: Progress | None, placements: Sequence[TaskCandidates], top_k: int | None) -> None:
         self._progress = progress
         self._total = {
             "score": sum(len(one.candidates) for one in placements),

@@ -21,7 +21,7 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass
-class Drawn:
+class ValidSamples:
     """The possible samples of one task.
 
     Attributes:
@@ -61,13 +61,13 @@ def draw_valid(
     redraws: int,
     device: Any = None,
     progress: Progress | None = None,
-) -> list[Drawn]:
+) -> list[ValidSamples]:
     """`settings.samples` possible samples of each task; fewer when `redraws` rounds were not enough.
 
     Impossible samples are replaced by samples with fresh indices, so that the outcome does not depend on what else is
     drawn.  All tasks share every round.
     """
-    drawn = [Drawn(np.zeros((0, len(task.guests), 3))) for task in tasks]
+    drawn = [ValidSamples(np.zeros((0, len(task.guests), 3))) for task in tasks]
     for attempt in range(redraws + 1):
         missing = [settings.samples - len(d.indices) for d in drawn]
         if not any(missing):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from inpaint_hpc.sites.site_network import SiteNetwork
 
-    from .rejection_sampling import Drawn
+    from .rejection_sampling import ValidSamples
 
 
 COLUMNS = [
@@ -230,7 +230,7 @@ class InpaintResult:
     settings: Mapping[str, Any] = field(default_factory=dict)
     weights: Mapping[str, str] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
-    drawn: Drawn | None = field(default=None, repr=False)
+    drawn: ValidSamples | None = field(default=None, repr=False)
     networks: tuple[SiteNetwork, ...] = field(default=(), repr=False)
     evaluations: int = 0
     confidence: float | None = None

@@ -95,7 +95,7 @@ class PipelineSettings:
         return self.relax != "none"
 
 
-def decisive(settings: dict[str, Any]) -> dict[str, Any]:
+def settings_that_decide(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings that decide a result, of `asdict(PipelineSettings(...))` or of what an older version froze.
 
     Those of a relaxation that does not happen are left out, as is what has its default: so a campaign that uses none

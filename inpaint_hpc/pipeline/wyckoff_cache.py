@@ -11,7 +11,7 @@ from inpaint_hpc.sampling.minimum_image import PeriodicCell
 SAME_SITE = 0.2  # A; guests this close to a site that was looked at before are not looked at again
 
 
-class SiteBook:
+class WyckoffCache:
     """Remembers the sites met in a host, because asking spglib for every guest of every candidate takes seconds.
 
     Args:

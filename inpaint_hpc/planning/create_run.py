@@ -33,9 +33,9 @@ from inpaint_hpc.environment import OPTIONAL, REQUIRED, package_versions
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.files import atomic_path
 from inpaint_hpc.network.weights import WeightsInfo, find_weights
-from inpaint_hpc.pipeline.settings import decisive
+from inpaint_hpc.pipeline.settings import settings_that_decide
 
-from .host_sources import LeftOut, read_sources
+from .host_sources import Excluded, read_sources
 from .task_expansion import TaskBlock, expand
 
 Progress = Callable[[int, int], None]
@@ -108,19 +108,19 @@ def build(config: CampaignConfig, folder: Path, path: Path, progress: Progress |
     settings = {"sampling": asdict(sampling), "pipeline": asdict(pipeline)}
     cost = CostModel.of(sampling, pipeline, weights)
 
-    left_out = LeftOut()
+    excluded = Excluded()
     tasks = TaskTable(_settings_digest(settings, weights), cost)
     read = 0
     with HostWriter(folder / "hosts.h5") as hosts:
-        for table in read_sources(config.hosts, left_out):
+        for table in read_sources(config.hosts, excluded):
             read += len(table)
             for case in config.guests:
-                for block in expand(table, case, config.samples, left_out):
+                for block in expand(table, case, config.samples, excluded):
                     tasks.add(block, hosts)
             if progress is not None:
                 progress(read, len(tasks))
     if not len(tasks):
-        raise InputError(_nothing(read, left_out))
+        raise InputError(_nothing(read, excluded))
     _require_budget(tasks, config.resources.edge_budget)
 
     arrays, duplicates = tasks.arrays()
@@ -149,9 +149,9 @@ def build(config: CampaignConfig, folder: Path, path: Path, progress: Progress |
             "shards": len(shards) - 1,
             "samples": int(arrays["samples"].sum()),
             "duplicates": duplicates,
-            "left_out": dict(left_out.counts.most_common()),
+            "left_out": dict(excluded.counts.most_common()),
         },
-        "left_out_examples": left_out.examples,
+        "left_out_examples": excluded.examples,
         "cost": float(arrays["cost"].sum()),
     }
     _write_text(folder / "campaign.json", json.dumps(info, indent=2) + "\n")
@@ -283,13 +283,17 @@ def _first_of_each(ids: np.ndarray) -> np.ndarray:
     return np.sort(order[new])
 
 
-def _decisive(settings: dict[str, Any]) -> dict[str, Any]:
+def _settings_that_decide(settings: dict[str, Any]) -> dict[str, Any]:
     """Settings of sampling that decide what a sample is."""
     return {name: value for name, value in settings["sampling"].items() if name not in ("samples", "edge_budget")}
 
 
 def _settings_digest(settings: dict[str, dict[str, Any]], weights: WeightsInfo) -> bytes:
-    content = {"sampling": _decisive(settings), "pipeline": decisive(settings["pipeline"]), "weights": weights.sha256}
+    content = {
+        "sampling": _settings_that_decide(settings),
+        "pipeline": settings_that_decide(settings["pipeline"]),
+        "weights": weights.sha256,
+    }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()
 
 
@@ -301,14 +305,14 @@ def _require_budget(tasks: TaskTable, edge_budget: int | None) -> None:
         )
 
 
-def _nothing(read: int, left_out: LeftOut) -> str:
+def _nothing(read: int, excluded: Excluded) -> str:
     if not read:
-        skipped = left_out.examples.get("hosts that cannot be used")
+        skipped = excluded.examples.get("hosts that cannot be used")
         return "no host passes the filters of 'hosts'" + (
             f"; the first that cannot be used: {skipped}" if skipped else ""
         )
-    reasons = ", ".join(f"{reason} ({count})" for reason, count in left_out.counts.most_common())
-    example = next((text for text in left_out.examples.values() if text), "")
+    reasons = ", ".join(f"{reason} ({count})" for reason, count in excluded.counts.most_common())
+    example = next((text for text in excluded.examples.values() if text), "")
     return f"no tasks are left of {read} hosts: {reasons or 'no guests'}" + (f"; e.g. {example}" if example else "")
 
 
@@ -328,8 +332,11 @@ def _require_same(existing: RunDirectory, info: dict[str, Any]) -> None:
         what
         for what, same in (
             ("weights", existing.info["weights"]["sha256"] == info["weights"]["sha256"]),
-            ("sampling settings", _decisive(existing.info) == _decisive(info)),
-            ("pipeline settings", decisive(existing.info["pipeline"]) == decisive(info["pipeline"])),
+            ("sampling settings", _settings_that_decide(existing.info) == _settings_that_decide(info)),
+            (
+                "pipeline settings",
+                settings_that_decide(existing.info["pipeline"]) == settings_that_decide(info["pipeline"]),
+            ),
         )
         if not same
     ]

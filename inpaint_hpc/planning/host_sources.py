@@ -23,7 +23,7 @@ CHUNK = 8192
 
 
 @dataclass
-class LeftOut:
+class Excluded:
     """What could not become a task, and why.
 
     Attributes:
@@ -40,14 +40,14 @@ class LeftOut:
             self.examples.setdefault(reason, example)
 
 
-def read_sources(sources: list[HostSource], left_out: LeftOut) -> Iterator[HostTable]:
+def read_sources(sources: list[HostSource], excluded: Excluded) -> Iterator[HostTable]:
     """Hosts that pass their source's filters, in the order given, at most `CHUNK` at a time.
 
     A name met again gets '-2', '-3' ...
 
     Args:
         sources: at least one.
-        left_out: is told what `skip_bad` passes over.
+        excluded: is told what `skip_bad` passes over.
 
     Raises:
         InputError: nothing there, unreadable (without `skip_bad`), or a filter by a column that the file lacks.
@@ -55,7 +55,7 @@ def read_sources(sources: list[HostSource], left_out: LeftOut) -> Iterator[HostT
     names: Counter[str] = Counter()
     for source in sources:
         taken = 0
-        for label, table in _tables(source, left_out):
+        for label, table in _tables(source, excluded):
             rows = np.flatnonzero(_matches(table, source, label))
             if source.limit is not None:
                 rows = rows[: source.limit - taken]
@@ -66,11 +66,11 @@ def read_sources(sources: list[HostSource], left_out: LeftOut) -> Iterator[HostT
                 break
 
 
-def _tables(source: HostSource, left_out: LeftOut) -> Iterator[tuple[str, HostTable]]:
+def _tables(source: HostSource, excluded: Excluded) -> Iterator[tuple[str, HostTable]]:
     """(file, checked hosts) of all files of a source."""
 
     def skip(error: InputError) -> None:
-        left_out.add("hosts that cannot be used", 1, str(error))
+        excluded.add("hosts that cannot be used", 1, str(error))
 
     crystals: list[Crystal] = []
     label = source.location

@@ -14,7 +14,7 @@ from inpaint_hpc.errors import InputError
 from inpaint_hpc.sampling.contact_distances import PACKING, contact_radii, require_room
 from inpaint_hpc.sampling.tasks import guest_numbers
 
-from .host_sources import LeftOut, column_of
+from .host_sources import Excluded, column_of
 
 MAX_ATOMS = 5000
 
@@ -42,14 +42,14 @@ class TaskBlock:
         return len(self.rows)
 
 
-def expand(hosts: HostTable, case: GuestCase, samples: int, left_out: LeftOut) -> Iterator[TaskBlock]:
+def expand(hosts: HostTable, case: GuestCase, samples: int, excluded: Excluded) -> Iterator[TaskBlock]:
     """Tasks of one case, without those that the pipeline would refuse.
 
     Args:
         hosts: the hosts.
         case: what to place in them.
         samples: of each task, unless the case says otherwise.
-        left_out: is told what cannot be placed.
+        excluded: is told what cannot be placed.
 
     Raises:
         InputError: a column is missing or holds no number of guests, or a supercell is too large.
@@ -57,9 +57,9 @@ def expand(hosts: HostTable, case: GuestCase, samples: int, left_out: LeftOut) -
     samples = samples if case.samples is None else case.samples
     if case.supercell is not None:
         hosts = supercells(hosts, case.supercell)
-    for block in _blocks(hosts, case, samples, left_out):
+    for block in _blocks(hosts, case, samples, excluded):
         rows, references = block.rows, block.references
-        fits = _have_room(block, left_out)
+        fits = _have_room(block, excluded)
         if fits.all():
             yield block
         elif fits.any():
@@ -67,22 +67,22 @@ def expand(hosts: HostTable, case: GuestCase, samples: int, left_out: LeftOut) -
             yield TaskBlock(block.hosts, rows[fits], block.guests, samples, references)
 
 
-def _blocks(hosts: HostTable, case: GuestCase, samples: int, left_out: LeftOut) -> Iterator[TaskBlock]:
+def _blocks(hosts: HostTable, case: GuestCase, samples: int, excluded: Excluded) -> Iterator[TaskBlock]:
     if case.place is not None:
-        yield from _placed(hosts, case.place, samples, left_out)
+        yield from _placed(hosts, case.place, samples, excluded)
     elif case.from_columns is not None:
         species = _species(hosts, case.from_columns.species)
         counts = _counts(hosts, case.from_columns.count)
-        left_out.add("hosts with 0 guests in their column", int((counts == 0).sum()))
+        excluded.add("hosts with 0 guests in their column", int((counts == 0).sum()))
         for z, count in np.unique(np.stack([species, counts], axis=1)[counts > 0], axis=0):
             rows = np.flatnonzero((species == z) & (counts == count))
             yield TaskBlock(hosts, rows, (int(z),) * int(count), samples)
     else:
         for element in case.remove:
-            yield from _removed(hosts, element, samples, left_out)
+            yield from _removed(hosts, element, samples, excluded)
 
 
-def _placed(hosts: HostTable, place: dict, samples: int, left_out: LeftOut) -> Iterator[TaskBlock]:
+def _placed(hosts: HostTable, place: dict, samples: int, excluded: Excluded) -> Iterator[TaskBlock]:
     """One task for each host and each combination of counts."""
     options = [
         [_counts(hosts, count.column)] if isinstance(count, ColumnCount) else [np.full(len(hosts), n) for n in count]
@@ -92,20 +92,20 @@ def _placed(hosts: HostTable, place: dict, samples: int, left_out: LeftOut) -> I
         counts = np.stack(combination, axis=1)
         some = counts.sum(axis=1) > 0
         if any(isinstance(count, ColumnCount) for count in place.values()):
-            left_out.add("hosts with 0 guests in their column", int((~some).sum()))
+            excluded.add("hosts with 0 guests in their column", int((~some).sum()))
         for wanted in np.unique(counts[some], axis=0):
             rows = np.flatnonzero((counts == wanted).all(axis=1))
             guests = guest_numbers(dict(zip(place, (int(n) for n in wanted), strict=True)))
             yield TaskBlock(hosts, rows, guests, samples)
 
 
-def _removed(hosts: HostTable, element: str, samples: int, left_out: LeftOut) -> Iterator[TaskBlock]:
+def _removed(hosts: HostTable, element: str, samples: int, excluded: Excluded) -> Iterator[TaskBlock]:
     """All atoms of an element taken out, to be put back."""
     z = guest_numbers([element])[0]
     counts = hosts.count(z)
-    left_out.add(f"hosts without {element} to remove", int((counts == 0).sum()))
+    excluded.add(f"hosts without {element} to remove", int((counts == 0).sum()))
     alone = counts == hosts.n_atoms
-    left_out.add(f"hosts of nothing but {element}", int(alone.sum()))
+    excluded.add(f"hosts of nothing but {element}", int(alone.sum()))
     rows = np.flatnonzero((counts > 0) & ~alone)
     if not len(rows):
         return
@@ -118,7 +118,7 @@ def _removed(hosts: HostTable, element: str, samples: int, left_out: LeftOut) ->
         yield TaskBlock(empty, chosen, (z,) * count, samples, references)
 
 
-def _have_room(block: TaskBlock, left_out: LeftOut) -> np.ndarray:
+def _have_room(block: TaskBlock, excluded: Excluded) -> np.ndarray:
     """Which tasks `require_room` passes, bool (R,)."""
     hosts, rows = block.hosts, block.rows
     radii = contact_radii(np.array(block.guests))
@@ -128,12 +128,12 @@ def _have_room(block: TaskBlock, left_out: LeftOut) -> np.ndarray:
     for reason, bad in (("no room for the guests", packed), ("cell thinner than a guest", thin)):
         if bad.any():
             example = ""
-            if reason not in left_out.examples:
+            if reason not in excluded.examples:
                 try:
                     require_room(hosts[int(rows[bad.argmax()])], np.array(block.guests))
                 except InputError as error:
                     example = str(error)
-            left_out.add(reason, int(bad.sum()), example)
+            excluded.add(reason, int(bad.sum()), example)
     return ~packed & ~thin
 
 

@@ -22,7 +22,7 @@ _CHUNK = 2_000_000  # distances held at once
 
 
 @dataclass(frozen=True)
-class Cluster:
+class SampleCluster:
     """Samples that are one placement.
 
     Attributes:
@@ -57,7 +57,7 @@ def deduplicate(
     tolerance: float = 0.5,
     symprec: float = 0.1,
     operations: tuple[np.ndarray, np.ndarray] | None = None,
-) -> list[Cluster]:
+) -> list[SampleCluster]:
     """Group equal samples, largest cluster first (ties: the cluster with the earliest sample).
 
     Args:
@@ -263,7 +263,7 @@ def group_equal(equal: np.ndarray) -> list[np.ndarray]:
     return groups
 
 
-def _cluster(matcher: _Matcher, members: np.ndarray) -> Cluster:
+def _cluster(matcher: _Matcher, members: np.ndarray) -> SampleCluster:
     centre = int(members[0])
     # With a host that is symmetric only within symprec, a pair can be equal one way and just beyond the other way.
     matched = matcher.match(centre, members[1:], matcher.slack)
@@ -272,4 +272,4 @@ def _cluster(matcher: _Matcher, members: np.ndarray) -> Cluster:
     from_mean = ((displacements - displacements.mean(axis=0)) ** 2).sum(axis=2).mean(axis=1)
     representative = aligned[int(from_mean.argmin())]
     spread = float(np.sqrt(from_mean.mean()))
-    return Cluster(representative, np.sort(members), len(members) / len(matcher), spread)
+    return SampleCluster(representative, np.sort(members), len(members) / len(matcher), spread)

@@ -28,7 +28,7 @@ FMAX, STEPS = 0.1, 40  # a host relaxed roughly: what counts is that it is not w
 
 
 @dataclass
-class Emptied:
+class PairReport:
     """What became of the crystals.
 
     Attributes:
@@ -59,14 +59,14 @@ def candidates(
                 yield crystal, ion
 
 
-def emptied_pairs(
+def deintercalated_pairs(
     chosen: Sequence[tuple[Crystal, int]],
     *,
     fmax: float = FMAX,
     steps: int = STEPS,
     model: str = DEFAULT_WEIGHTS,
     device: object = None,
-    report: Emptied | None = None,
+    report: PairReport | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[ElectrodePair]:
     """Pairs of crystals with the ions to take out of them.
@@ -83,7 +83,7 @@ def emptied_pairs(
     Raises:
         InputError: a crystal without the ion, or with nothing else; or as `relax`.
     """
-    report = Emptied() if report is None else report
+    report = PairReport() if report is None else report
     filled = [_guests_last(crystal, ion) for crystal, ion in chosen]
     hosts = [Crystal(c.numbers[:n], c.frac_coords[:n], c.lattice, c.name) for c, n in filled]
     relaxations = relax(hosts, 0, "cell", fmax, steps, model=model, device=device, progress=progress)

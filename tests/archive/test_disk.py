@@ -14,7 +14,7 @@ import pytest
 from made_up_results import make_record, same, task_id, write_units
 
 from inpaint_hpc.archive.collect import collect
-from inpaint_hpc.archive.full_disk_file import Sink, remove_stale
+from inpaint_hpc.archive.full_disk_file import FullDiskFile, remove_stale
 from inpaint_hpc.archive.read import Archive
 from inpaint_hpc.archive.verify import verify
 from inpaint_hpc.archive.write import write_result
@@ -171,7 +171,7 @@ def test_killed_at_random_while_collecting(folder):
 
 def test_files_of_living_writers_are_not_stale(tmp_path):
     out = tmp_path / "archive.h5"
-    living = Sink(tmp_path / ".archive.h5.1.aa.tmp")
+    living = FullDiskFile(tmp_path / ".archive.h5.1.aa.tmp")
     (tmp_path / ".archive.h5.2.bb.tmp").touch()
     (tmp_path / ".other.h5.2.bb.tmp").touch()
     assert remove_stale(out) == 1
@@ -185,7 +185,7 @@ def test_files_of_living_writers_are_not_stale(tmp_path):
 def test_sink_is_a_file(tmp_path, limit):
     """Against bytes in memory, with random calls, also where the file cannot grow beyond some size."""
     rng = random.Random(1)
-    sink, plain = Sink(tmp_path / "sink"), BytesIO()
+    sink, plain = FullDiskFile(tmp_path / "sink"), BytesIO()
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit or before[0], before[1]))
     try:

@@ -10,7 +10,7 @@ import pytest
 from inpaint_hpc.campaign.journal import Journal, read_journal
 from inpaint_hpc.campaign.run_directory import RunDirectory
 from inpaint_hpc.campaign.unit_results import fail_unit
-from inpaint_hpc.campaign.work_units import Unit, UnitReport
+from inpaint_hpc.campaign.work_units import UnitReport, WorkUnit
 from inpaint_hpc.errors import InputError
 
 
@@ -25,21 +25,21 @@ def finish(run, unit):
 
 
 def test_units_print_sort_and_split():
-    whole, part = Unit(17, 0, 24, whole=True), Unit(17, 8, 16)
+    whole, part = WorkUnit(17, 0, 24, whole=True), WorkUnit(17, 8, 16)
     assert (str(whole), str(part), len(part)) == ("17", "17.8-16", 8)
-    assert sorted([part, Unit(3, 5, 6), whole]) == [Unit(3, 5, 6), whole, part]
-    assert Unit(17, 0, 24) == whole and hash(Unit(17, 0, 24)) == hash(whole)
-    first, second = Unit(2, 3, 8).halves()
-    assert (first, second) == (Unit(2, 3, 5), Unit(2, 5, 8))
+    assert sorted([part, WorkUnit(3, 5, 6), whole]) == [WorkUnit(3, 5, 6), whole, part]
+    assert WorkUnit(17, 0, 24) == whole and hash(WorkUnit(17, 0, 24)) == hash(whole)
+    first, second = WorkUnit(2, 3, 8).halves()
+    assert (first, second) == (WorkUnit(2, 3, 5), WorkUnit(2, 5, 8))
     with pytest.raises(ValueError, match="no halves"):
-        Unit(0, 4, 5).halves()
+        WorkUnit(0, 4, 5).halves()
     for wrong in ((0, 5, 5), (0, -1, 3), (-1, 0, 3)):
         with pytest.raises(ValueError, match="no such unit"):
-            Unit(*wrong)
+            WorkUnit(*wrong)
 
 
 def test_reports_survive_json():
-    report = UnitReport(Unit(1, 0, 3, whole=True), 3, 40, 8, 1, 12.5, {"sample": 10.0}, "w", 5.0, "why")
+    report = UnitReport(WorkUnit(1, 0, 3, whole=True), 3, 40, 8, 1, 12.5, {"sample": 10.0}, "w", 5.0, "why")
     back = UnitReport.from_dict(json.loads(json.dumps(report.as_dict())))
     assert back == report and str(back.unit) == "1"
 
@@ -60,7 +60,7 @@ def test_shards_cover_all_tasks(run):
     [
         (lambda run: run.shard(3), "no shard 3; it has shards 0 to 2"),
         (lambda run: run.unit(0, 5, 99), "shard 0 has"),
-        (lambda run: run.rows(Unit(9, 0, 1)), "no shard 9"),
+        (lambda run: run.rows(WorkUnit(9, 0, 1)), "no shard 9"),
     ],
 )
 def test_units_that_do_not_exist(run, call, message):
@@ -76,7 +76,7 @@ def test_pending_is_what_no_result_covers(run):
     finish(run, run.unit(0, 2, 5))
     finish(run, run.unit(0, 4, 6))
     finish(run, run.unit(2, 0, 3))
-    assert run.pending_units() == [Unit(0, 0, 2), Unit(0, 6, sizes[0]), Unit(2, 3, sizes[2])]
+    assert run.pending_units() == [WorkUnit(0, 0, 2), WorkUnit(0, 6, sizes[0]), WorkUnit(2, 3, sizes[2])]
     assert not any(unit.whole for unit in run.pending_units())
     assert run.result_path(run.unit(1)).name == "shard-000001.h5"
     assert run.result_path(run.unit(0, 2, 5)).relative_to(run.path).as_posix() == "results/000/shard-000000.2-5.h5"

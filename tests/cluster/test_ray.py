@@ -218,9 +218,9 @@ def test_ctrl_c_and_sigkill_leave_nothing_and_resume_goes_on(tiny_run):
     driver = command("resume", str(run.path))
     wait_for(lambda: len(run.result_units()) > done or driver.poll() is not None)
     assert driver.poll() is None
-    # Without its keeper nothing ends by itself: orphans, for the next driver to find.
-    keeper = next(process for process in processes(run) if "inpaint_hpc.cluster.ray.watchdog" in process.cmdline())
-    keeper.suspend()
+    # Without its watchdog nothing ends by itself: orphans, for the next driver to find.
+    watchdog = next(process for process in processes(run) if "inpaint_hpc.cluster.ray.watchdog" in process.cmdline())
+    watchdog.suspend()
     driver.kill()
     driver.communicate()
     assert named(run, "raylet") and session_folders(run)

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from inpaint_hpc.archive.compare import compare
-from inpaint_hpc.campaign.work_units import Unit, UnitReport
+from inpaint_hpc.campaign.work_units import UnitReport, WorkUnit
 from inpaint_hpc.campaign.worker import ShardWorker
 from inpaint_hpc.cli.run import collect_run
 from inpaint_hpc.cluster import driver as driver_module
@@ -112,7 +112,7 @@ def test_parts_that_another_driver_did_are_not_done_again(tiny_run):
     units = []
 
     class Telling(ShardWorker):
-        def run_unit(self, unit: Unit) -> UnitReport:
+        def run_unit(self, unit: WorkUnit) -> UnitReport:
             units.append(str(unit))
             if len(units) == 1:
                 ShardWorker(run.path, "cpu", 1, "other").run_unit(run.unit(0, 0, 2))

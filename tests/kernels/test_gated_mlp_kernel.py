@@ -4,7 +4,7 @@ import pytest
 import torch
 from chgnet.model.functions import GatedMLP
 
-from inpaint_hpc.scoring.chgnet.gated_mlp import GatedUnit
+from inpaint_hpc.scoring.chgnet.gated_mlp import BlockGatedMLP
 
 
 def with_gradients(unit, hidden, factor):
@@ -24,8 +24,8 @@ def test_equal_to_torch_with_gradients(device, norm, hidden_dim, repeats, rows, 
     module = GatedMLP(input_dim=5, output_dim=64, hidden_dim=hidden_dim, norm=norm).double().requires_grad_(False)
     for parameter in module.parameters():
         parameter.normal_(std=0.3)
-    double = GatedUnit(module, (5,), torch.float64)
-    single = GatedUnit(module.to(device), (5,), torch.float32)
+    double = BlockGatedMLP(module, (5,), torch.float64)
+    single = BlockGatedMLP(module.to(device), (5,), torch.float32)
     hidden = torch.randn(max(1, repeats) * rows, 128)
     factor = torch.randn(rows, 64) if repeats else None
     found = with_gradients(single, hidden.to(device), None if factor is None else factor.to(device))
@@ -40,7 +40,7 @@ def test_equal_to_torch_with_gradients(device, norm, hidden_dim, repeats, rows, 
 def test_the_same_bits_twice():
     torch.manual_seed(0)
     module = GatedMLP(input_dim=5, output_dim=64, hidden_dim=64, norm="layer").double().requires_grad_(False).cuda()
-    unit = GatedUnit(module, (5,), torch.float32)
+    unit = BlockGatedMLP(module, (5,), torch.float32)
     hidden, factor = torch.randn(2, 100_001, 128, device="cuda"), torch.randn(100_001, 64, device="cuda")
     first, second = (with_gradients(unit, hidden, factor) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))

@@ -8,7 +8,7 @@ from made_up_spaces import chain, grid, scattered
 
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.orderings.enumeration import OrderingKeys, distinct, inequivalent_orderings, symmetric_orderings
-from inpaint_hpc.orderings.ordering_space import occupation_space, require_sites
+from inpaint_hpc.orderings.ordering_space import ordering_space, require_sites
 
 
 def classes_by_brute_force(space, counts):
@@ -37,34 +37,34 @@ def assert_one_of_each(space, counts):
 
 @pytest.mark.parametrize("n", range(1, 9))
 def test_every_inequivalent_ordering_of_a_chain_once(n):
-    space = occupation_space([chain(8)])
+    space = ordering_space([chain(8)])
     assert len(space.permutations) == 16
     assert_one_of_each(space, {3: n})
 
 
 def test_numbers_of_necklaces_are_those_of_burnside():
     # Bracelets of 12 beads with 6 black ones: 50; necklaces, without reflections: 80 (OEIS A052307, A047996).
-    assert len(inequivalent_orderings(occupation_space([chain(12)]), {3: 6})) == 50
-    assert len(inequivalent_orderings(occupation_space([chain(12, reflections=False)]), {3: 6})) == 80
+    assert len(inequivalent_orderings(ordering_space([chain(12)]), {3: 6})) == 50
+    assert len(inequivalent_orderings(ordering_space([chain(12, reflections=False)]), {3: 6})) == 80
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 7])
 def test_every_inequivalent_ordering_of_a_cube_once(n):
-    assert_one_of_each(occupation_space([grid(2)]), {3: n})
+    assert_one_of_each(ordering_space([grid(2)]), {3: n})
 
 
 def test_sites_that_exclude_each_other_are_never_taken_together():
     network = chain(8, spacing=1.2)  # neighbours exclude each other, next neighbours do not
-    space = occupation_space([network])
+    space = ordering_space([network])
     assert space.excluded.sum() == 16
     for n in (1, 2, 3, 4, 5):
         assert_one_of_each(space, {3: n})
     assert len(inequivalent_orderings(space, {3: 4})) == 1 and len(inequivalent_orderings(space, {3: 5})) == 0
-    assert occupation_space([network], {3: 0.5}).excluded.sum() == 0
+    assert ordering_space([network], {3: 0.5}).excluded.sum() == 0
 
 
 def test_two_elements_on_the_same_places():
-    space = occupation_space([chain(5, 3), chain(5, 11)])
+    space = ordering_space([chain(5, 3), chain(5, 11)])
     assert len(space) == 10 and (space.numbers == np.repeat([3, 11], 5)).all()
     # One place cannot hold both.
     assert space.excluded[np.arange(5), np.arange(5) + 5].all()
@@ -76,20 +76,20 @@ def test_two_elements_on_the_same_places():
 
 
 def test_a_host_without_symmetry_has_all_subsets():
-    space = occupation_space([scattered(7, edge=40.0)])
+    space = ordering_space([scattered(7, edge=40.0)])
     assert len(inequivalent_orderings(space, {3: 3})) == 35
     assert len(inequivalent_orderings(space, {3: 6})) == 7
 
 
 def test_beyond_64_sites_keys_tell_orderings_apart_as_well():
-    space = occupation_space([chain(70)])
+    space = ordering_space([chain(70)])
     assert len(inequivalent_orderings(space, {3: 2})) == 35
     keys = OrderingKeys(space.permutations)
     assert len(np.unique(keys(np.array([[0, 1], [34, 35], [69, 0], [0, 2]])))) == 2
 
 
 def test_too_many_orderings_are_refused_and_too_few_sites_have_none():
-    space = occupation_space([chain(30)])
+    space = ordering_space([chain(30)])
     assert inequivalent_orderings(space, {3: 15}, limit=500) is None
     assert inequivalent_orderings(space, {3: 31}).shape == (0, 31)
     with pytest.raises(InputError, match="31 Li guests but only 30 sites"):
@@ -97,7 +97,7 @@ def test_too_many_orderings_are_refused_and_too_few_sites_have_none():
 
 
 def test_symmetric_orderings_are_orderings_and_the_most_symmetric_are_among_them():
-    space = occupation_space([grid(2)])
+    space = ordering_space([grid(2)])
     keys = OrderingKeys(space.permutations)
     every = inequivalent_orderings(space, {3: 4})
     found = symmetric_orderings(space, {3: 4})
@@ -113,7 +113,7 @@ def test_symmetric_orderings_are_orderings_and_the_most_symmetric_are_among_them
 
 def test_unions_of_orbits_add_up_to_the_number_of_guests():
     # 28 sites of a large chain: too many to enumerate, the half-filled ones with a period are found.
-    space = occupation_space([chain(28)])
+    space = ordering_space([chain(28)])
     found = symmetric_orderings(space, {3: 14})
     patterns = {tuple(np.diff(o)) for o in found}
     assert (2,) * 13 in patterns and found.shape[1] == 14
@@ -122,6 +122,6 @@ def test_unions_of_orbits_add_up_to_the_number_of_guests():
 
 
 def test_distinct_keeps_the_first_of_each_kind():
-    space = occupation_space([chain(6)])
+    space = ordering_space([chain(6)])
     kept = distinct(np.array([[0, 1], [2, 3], [0, 2], [1, 3], [0, 3]]), OrderingKeys(space.permutations))
     assert [k.tolist() for k in kept] == [[0, 1], [0, 2], [0, 3]]

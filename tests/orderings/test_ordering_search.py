@@ -7,7 +7,7 @@ from made_up_spaces import chain, grid, scattered
 from inpaint_hpc.orderings.annealing import anneal, random_orderings
 from inpaint_hpc.orderings.enumeration import inequivalent_orderings
 from inpaint_hpc.orderings.ordering_search import search_orderings
-from inpaint_hpc.orderings.ordering_space import occupation_space
+from inpaint_hpc.orderings.ordering_space import ordering_space
 from inpaint_hpc.orderings.surrogate_energy import Surrogate
 
 
@@ -28,7 +28,7 @@ class PairModel:
 
 
 def test_annealing_finds_the_ground_state_of_a_pair_model():
-    space = occupation_space([chain(24)])
+    space = ordering_space([chain(24)])
     model = PairModel(space)
     starts = random_orderings(space, {3: 8}, 16, seed=1)
     assert starts.shape == (16, 8) and all(len(set(s)) == 8 for s in starts.tolist())
@@ -41,7 +41,7 @@ def test_annealing_finds_the_ground_state_of_a_pair_model():
 
 
 def test_moves_keep_to_exclusion_and_elements():
-    space = occupation_space([chain(12, 3, spacing=1.2), chain(12, 11, spacing=1.2)])
+    space = ordering_space([chain(12, 3, spacing=1.2), chain(12, 11, spacing=1.2)])
     starts = random_orderings(space, {3: 2, 11: 2}, 8, seed=0)
     orderings, _ = anneal(space, starts, lambda o: np.zeros(len(o)), steps=40, seed=0)
     assert all(space.allows(o) for o in orderings)
@@ -50,16 +50,16 @@ def test_moves_keep_to_exclusion_and_elements():
 
 
 def test_random_orderings_of_a_full_host_are_none():
-    space = occupation_space([chain(8, spacing=1.2)])
+    space = ordering_space([chain(8, spacing=1.2)])
     assert len(random_orderings(space, {3: 5}, 4)) == 0
 
 
 def test_the_surrogate_learns_a_pair_model_and_ranks_by_it():
-    space = occupation_space([grid(2)])
+    space = ordering_space([grid(2)])
     rng = np.random.default_rng(0)
     space.orbits[:] = np.arange(8) % 3  # three kinds of sites
     model = PairModel(space, np.array([0.0, 0.7, -0.4])[space.orbits])
-    every = np.array([o for o in inequivalent_orderings(occupation_space([scattered(8, edge=40.0)]), {3: 4})])
+    every = np.array([o for o in inequivalent_orderings(ordering_space([scattered(8, edge=40.0)]), {3: 4})])
     energies = model(every)
     surrogate = Surrogate(space)
     before = np.corrcoef(surrogate.energies(every), energies)[0, 1]
@@ -74,14 +74,14 @@ def test_the_surrogate_learns_a_pair_model_and_ranks_by_it():
 
 
 def test_surrogate_sums_pairs_over_images():
-    small, large = occupation_space([chain(4)]), occupation_space([chain(8)])
+    small, large = ordering_space([chain(4)]), ordering_space([chain(8)])
     one = Surrogate(small).features(np.array([[0, 2]]))[0, -2:]
     doubled = Surrogate(large).features(np.array([[0, 2, 4, 6]]))[0, -2:]
     assert doubled == pytest.approx(2 * one, rel=1e-6)
 
 
 def test_a_small_space_is_searched_completely():
-    space = occupation_space([chain(10)])
+    space = ordering_space([chain(10)])
     model = PairModel(space)
     found = search_orderings(space, {3: 5}, model, budget=100)
     every = inequivalent_orderings(space, {3: 5})
@@ -93,7 +93,7 @@ def test_a_small_space_is_searched_completely():
 @pytest.mark.parametrize(("n_sites", "n", "limit"), [(16, 8, 4000), (24, 8, 300), (30, 10, 300)])
 def test_the_ground_state_is_found_within_the_budget(n_sites, n, limit):
     """Also where the orderings are too many to enumerate: 1,430,715 necklaces of 30 beads with 10 black ones."""
-    space = occupation_space([chain(n_sites)])
+    space = ordering_space([chain(n_sites)])
     asked, pairs = [], PairModel(space)
 
     def model(orderings):
@@ -110,7 +110,7 @@ def test_the_ground_state_is_found_within_the_budget(n_sites, n, limit):
 
 
 def test_disorder_without_symmetry_is_searched_by_annealing_and_twice_the_same():
-    space = occupation_space([scattered(40, seed=3, edge=16.0)])
+    space = ordering_space([scattered(40, seed=3, edge=16.0)])
     rng = np.random.default_rng(5)
     sites = rng.normal(0.0, 0.5, len(space))
     found = search_orderings(space, {3: 12}, PairModel(space, sites), budget=96, seed=7, limit=500)
@@ -124,7 +124,7 @@ def test_disorder_without_symmetry_is_searched_by_annealing_and_twice_the_same()
 
 
 def test_impossible_orderings_do_not_win_and_no_sites_give_nothing():
-    space = occupation_space([chain(10)])
+    space = ordering_space([chain(10)])
     model = PairModel(space)
 
     def energies(orderings):

@@ -17,8 +17,8 @@ from inpaint_hpc.errors import InputError
 from inpaint_hpc.network.weights import load_network
 from inpaint_hpc.orderings.enumeration import OrderingKeys, inequivalent_orderings
 from inpaint_hpc.orderings.evaluation_budget import evaluation_budget
-from inpaint_hpc.orderings.ordering_search import Found
-from inpaint_hpc.orderings.ordering_space import occupation_space
+from inpaint_hpc.orderings.ordering_search import OrderingSearchResult
+from inpaint_hpc.orderings.ordering_space import ordering_space
 from inpaint_hpc.orderings.search_occupancy import (
     ORBITS,
     ORDERING,
@@ -29,14 +29,14 @@ from inpaint_hpc.orderings.search_occupancy import (
 )
 from inpaint_hpc.pipeline.inpaint import inpaint, run_tasks
 from inpaint_hpc.pipeline.results import Candidate
-from inpaint_hpc.pipeline.settings import PipelineSettings, decisive
+from inpaint_hpc.pipeline.settings import PipelineSettings, settings_that_decide
 from inpaint_hpc.pipeline.shortlist import shortlist
 from inpaint_hpc.sampling.contact_distances import invalid_samples
 from inpaint_hpc.sampling.deduplication import equal_samples
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
 from inpaint_hpc.scoring.chgnet.batch import BatchEvaluator, evaluate
-from inpaint_hpc.scoring.chgnet.models import load_network as load_chgnet
+from inpaint_hpc.scoring.chgnet.models import load_chgnet_network as load_chgnet
 from inpaint_hpc.sites.clustering import networks_from_positions
 
 SPINEL = read_hosts([Path(inpaint_hpc.__file__).parent / "examples" / "mno2" / "lambda_mp-25275.cif"])[0]
@@ -185,14 +185,14 @@ def candidate(position, energy, members=(), rank=0, origin="joint"):
 def test_symmetric_orderings_are_handed_out_however_high():
     """Of more orderings than places, the most symmetric ones stay beside the lowest."""
     host = SPINEL
-    space = occupation_space([networks_from_positions(host, 3, np.concatenate([SITES_8A, SITES_16C]))[0]])
+    space = ordering_space([networks_from_positions(host, 3, np.concatenate([SITES_8A, SITES_16C]))[0]])
     every = inequivalent_orderings(space, {3: 2})
     keys = OrderingKeys(space.permutations)
     symmetry = keys.symmetry(every)
     # Energies that fall with every operation that is lost.
     energies = symmetry.astype(float)
     order = np.argsort(energies, kind="stable")
-    found = Found(every[order], energies[order], symmetry[order], len(every), len(every), True)
+    found = OrderingSearchResult(every[order], energies[order], symmetry[order], len(every), len(every), True)
     settings = SearchSettings(keep=2, tolerance=0.3)
     kept = _best_different(Task(host, {"Li": 2}), [(space, found)], settings)
     assert len(every) > 2 and len(kept) == 2
@@ -257,5 +257,5 @@ def test_settings_of_the_search_decide_a_result_only_where_they_differ_from_thei
     from dataclasses import asdict
 
     usual = asdict(PipelineSettings())
-    assert not {"evaluations", "candidates"} & set(decisive(usual))
-    assert decisive(asdict(replace(PipelineSettings(), evaluations=100)))["evaluations"] == 100
+    assert not {"evaluations", "candidates"} & set(settings_that_decide(usual))
+    assert settings_that_decide(asdict(replace(PipelineSettings(), evaluations=100)))["evaluations"] == 100

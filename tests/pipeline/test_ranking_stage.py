@@ -17,11 +17,11 @@ from inpaint_hpc.crystals.reading import read_hosts
 from inpaint_hpc.crystals.symmetry import symmetry_operations
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.pipeline.inpaint import inpaint_many
-from inpaint_hpc.pipeline.ranking_stage import Placements, most_promising, score_placements
+from inpaint_hpc.pipeline.ranking_stage import TaskCandidates, most_promising, rank_by_energy
 from inpaint_hpc.pipeline.results import Candidate, Relaxed
-from inpaint_hpc.pipeline.settings import PipelineSettings, decisive
+from inpaint_hpc.pipeline.settings import PipelineSettings, settings_that_decide
 from inpaint_hpc.pipeline.unique_minima import SAME_ENERGY, merge_minima
-from inpaint_hpc.pipeline.wyckoff_cache import SiteBook
+from inpaint_hpc.pipeline.wyckoff_cache import WyckoffCache
 from inpaint_hpc.sampling.tasks import Task
 from inpaint_hpc.scoring.chgnet.batch import evaluate
 
@@ -45,8 +45,8 @@ def staged(positions, guests=(3,), host=SPINEL, **settings):
     """Placements after scoring and relaxation; candidate k stands for sample k."""
     pipeline = PipelineSettings(**{"relax": "guests", "fmax": 0.03, **settings})
     found = [candidate(p, k, (k,), 1 / len(positions)) for k, p in enumerate(positions)]
-    one = Placements(Task(host, list(guests)), SiteBook(host, pipeline.symprec, pipeline.tolerance), found)
-    score_placements([one], pipeline, "cpu")
+    one = TaskCandidates(Task(host, list(guests)), WyckoffCache(host, pipeline.symprec, pipeline.tolerance), found)
+    rank_by_energy([one], pipeline, "cpu")
     return one
 
 
@@ -114,8 +114,8 @@ def test_what_samples_agree_on_is_relaxed_even_if_it_is_high_after_a_few_steps()
     for share, relaxed in ((0.05, {0, 1}), (0.9, {0, 3})):
         found = [candidate(p, k, (k,), share if k == 3 else 0.1 - 0.01 * k) for k, p in enumerate(positions)]
         pipeline = PipelineSettings(relax="guests", fmax=0.1, top_k=2, stage_steps=3, tolerance=0.01)
-        one = Placements(Task(SPINEL, [3]), SiteBook(SPINEL, 0.1, 0.01), found)
-        score_placements([one], pipeline, "cpu")
+        one = TaskCandidates(Task(SPINEL, [3]), WyckoffCache(SPINEL, 0.1, 0.01), found)
+        rank_by_energy([one], pipeline, "cpu")
         assert {m for c in one.candidates if c.relaxed is not None for m in c.members} == relaxed
 
 
@@ -160,11 +160,11 @@ def test_tasks_together_are_tasks_one_by_one():
     outcomes = []
     for together in (False, True):
         placements = [
-            Placements(task, SiteBook(SPINEL, 0.1, 0.5), [candidate(p, k, (k,)) for k, p in enumerate(chosen)])
+            TaskCandidates(task, WyckoffCache(SPINEL, 0.1, 0.5), [candidate(p, k, (k,)) for k, p in enumerate(chosen)])
             for task, chosen in zip(tasks, positions, strict=True)
         ]
         reports = []
-        score_placements(placements, pipeline, "cpu", lambda *report: reports.append(report), together)  # noqa: B023
+        rank_by_energy(placements, pipeline, "cpu", lambda *report: reports.append(report), together)  # noqa: B023
         assert [report for report in reports if report[1] == report[2]] == [("score", 4, 4), ("relax", 3, 3)]
         outcomes.append(placements)
     for a, b in zip(*outcomes, strict=True):
@@ -222,15 +222,15 @@ def test_guests_that_noise_carried_elsewhere_have_not_settled():
     found = [replace(candidate(position, k), sample=-1, members=()) for k, position in enumerate((far, across))]
     ends = {0: SITE_8A, 1: SITE_8A + 0.95 * (away - SITE_8A)}
     pipeline = PipelineSettings(relax="none", tolerance=0.01)
-    one = Placements(Task(SPINEL, [3]), SiteBook(SPINEL, 0.1, 0.01), found, searched=True)
+    one = TaskCandidates(Task(SPINEL, [3]), WyckoffCache(SPINEL, 0.1, 0.01), found, searched=True)
 
-    def settle(tasks, coords):
+    def refine(tasks, coords):
         (placed,) = coords
         assert len(tasks) == 1 and placed.shape == (2, 1, 3)
         on_axis = np.abs(placed[:, 0] - far).sum(axis=1) < 1e-6  # in which order the two come depends on their energy
         return [np.stack([ends[0 if first else 1][None] for first in on_axis])]
 
-    score_placements([one], pipeline, "cpu", settle=settle)
+    rank_by_energy([one], pipeline, "cpu", refine=refine)
     (settled,) = [c for c in one.candidates if "settled" in c.origin]
     assert settled.guest_frac_coords[0] == pytest.approx(SITE_8A) and settled.wyckoff == ("8a",)
     (kept,) = [c for c in one.candidates if c is not settled]
@@ -322,11 +322,13 @@ def test_a_campaign_relaxes_and_exports_what_it_relaxed(make_run, tmp_path):
 
 def test_settings_that_decide_nothing_are_no_part_of_an_id():
     plain = asdict(PipelineSettings())
-    assert decisive(plain) == {"score": True, "redraws": 3, "tolerance": 0.5, "symprec": 0.1}
-    assert decisive({"score": True, "redraws": 3, "tolerance": 0.5, "symprec": 0.1}) == decisive(plain)
-    assert decisive(asdict(PipelineSettings(fmax=0.2, top_k=3))) == decisive(plain)
-    relaxing = decisive(asdict(PipelineSettings(relax="cell", fmax=0.2)))
+    assert settings_that_decide(plain) == {"score": True, "redraws": 3, "tolerance": 0.5, "symprec": 0.1}
+    assert settings_that_decide(
+        {"score": True, "redraws": 3, "tolerance": 0.5, "symprec": 0.1}
+    ) == settings_that_decide(plain)
+    assert settings_that_decide(asdict(PipelineSettings(fmax=0.2, top_k=3))) == settings_that_decide(plain)
+    relaxing = settings_that_decide(asdict(PipelineSettings(relax="cell", fmax=0.2)))
     assert relaxing["relax"] == "cell" and relaxing["fmax"] == 0.2 and relaxing["top_k"] is None
-    assert decisive(asdict(PipelineSettings(chgnet="r2scan")))["chgnet"] == "r2scan"
+    assert settings_that_decide(asdict(PipelineSettings(chgnet="r2scan")))["chgnet"] == "r2scan"
     with pytest.raises(InputError, match="needs CHGNet"):
         PipelineSettings(score=False, relax="guests")

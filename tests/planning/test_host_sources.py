@@ -13,7 +13,7 @@ from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.checking import check_crystal
 from inpaint_hpc.crystals.packed_writing import write_packed
 from inpaint_hpc.errors import InputError
-from inpaint_hpc.planning.host_sources import LeftOut, column_of, read_sources
+from inpaint_hpc.planning.host_sources import Excluded, column_of, read_sources
 from inpaint_hpc.sampling.contact_distances import packing_fraction
 from inpaint_hpc.sampling.minimum_image import PeriodicCell
 
@@ -27,8 +27,8 @@ def crystals():
     ]
 
 
-def read(source, left_out=None):
-    tables = list(read_sources([HostSource.model_validate(source)], left_out or LeftOut()))
+def read(source, excluded=None):
+    tables = list(read_sources([HostSource.model_validate(source)], excluded or Excluded()))
     return [table[row] for table in tables for row in range(len(table))]
 
 
@@ -162,7 +162,7 @@ def test_splits_prefixes_and_names_met_again(tmp_path, crystals):
     write_packed(tmp_path / "a.h5", crystals[:4], split=[0, 1, 1, 2])
     assert [c.name for c in read({"path": str(tmp_path / "a.h5"), "split": "val"})] == ["c1", "c2"]
     sources = [HostSource(path=str(tmp_path / "a.h5"))] * 2
-    names = [name for table in read_sources(sources, LeftOut()) for name in table.names]
+    names = [name for table in read_sources(sources, Excluded()) for name in table.names]
     assert names == ["c0", "c1", "c2", "c3", "c0-2", "c1-2", "c2-2", "c3-2"]
 
 
@@ -176,11 +176,11 @@ def test_bad_hosts_stop_or_are_counted(tmp_path, crystals):
     (tmp_path / "broken.cif").write_text("nonsense")
     with pytest.raises(InputError, match=r"hosts\.h5 \(bad\): atoms .* apart"):
         read(str(tmp_path / "hosts.h5"))
-    left_out = LeftOut()
-    found = [c.name for c in read({"path": str(tmp_path), "skip_bad": True}, left_out)]
+    excluded = Excluded()
+    found = [c.name for c in read({"path": str(tmp_path), "skip_bad": True}, excluded)]
     assert found == ["c1"]
-    assert left_out.counts == {"hosts that cannot be used": 2}
-    assert "broken.cif" in left_out.examples["hosts that cannot be used"]
+    assert excluded.counts == {"hosts that cannot be used": 2}
+    assert "broken.cif" in excluded.examples["hosts that cannot be used"]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from inpaint_hpc.campaign.host_table import HostTable
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.pipeline.inpaint import PipelineSettings
-from inpaint_hpc.planning.host_sources import LeftOut
+from inpaint_hpc.planning.host_sources import Excluded
 from inpaint_hpc.planning.task_expansion import expand, supercells
 from inpaint_hpc.sampling.contact_distances import require_room
 from inpaint_hpc.sampling.settings import SamplingSettings
@@ -25,9 +25,9 @@ def hosts(count=20, seed=0, **keywords):
     return [random_crystal(rng, name=f"h{k}", **keywords) for k in range(count)]
 
 
-def tasks(crystals, case, left_out=None, samples=16):
+def tasks(crystals, case, excluded=None, samples=16):
     """(name, guests, samples) of all tasks."""
-    blocks = expand(HostTable.from_crystals(crystals), GuestCase.model_validate(case), samples, left_out or LeftOut())
+    blocks = expand(HostTable.from_crystals(crystals), GuestCase.model_validate(case), samples, excluded or Excluded())
     return [(b.hosts.names[row], b.guests, b.samples) for b in blocks for row in b.rows]
 
 
@@ -53,10 +53,10 @@ def test_guests_of_one_host(case, expected):
 
 def test_each_host_has_its_own_column():
     assert tasks([ROOMY, OTHER], {"Li": {"column": "n"}}) == [("roomy", (3, 3), 16), ("other", (3, 3, 3), 16)]
-    left_out = LeftOut()
-    found = tasks([ROOMY, OTHER], {"from_columns": {"species": "z", "count": "m"}}, left_out)
+    excluded = Excluded()
+    found = tasks([ROOMY, OTHER], {"from_columns": {"species": "z", "count": "m"}}, excluded)
     assert found == [("other", (3,), 16)]
-    assert left_out.counts == {"hosts with 0 guests in their column": 1}
+    assert excluded.counts == {"hosts with 0 guests in their column": 1}
 
 
 def test_samples_of_a_case():
@@ -66,11 +66,11 @@ def test_samples_of_a_case():
 def test_removed_atoms_come_back_as_references():
     crystals = hosts(30, numbers=(3, 8, 25))
     crystals += [Crystal([3, 3], [[0, 0, 0], [0.5, 0.5, 0.5]], 4 * np.eye(3), "metal")]
-    left_out = LeftOut()
+    excluded = Excluded()
     table = HostTable.from_crystals(crystals)
     by_name = {crystal.name: crystal for crystal in crystals}
     found = 0
-    for block in expand(table, GuestCase(remove=["Li"]), 4, left_out):
+    for block in expand(table, GuestCase(remove=["Li"]), 4, excluded):
         for k, row in enumerate(block.rows):
             full, empty = by_name[block.hosts.names[row]], block.hosts[int(row)]
             assert np.array_equal(empty.frac_coords, full.without(3).frac_coords)
@@ -78,10 +78,10 @@ def test_removed_atoms_come_back_as_references():
             assert np.array_equal(block.references[k], full.frac_coords[full.numbers == 3])
             found += 1
     without = sum(3 not in crystal.numbers for crystal in crystals)
-    assert left_out.counts["hosts without Li to remove"] == without
+    assert excluded.counts["hosts without Li to remove"] == without
     alone = sum(set(crystal.numbers) == {3} for crystal in crystals)
-    assert left_out.counts["hosts of nothing but Li"] == alone > 0
-    assert found == len(crystals) - without - alone - left_out.counts["no room for the guests"] > 10
+    assert excluded.counts["hosts of nothing but Li"] == alone > 0
+    assert found == len(crystals) - without - alone - excluded.counts["no room for the guests"] > 10
 
 
 def test_exactly_what_the_pipeline_would_refuse_is_left_out():
@@ -91,8 +91,8 @@ def test_exactly_what_the_pipeline_would_refuse_is_left_out():
         scale = np.diag(rng.choice([0.35, 0.7, 1.0], size=3))
         crystals.append(replace(crystal, lattice=scale @ crystal.lattice))
     for case, guests in (({"Cs": 1}, [55]), ({"Li": 6}, [3] * 6), ({"K": 2, "Mg": 1}, [12, 19, 19])):
-        left_out = LeftOut()
-        found = {name for name, _, _ in tasks(crystals, case, left_out)}
+        excluded = Excluded()
+        found = {name for name, _, _ in tasks(crystals, case, excluded)}
         fits = set()
         for crystal in crystals:
             try:
@@ -102,8 +102,8 @@ def test_exactly_what_the_pipeline_would_refuse_is_left_out():
             fits.add(crystal.name)
         assert found == fits
         assert 0 < len(fits) < len(crystals)
-        assert sum(left_out.counts.values()) == len(crystals) - len(fits)
-        assert any("can hold" in text or "periodic image" in text for text in left_out.examples.values())
+        assert sum(excluded.counts.values()) == len(crystals) - len(fits)
+        assert any("can hold" in text or "periodic image" in text for text in excluded.examples.values())
 
 
 def test_supercells_hold_the_same_crystal():

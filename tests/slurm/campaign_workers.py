@@ -14,7 +14,7 @@ from dev_cluster import wait_until
 
 from inpaint_hpc.archive.read import Archive
 from inpaint_hpc.campaign.run_directory import RunDirectory
-from inpaint_hpc.campaign.work_units import Unit
+from inpaint_hpc.campaign.work_units import WorkUnit
 from inpaint_hpc.campaign.worker import ShardWorker
 from inpaint_hpc.cluster.slurm.job_states import JobState
 from inpaint_hpc.cluster.slurm.submit import states_of
@@ -31,7 +31,7 @@ class TellingWorker:
         self.device, self.name = device, name
         self.worker = ShardWorker(run_path, "cpu", threads, name)
 
-    def run_unit(self, unit: Unit) -> Any:
+    def run_unit(self, unit: WorkUnit) -> Any:
         time.sleep(float(os.environ.get(SECONDS, 0)))
         report = self.worker.run_unit(unit)
         record = {

@@ -12,36 +12,36 @@ from click.testing import CliRunner
 
 from inpaint_hpc.cli.main import cli
 from inpaint_hpc.cluster.slurm.job_states import poll
-from inpaint_hpc.cluster.slurm.rendezvous import Meeting, Place
+from inpaint_hpc.cluster.slurm.rendezvous import JobContext, Rendezvous
 from inpaint_hpc.cluster.slurm.submissions import RUN, Submission, record
 
-PLACE = Place(job="7_1", life=2, rank=0, nodes=1, cpus=1, gpus=0, node="n1")
+CONTEXT = JobContext(job="7_1", restarts=2, rank=0, nodes=1, cpus=1, gpus=0, node="n1")
 
 
 @pytest.fixture
-def meeting(tmp_path: Path, monkeypatch) -> Meeting:
+def rendezvous(tmp_path: Path, monkeypatch) -> Rendezvous:
     """Of the third life of a job, on a machine without SLURM."""
     monkeypatch.setenv("PATH", str(tmp_path))
     (tmp_path / "run" / "slurm").mkdir(parents=True)
-    found = Meeting(tmp_path / "run", PLACE.job, PLACE.life)
+    found = Rendezvous(tmp_path / "run", CONTEXT.job, CONTEXT.restarts)
     found.open()
     return found
 
 
 def _beat(run: Path, age: float) -> None:
-    (run / f"driver-{PLACE.job}.json").write_text(json.dumps({"time": time.time() - age, "status": "running"}))
+    (run / f"driver-{CONTEXT.job}.json").write_text(json.dumps({"time": time.time() - age, "status": "running"}))
 
 
-def test_what_the_run_directory_says(meeting, tmp_path):
+def test_what_the_run_directory_says(rendezvous, tmp_path):
     run = tmp_path / "run"
 
     def state():
-        found = poll([PLACE.job], run)
+        found = poll([CONTEXT.job], run)
         assert found.problem.startswith("no 'squeue' in PATH")
-        return found.states[PLACE.job]
+        return found.states[CONTEXT.job]
 
     assert state().state == "UNKNOWN" and not state().living
-    meeting.publish_node(PLACE, "127.0.0.1")
+    rendezvous.publish_node(CONTEXT, "127.0.0.1")
     _beat(run, age=5.0)
     assert (state().state, state().nodes, state().restarts, state().source) == ("RUNNING", "n1", 2, "run directory")
     assert state().living
@@ -53,12 +53,12 @@ def test_what_the_run_directory_says(meeting, tmp_path):
         ("time is up, 3 tasks are left", "LOST"),
         ("weights.safetensors: unreadable", "FAILED"),
     ):
-        meeting.end(said, 1)
+        rendezvous.end(said, 1)
         assert state().state == expected and said in state().reason and not state().living
 
 
 @pytest.mark.parametrize("said", ["exit 1", "sleep 60"], ids=["fails", "hangs"])
-def test_a_slurm_that_does_not_answer(meeting, tmp_path, monkeypatch, said):
+def test_a_slurm_that_does_not_answer(rendezvous, tmp_path, monkeypatch, said):
     """A stand-in for squeue, because a real one cannot be made to hang."""
     (tmp_path / "squeue").write_text(f"#!/bin/sh\nPATH=/usr/bin:/bin\n{said}\n")
     (tmp_path / "squeue").chmod(0o755)
@@ -67,9 +67,9 @@ def test_a_slurm_that_does_not_answer(meeting, tmp_path, monkeypatch, said):
     real = job_states.slurm
     monkeypatch.setattr(job_states, "slurm", lambda *words, timeout: real(*words, timeout=min(timeout, 1.0)))
     begin = time.monotonic()
-    found = poll([PLACE.job], tmp_path / "run")
+    found = poll([CONTEXT.job], tmp_path / "run")
     assert time.monotonic() - begin < 10
-    assert found.states[PLACE.job].state == "UNKNOWN"
+    assert found.states[CONTEXT.job].state == "UNKNOWN"
     assert "squeue" in found.problem and "\n" not in found.problem
 
 

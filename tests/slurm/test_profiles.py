@@ -10,7 +10,7 @@ from inpaint_hpc.campaign.config import load_config
 from inpaint_hpc.campaign.slurm_settings import parse_minutes
 from inpaint_hpc.cluster.slurm import submit
 from inpaint_hpc.cluster.slurm.allocation import workers_per_node
-from inpaint_hpc.cluster.slurm.rendezvous import Meeting, Place
+from inpaint_hpc.cluster.slurm.rendezvous import JobContext, Rendezvous
 from inpaint_hpc.cluster.slurm.site_profiles import PACKAGED, load_settings
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.planning.create_run import create_run
@@ -68,8 +68,8 @@ def test_bad_profiles_are_refused_in_one_line(tmp_path: Path, text, said):
 
 
 def test_workers_of_a_node():
-    cpu = Place(job="1", life=0, rank=0, nodes=1, cpus=8, gpus=0, node="n1")
-    gpu = Place(job="1", life=0, rank=0, nodes=1, cpus=8, gpus=2, node="n1")
+    cpu = JobContext(job="1", restarts=0, rank=0, nodes=1, cpus=8, gpus=0, node="n1")
+    gpu = JobContext(job="1", restarts=0, rank=0, nodes=1, cpus=8, gpus=2, node="n1")
     assert workers_per_node(cpu, "cpu", None, None) == (8, 1)
     assert workers_per_node(cpu, "cpu", None, 4) == (2, 4)
     assert workers_per_node(cpu, "cpu", 2, None) == (2, 4)
@@ -80,7 +80,7 @@ def test_workers_of_a_node():
 
 
 def test_lives_of_a_job_do_not_see_each_others_head(tmp_path: Path):
-    first, second = (Meeting(tmp_path, "7", life) for life in (0, 1))
+    first, second = (Rendezvous(tmp_path, "7", restarts) for restarts in (0, 1))
     first.open()
     first.publish_head("10.0.0.1:1")
     first.end("time is up", 3)

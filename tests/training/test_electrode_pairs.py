@@ -13,7 +13,7 @@ from inpaint_hpc.crystals.packed import hash_order, read_electrodes
 from inpaint_hpc.crystals.packed_writing import write_packed
 from inpaint_hpc.crystals.reading import read_hosts
 from inpaint_hpc.errors import InputError
-from inpaint_hpc.training.electrode_pairs import Emptied, candidates, emptied_pairs
+from inpaint_hpc.training.electrode_pairs import PairReport, candidates, deintercalated_pairs
 
 SPINEL = read_hosts([Path(inpaint_hpc.__file__).parent / "examples" / "mno2" / "lambda_mp-25275.cif"])[0]
 SITES_8A = np.array([[0.125] * 3, [0.875] * 3])
@@ -26,8 +26,8 @@ def ions_first(crystal, ion, name="filled"):
 
 
 def test_a_pair_is_the_host_relaxed_without_its_ions():
-    report = Emptied()
-    (pair,) = emptied_pairs([(ions_first(FILLED, 3), 3)], steps=12, report=report)
+    report = PairReport()
+    (pair,) = deintercalated_pairs([(ions_first(FILLED, 3), 3)], steps=12, report=report)
     assert (report.made, report.diverged, report.changed) == (1, 0, 0)
     assert (pair.name, pair.guest_z, pair.n_guest) == ("filled", 3, 2)
     assert pair.reference.numbers.tolist() == [*pair.host.numbers.tolist(), 3, 3] and 3 not in pair.host.numbers
@@ -41,10 +41,10 @@ def test_a_pair_is_the_host_relaxed_without_its_ions():
 
 def test_what_becomes_another_framework_is_left_out(monkeypatch):
     monkeypatch.setattr("inpaint_hpc.training.electrode_pairs.MOST_DISPLACEMENT", 1e-9)
-    report = Emptied()
-    assert emptied_pairs([(FILLED, 3)], steps=3, report=report) == [] and report.changed == 1
+    report = PairReport()
+    assert deintercalated_pairs([(FILLED, 3)], steps=3, report=report) == [] and report.changed == 1
     with pytest.raises(InputError, match="no host is left"):
-        emptied_pairs([(SPINEL, 3)])
+        deintercalated_pairs([(SPINEL, 3)])
 
 
 def test_crystals_that_could_be_electrodes():

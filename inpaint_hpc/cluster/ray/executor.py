@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from inpaint_hpc.campaign.work_units import Unit
+from inpaint_hpc.campaign.work_units import WorkUnit
 from inpaint_hpc.cluster.executor import (
     DIED,
     DONE,
@@ -34,7 +34,7 @@ _NODE_STARTS = 3
 _LOG = logging.getLogger("inpaint_hpc.workers")
 
 
-class Cluster(Protocol):
+class RayCluster(Protocol):
     """A Ray cluster to connect to: `RayNode`, or that of an allocation (cluster/slurm/head_node.py)."""
 
     address: str | None
@@ -71,7 +71,7 @@ class UnitActor:
         """Called once, after the networks are loaded."""
         return {"pid": os.getpid(), "name": self._name, "host": socket.gethostname(), "error": self._error}
 
-    def run_unit(self, unit: Unit) -> tuple[Any, tuple[str, str] | None]:
+    def run_unit(self, unit: WorkUnit) -> tuple[Any, tuple[str, str] | None]:
         """(report, None), or (None, (kind of error, message))."""
         try:
             return self._worker.run_unit(unit), None
@@ -103,7 +103,7 @@ class _Slot:
     actor: Any = None
     pending: Any = None
     hello: dict[str, Any] | None = None
-    unit: Unit | None = None
+    unit: WorkUnit | None = None
 
     @property
     def name(self) -> str:
@@ -128,7 +128,7 @@ class RayExecutor:
     def __init__(
         self,
         run_path: str | Path,
-        cluster: Cluster,
+        cluster: RayCluster,
         actors: int,
         device: str = "cpu",
         threads: int = 1,
@@ -180,7 +180,7 @@ class RayExecutor:
     def idle(self) -> int:
         return sum(slot.hello is not None and slot.unit is None for slot in self._slots)
 
-    def submit(self, unit: Unit) -> None:
+    def submit(self, unit: WorkUnit) -> None:
         slot = next((slot for slot in self._slots if slot.hello is not None and slot.unit is None), None)
         if slot is None:
             raise RuntimeError("no worker is idle")

@@ -1,6 +1,6 @@
 """A Ray node of our own on this machine: private folder, free ports, token, and an end that cannot be missed.
 
-`ray start --block` runs under a keeper process (watchdog.py) that ends all of it when this process ends, however it
+`ray start --block` runs under a watchdog process (watchdog.py) that ends all of it when this process ends, however it
 ends.  Nothing here, and nothing in Ray itself, touches other Ray clusters of the same user.
 """
 
@@ -118,7 +118,7 @@ class RayNode:
         self._token = token
         self._folder: Path | None = None
         self._session: Path | None = None
-        self._keeper: subprocess.Popen | None = None
+        self._watchdog: subprocess.Popen | None = None
         self._vital: list[psutil.Process] = []
 
     @property
@@ -141,7 +141,7 @@ class RayNode:
         """
         self._end_processes()
         if self._folder is not None and not self._folder.exists():
-            self._folder = None  # a keeper that was told to end took it away
+            self._folder = None  # a watchdog that was told to end took it away
         folder = self._folder = self._folder or self._make_folder()
         # Ray opens its folder to everyone, the one around it stays closed; and it would take the files of a dead
         # session for those of a living one, so that each start has a folder of its own.
@@ -150,7 +150,7 @@ class RayNode:
         environment = clean_environment(os.environ) | self.environment | self.variables | marks(folder, self.run)
         parent = str(Path(inpaint_hpc.__file__).resolve().parent.parent)
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [parent, environment.get("PYTHONPATH", "")]))
-        self._keeper = subprocess.Popen(
+        self._watchdog = subprocess.Popen(
             [sys.executable, "-m", "inpaint_hpc.cluster.ray.watchdog", str(folder), *self._command(self._session)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -214,7 +214,7 @@ class RayNode:
         written = self._session / "ray_current_cluster"
         seen: dict[int, psutil.Process] = {}
         while not (written.exists() and written.read_text().strip()):
-            if self._keeper.poll() is not None:
+            if self._watchdog.poll() is not None:
                 raise ClusterError(f"Ray does not start: {_last_words(log)}")
             seen |= {process.pid: process for process in self._vital_processes()}
             if not all(map(_lives, seen.values())):
@@ -229,7 +229,7 @@ class RayNode:
     def _vital_processes(self) -> list[psutil.Process]:
         found = []
         with contextlib.suppress(psutil.Error):
-            for process in psutil.Process(self._keeper.pid).children(recursive=True):
+            for process in psutil.Process(self._watchdog.pid).children(recursive=True):
                 with contextlib.suppress(psutil.Error):
                     if process.name() in ("raylet", "gcs_server"):
                         found.append(process)
@@ -237,7 +237,7 @@ class RayNode:
 
     def alive(self) -> bool:
         """Whether the processes without which nothing works are there."""
-        if self._keeper is None or self._keeper.poll() is not None:
+        if self._watchdog is None or self._watchdog.poll() is not None:
             return False
         return all(map(_lives, self._vital))
 
@@ -260,20 +260,20 @@ class RayNode:
         self._folder, self._session = None, None
 
     def _end_processes(self) -> None:
-        keeper, self._keeper, self._vital, self.address = self._keeper, None, [], None
-        if keeper is None:
+        watchdog, self._watchdog, self._vital, self.address = self._watchdog, None, [], None
+        if watchdog is None:
             return
         # Closing its stdin would take the folder away, and the token with it.
         with contextlib.suppress(OSError):
-            keeper.stdin.write(b"s")
-            keeper.stdin.flush()
+            watchdog.stdin.write(b"s")
+            watchdog.stdin.flush()
         try:
-            keeper.wait(20.0)
+            watchdog.wait(20.0)
         except subprocess.TimeoutExpired:
-            keeper.kill()
-            keeper.wait()
+            watchdog.kill()
+            watchdog.wait()
         with contextlib.suppress(OSError):
-            keeper.stdin.close()
+            watchdog.stdin.close()
         end({FOLDER: str(self._folder)})
 
 

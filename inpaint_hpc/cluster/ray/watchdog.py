@@ -21,7 +21,7 @@ from inpaint_hpc.cluster.processes import FOLDER, end
 _PR_SET_PDEATHSIG = 1
 
 
-def keep(folder: Path, command: list[str]) -> int:
+def watch(folder: Path, command: list[str]) -> int:
     """Run a command until it or the owner ends; its exit status, 0 when the owner ended first.
 
     Args:
@@ -35,7 +35,7 @@ def keep(folder: Path, command: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda number, frame: asked_to_stop.append(number))
     with open(folder / "ray.log", "wb") as log:
         child = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, preexec_fn=_die_with_keeper
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, preexec_fn=_die_with_watchdog
         )
     owned, told = True, b""
     while owned and not told and not asked_to_stop and child.poll() is None:
@@ -49,11 +49,11 @@ def keep(folder: Path, command: list[str]) -> int:
     return 0 if status is None else status
 
 
-def _die_with_keeper() -> None:
-    """Should the keeper itself be killed, Linux ends its child, and `ray start` then ends the rest."""
+def _die_with_watchdog() -> None:
+    """Should the watchdog itself be killed, Linux ends its child, and `ray start` then ends the rest."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 if __name__ == "__main__":
-    sys.exit(keep(Path(sys.argv[1]), sys.argv[2:]))
+    sys.exit(watch(Path(sys.argv[1]), sys.argv[2:]))

@@ -16,8 +16,8 @@ from inpaint_hpc.cluster.executor import shard_worker
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.network.weights import find_weights
 
-from .job_step import Ended, say
-from .rendezvous import Meeting, Place, here
+from .job_step import JobTerminated, log
+from .rendezvous import JobContext, Rendezvous, here
 
 if TYPE_CHECKING:
     from inpaint_hpc.campaign.run_directory import RunDirectory
@@ -51,49 +51,52 @@ class Allocation:
 
     def __call__(self) -> str:
         """Run this node's part; how it ended, in one line."""
-        from .head_node import Head
-        from .worker_node import Member
+        from .head_node import HeadNode
+        from .worker_node import WorkerNode
 
-        place = here()
-        meeting = Meeting(self.run_path, place.job, place.life)
-        meeting.open()
-        say(place, f"life {place.life} of job {place.job} on {place.node}, {place.cpus} cpus, {place.gpus} gpus")
-        part = Head(self, place, meeting) if place.rank == 0 else Member(self, place, meeting)
+        context = here()
+        rendezvous = Rendezvous(self.run_path, context.job, context.restarts)
+        rendezvous.open()
+        log(
+            context,
+            f"life {context.restarts} of job {context.job} on {context.node}, {context.cpus} cpus, {context.gpus} gpus",
+        )
+        part = HeadNode(self, context, rendezvous) if context.rank == 0 else WorkerNode(self, context, rendezvous)
         try:
             ended = part.run()
-        except Ended:
+        except JobTerminated:
             ended = "ended by SLURM"
-        say(place, ended)
+        log(context, ended)
         return ended
 
-    def problem(self, place: Place, run: RunDirectory) -> str:
+    def problem(self, context: JobContext, run: RunDirectory) -> str:
         """Why this node cannot work on a run, in one line; '' if it can."""
         if inpaint_hpc.__version__ != self.version:
             return (
-                f"{place.node}: inpaint_hpc {inpaint_hpc.__version__} in {sys.prefix}, but {self.version} submitted "
+                f"{context.node}: inpaint_hpc {inpaint_hpc.__version__} in {sys.prefix}, but {self.version} submitted "
                 "this job; make the same installation visible on all nodes, or submit again"
             )
         try:
             weights = find_weights(run.weights_path)
             if not weights.verify() or weights.sha256 != run.info["weights"]["sha256"]:
-                return f"{place.node}: {run.weights_path} is not the file that the campaign was created with"
-            device, _, _ = self.workers(place, run.config.resources)
+                return f"{context.node}: {run.weights_path} is not the file that the campaign was created with"
+            device, _, _ = self.workers(context, run.config.resources)
         except InputError as error:
-            return f"{place.node}: {error}"
+            return f"{context.node}: {error}"
         # Workers of tests may need no GPU to play with one.
         check = getattr(self.factory or shard_worker(), "problem_here", None)
-        found = check(device, place.gpus) if check is not None else ""
-        return f"{place.node}: {found}" if found else ""
+        found = check(device, context.gpus) if check is not None else ""
+        return f"{context.node}: {found}" if found else ""
 
-    def workers(self, place: Place, resources: Any) -> tuple[str, int, int]:
+    def workers(self, context: JobContext, resources: Any) -> tuple[str, int, int]:
         """Device, workers and their torch threads on a node; the campaign's `resources` say what is not set here."""
         from inpaint_hpc.cluster.ray.node import visible_gpus
 
         device = self.device or resources.device
         if device == "auto":
-            device = "cuda" if place.gpus and visible_gpus() else "cpu"
+            device = "cuda" if context.gpus and visible_gpus() else "cpu"
         actors = self.actors or (None if resources.actors == "auto" else int(resources.actors))
-        return device, *workers_per_node(place, device, actors, self.threads or resources.threads)
+        return device, *workers_per_node(context, device, actors, self.threads or resources.threads)
 
     def checkpoint(self) -> Any:
         """What submitit requeues when SLURM's warning comes before we are there to take it: the same again."""
@@ -102,11 +105,11 @@ class Allocation:
         return DelayedSubmission(self)
 
 
-def workers_per_node(place: Place, device: str, actors: int | None, threads: int | None) -> tuple[int, int]:
+def workers_per_node(context: JobContext, device: str, actors: int | None, threads: int | None) -> tuple[int, int]:
     """Workers on each node, and torch threads of each.
 
     Args:
-        place: what there is.
+        context: what there is.
         device: 'cpu' or 'cuda'.
         actors: per node; None takes one per GPU, or one per `threads` processors.
         threads: None shares the processors out; without `actors`, too, each worker has one.
@@ -114,8 +117,8 @@ def workers_per_node(place: Place, device: str, actors: int | None, threads: int
     Raises:
         InputError: CUDA asked for, but SLURM gave no GPUs.
     """
-    if device == "cuda" and not place.gpus:
-        raise InputError(f"{place.node}: SLURM gave this job no GPUs; submit with --gpus-per-node or --gres")
+    if device == "cuda" and not context.gpus:
+        raise InputError(f"{context.node}: SLURM gave this job no GPUs; submit with --gpus-per-node or --gres")
     if actors is None:
-        actors = place.gpus if device == "cuda" else max(1, place.cpus // (threads or 1))
-    return actors, threads or max(1, place.cpus // actors)
+        actors = context.gpus if device == "cuda" else max(1, context.cpus // (threads or 1))
+    return actors, threads or max(1, context.cpus // actors)

@@ -14,8 +14,8 @@ from inpaint_hpc.cluster.executor import ClusterError, one_line
 from inpaint_hpc.errors import InpaintHpcError, InputError
 
 from .commands import end_time, job_fields
-from .job_step import Ended, end_process, handlers, make_node, requeue, say
-from .rendezvous import Meeting, Place, node_address
+from .job_step import JobTerminated, end_process, handlers, log, make_node, requeue
+from .rendezvous import JobContext, Rendezvous, node_address
 
 if TYPE_CHECKING:
     from .allocation import Allocation
@@ -27,13 +27,13 @@ LIVES_WITHOUT_PROGRESS = 3
 _GRACE = 2.0
 
 
-class Head:
+class HeadNode:
     """Rank 0: head, driver, and the one who decides whether the job is requeued."""
 
-    def __init__(self, allocation: Allocation, place: Place, meeting: Meeting) -> None:
-        self.allocation, self.place, self.meeting = allocation, place, meeting
+    def __init__(self, allocation: Allocation, context: JobContext, rendezvous: Rendezvous) -> None:
+        self.allocation, self.context, self.rendezvous = allocation, context, rendezvous
         self.warned = False
-        self.end = end_time(place.job)
+        self.end = end_time(context.job)
 
     def run(self) -> str:
         from inpaint_hpc.campaign.run_directory import RunDirectory
@@ -47,22 +47,22 @@ class Head:
                 ended = self._verdict(report.stopped, report.tasks_pending)
                 if not report.tasks_pending and self.allocation.collect:
                     self._collect(run)
-        except (Ended, KeyboardInterrupt):
+        except (JobTerminated, KeyboardInterrupt):
             ended = "warned" if self.warned else "ended by SLURM"
         except ClusterError as error:
-            if self.place.life >= LIVES_WITHOUT_PROGRESS:
+            if self.context.restarts >= LIVES_WITHOUT_PROGRESS:
                 raise
             ended = f"requeued, {error}"
         except BaseException as error:
             ended = one_line(error)
             raise
         finally:
-            if ended.startswith(("stopped by SIGTERM", "ended by SLURM")) and _still_runs(self.place.job):
+            if ended.startswith(("stopped by SIGTERM", "ended by SLURM")) and _still_runs(self.context.job):
                 ended = "requeued, nobody cancelled the job, so it was preempted"
-            self.meeting.end(ended, units)  # the other nodes go home when they see it
+            self.rendezvous.end(ended, units)  # the other nodes go home when they see it
         if ended.startswith(("warned", "time", "requeued")):
             self._require_progress(ended, units)
-            requeue(self.place)
+            requeue(self.context)
         return ended
 
     def _drive(self, run: Any) -> Any:
@@ -70,39 +70,39 @@ class Head:
         from inpaint_hpc.cluster.ray.executor import RayExecutor
         from inpaint_hpc.cluster.ray.node import clean_up, write_token
 
-        allocation, place = self.allocation, self.place
+        allocation, context = self.allocation, self.context
         clean_up(run.path)
-        problem = allocation.problem(place, run)
+        problem = allocation.problem(context, run)
         if problem:
-            say(place, problem)
-            if place.nodes == 1 or inpaint_hpc.__version__ != allocation.version:
+            log(context, problem)
+            if context.nodes == 1 or inpaint_hpc.__version__ != allocation.version:
                 raise InputError(problem)
             # The others go on: this node keeps head and driver, and has no workers.
-        device, actors, threads = allocation.workers(place, run.config.resources)
-        address = node_address(place)
-        for token in self.meeting.folder.glob("token-*"):  # of lives that were killed
+        device, actors, threads = allocation.workers(context, run.config.resources)
+        address = node_address(context)
+        for token in self.rendezvous.folder.glob("token-*"):  # of lives that were killed
             token.unlink(missing_ok=True)
-        write_token(self.meeting.token)
-        self.meeting.publish_node(place, address, problem)
-        node = make_node(self.allocation, place, self.meeting, device, threads, address, None)
+        write_token(self.rendezvous.token)
+        self.rendezvous.publish_node(context, address, problem)
+        node = make_node(self.allocation, context, self.rendezvous, device, threads, address, None)
         if problem:
             node.cpus = node.gpus = 0
-        cluster = _PublishedHead(node, self.meeting, lambda text: say(place, text))
-        share = min(1.0, place.gpus / actors) if device == "cuda" else 1.0
+        cluster = _PublishedHead(node, self.rendezvous, lambda text: log(context, text))
+        share = min(1.0, context.gpus / actors) if device == "cuda" else 1.0
         executor = RayExecutor(
             run.path,
             cluster,
-            actors * (place.nodes - bool(problem)),
+            actors * (context.nodes - bool(problem)),
             device,
             threads,
             int(share * 1e4) / 1e4,
             allocation.factory,
-            label=place.job,
+            label=context.job,
         )
         stop_at = None if self.end is None else self.end - allocation.warning_seconds
         limit = "without a time limit" if self.end is None else f"{self.end - time.time():.0f} s to go"
-        say(place, f"{actors * place.nodes} workers on {place.nodes} nodes, {device}, {limit}")
-        name, timeout = f"driver-{place.job}", allocation.claim_timeout
+        log(context, f"{actors * context.nodes} workers on {context.nodes} nodes, {device}, {limit}")
+        name, timeout = f"driver-{context.job}", allocation.claim_timeout
         return drive(run, executor, None, stop_at, name=name, grace=_GRACE, claim_timeout=timeout)
 
     def _collect(self, run: Any) -> None:
@@ -111,16 +111,16 @@ class Head:
         from inpaint_hpc.campaign.run_results import inputs_of
         from inpaint_hpc.cluster.shard_claims import Claims
 
-        claims = Claims(run.path, f"collect-{self.place.job}", self.allocation.claim_timeout)
+        claims = Claims(run.path, f"collect-{self.context.job}", self.allocation.claim_timeout)
         claims.open(alone=True)
         try:
             # One past the last shard stands for the archive.
             if not claims.take(run.n_shards) or _is_newest(run):
-                say(self.place, "another allocation makes the archive")
+                log(self.context, "another allocation makes the archive")
                 return
             found = inputs_of([run.path])
             collect(found.files, run.archive_path, found.attributes, found.expected)
-            say(self.place, f"made {run.archive_path}")
+            log(self.context, f"made {run.archive_path}")
         finally:
             claims.close()
 
@@ -137,7 +137,7 @@ class Head:
 
     def _require_progress(self, ended: str, units: int) -> None:
         """Do not go round for ever in allocations that are too short for anything; preemption does not count."""
-        former = self.meeting.former(LIVES_WITHOUT_PROGRESS - 1)
+        former = self.rendezvous.former(LIVES_WITHOUT_PROGRESS - 1)
         lives = [(ended, units), *((record["reason"], record["units"]) for record in former)]
         if len(lives) < LIVES_WITHOUT_PROGRESS or any(n or not why.startswith("time") for why, n in lives):
             return
@@ -155,7 +155,7 @@ class Head:
             if left < self.allocation.warning_seconds + _EARLY:
                 return  # of the time limit, up to a minute early; the driver stops in time without it
             self.warned = True
-            say(self.place, "SLURM wants the nodes back")
+            log(self.context, "SLURM wants the nodes back")
             os.kill(os.getpid(), signal.SIGTERM)
 
         with handlers({signal.SIGUSR2: warn, signal.SIGTERM: end_process, signal.SIGCONT: signal.SIG_IGN}):
@@ -165,8 +165,8 @@ class Head:
 class _PublishedHead:
     """A Ray head that tells the other nodes where it is, each time it starts."""
 
-    def __init__(self, node: Any, meeting: Meeting, say: Callable[[str], None]) -> None:
-        self._node, self._meeting, self._say = node, meeting, say
+    def __init__(self, node: Any, rendezvous: Rendezvous, log: Callable[[str], None]) -> None:
+        self._node, self._rendezvous, self._log = node, rendezvous, log
 
     @property
     def address(self) -> str | None:
@@ -183,8 +183,8 @@ class _PublishedHead:
             self._node.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        self._meeting.publish_head(self._node.address)
-        self._say(f"Ray head at {self._node.address}")
+        self._rendezvous.publish_head(self._node.address)
+        self._log(f"Ray head at {self._node.address}")
 
     def alive(self) -> bool:
         return self._node.alive()

@@ -18,7 +18,7 @@ from pathlib import Path
 from inpaint_hpc.errors import InpaintHpcError, InputError
 
 from .commands import slurm
-from .rendezvous import meeting_folder
+from .rendezvous import rendezvous_folder
 
 # States of jobs that run, will run, or are on their way out; all others are final.
 LIVING = frozenset(
@@ -170,19 +170,19 @@ def _ending(status: str) -> str:
 
 def _completed(state: JobState, run_path: Path) -> JobState:
     """With what the run directory says: the number of lives, and all of it for a job that SLURM does not know."""
-    folder = meeting_folder(run_path, state.job)
+    folder = rendezvous_folder(run_path, state.job)
     names = [path.stem for pattern in ("node-*-0.json", "ended-*.json") for path in folder.glob(pattern)]
     lives = [int(name.split("-")[1]) for name in names]
-    life = max(lives, default=None)
-    if state.restarts is None and life is not None:
-        state = replace(state, restarts=life)
-    ended = _read(folder / f"ended-{life}.json") if life is not None else {}
+    restarts = max(lives, default=None)
+    if state.restarts is None and restarts is not None:
+        state = replace(state, restarts=restarts)
+    ended = _read(folder / f"ended-{restarts}.json") if restarts is not None else {}
     if state.state != "UNKNOWN":
         if ended and not state.living and state.state != "COMPLETED":
             state = replace(state, reason=": ".join(filter(None, (state.reason, str(ended.get("reason", ""))))))
         return state
     beat = _read(run_path / f"driver-{state.job}.json")
-    nodes = str(_read(folder / f"node-{life}-0.json").get("node", ""))
+    nodes = str(_read(folder / f"node-{restarts}-0.json").get("node", ""))
     age = time.time() - float(beat.get("time", 0.0))
     if ended:
         reason = str(ended.get("reason", ""))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from inpaint_hpc.errors import InpaintHpcError
 
 from .commands import slurm
-from .rendezvous import Meeting, Place
+from .rendezvous import JobContext, Rendezvous
 
 if TYPE_CHECKING:
     from .allocation import Allocation
@@ -25,12 +25,18 @@ _HEALTH = {
 }
 
 
-class Ended(BaseException):
+class JobTerminated(BaseException):
     """SLURM ends this process; passes through every `except Exception`."""
 
 
 def make_node(
-    allocation: Allocation, place: Place, meeting: Meeting, device: str, threads: int, address: str, head: str | None
+    allocation: Allocation,
+    context: JobContext,
+    rendezvous: Rendezvous,
+    device: str,
+    threads: int,
+    address: str,
+    head: str | None,
 ) -> Any:
     from inpaint_hpc.cluster.ray.node import RayNode
 
@@ -38,38 +44,38 @@ def make_node(
     variables = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
     return RayNode(
         allocation.run_path,
-        cpus=max(place.cpus, threads),
-        gpus=place.gpus if device == "cuda" else 0,
-        token=meeting.token,
+        cpus=max(context.cpus, threads),
+        gpus=context.gpus if device == "cuda" else 0,
+        token=rendezvous.token,
         address=head,
         ip=address,
         variables=variables | _HEALTH,
     )
 
 
-def requeue(place: Place) -> None:
+def requeue(context: JobContext) -> None:
     """Put this job back into the queue, which ends it; it runs again with a life more.
 
     Raises:
         SlurmError: SLURM refuses or does not answer, also not after several attempts.
-        Ended: it was put back, and this process is told to end.
+        JobTerminated: it was put back, and this process is told to end.
     """
     for attempt in range(5):
         try:
-            slurm("scontrol", "requeue", place.job, timeout=60.0)
+            slurm("scontrol", "requeue", context.job, timeout=60.0)
             break
         except InpaintHpcError:
             if attempt == 4:
                 raise
             time.sleep(10.0)
-    say(place, f"requeued job {place.job}")
+    log(context, f"requeued job {context.job}")
     # Returning would end the job as completed before SLURM has come to end it.
-    with contextlib.suppress(Ended), handlers({signal.SIGTERM: end_process}):
+    with contextlib.suppress(JobTerminated), handlers({signal.SIGTERM: end_process}):
         time.sleep(120.0)
 
 
 def end_process(number: int, frame: Any) -> NoReturn:
-    raise Ended
+    raise JobTerminated
 
 
 @contextlib.contextmanager
@@ -82,5 +88,5 @@ def handlers(handlers: dict[signal.Signals, Any]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def say(place: Place, text: str) -> None:
-    print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} rank {place.rank}: {text}", flush=True)
+def log(context: JobContext, text: str) -> None:
+    print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} rank {context.rank}: {text}", flush=True)

@@ -24,12 +24,12 @@ from .commands import slurm
 
 
 @dataclass(frozen=True)
-class Place:
+class JobContext:
     """Where this process stands in its allocation.
 
     Attributes:
         job: id of the job, ARRAY_ELEMENT for an element of an array, which scontrol takes for just that element.
-        life: how often it was requeued before.
+        restarts: how often it was requeued before.
         rank: of this node, 0 to `nodes` - 1.
         nodes: nodes of the allocation.
         cpus: processors for us on this node.
@@ -38,7 +38,7 @@ class Place:
     """
 
     job: str
-    life: int
+    restarts: int
     rank: int
     nodes: int
     cpus: int
@@ -46,7 +46,7 @@ class Place:
     node: str
 
 
-def here() -> Place:
+def here() -> JobContext:
     """This process's place, from the environment that srun gave it.
 
     Raises:
@@ -61,9 +61,9 @@ def here() -> Place:
         job = f"{environment['SLURM_ARRAY_JOB_ID']}_{environment['SLURM_ARRAY_TASK_ID']}"
     devices = [d for d in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if d and d != "NoDevFiles"]
     cpus = environment.get("SLURM_CPUS_PER_TASK") or environment.get("SLURM_CPUS_ON_NODE") or "1"
-    return Place(
+    return JobContext(
         job=job,
-        life=int(environment.get("SLURM_RESTART_COUNT", 0)),
+        restarts=int(environment.get("SLURM_RESTART_COUNT", 0)),
         rank=int(rank),
         nodes=int(nodes),
         cpus=int(cpus),
@@ -72,13 +72,13 @@ def here() -> Place:
     )
 
 
-def node_address(place: Place) -> str:
+def node_address(context: JobContext) -> str:
     """The address at which other nodes of the allocation reach this one; 127.0.0.1 when there are no others."""
-    if place.nodes == 1:
+    if context.nodes == 1:
         return "127.0.0.1"
-    name = place.node
+    name = context.node
     try:
-        for field in slurm("scontrol", "show", "node", "-o", place.node).split():
+        for field in slurm("scontrol", "show", "node", "-o", context.node).split():
             if field.startswith("NodeAddr="):
                 name = field.partition("=")[2]
     except InpaintHpcError:
@@ -95,23 +95,23 @@ def node_address(place: Place) -> str:
         return probe.getsockname()[0]
 
 
-def meeting_folder(run_path: str | Path, job: str) -> Path:
+def rendezvous_folder(run_path: str | Path, job: str) -> Path:
     """Where the nodes of a job meet."""
     return Path(run_path, "slurm", *job.split("_"))
 
 
-class Meeting:
+class Rendezvous:
     """The files of one life of a job.
 
     Args:
         run_path: the run directory.
-        job, life: which.
+        job, restarts: which.
     """
 
-    def __init__(self, run_path: str | Path, job: str, life: int) -> None:
-        self.folder = meeting_folder(run_path, job)
-        self.life = life
-        self.token = self.folder / f"token-{life}"
+    def __init__(self, run_path: str | Path, job: str, restarts: int) -> None:
+        self.folder = rendezvous_folder(run_path, job)
+        self.restarts = restarts
+        self.token = self.folder / f"token-{restarts}"
 
     def open(self) -> None:
         """Make the folder, closed to others.
@@ -125,40 +125,40 @@ class Meeting:
 
     def publish_head(self, address: str) -> None:
         """Say where the head is; each time is a new one, also when the address is the same."""
-        self._write(f"head-{self.life}.json", {"address": address, "time": time.time_ns(), "pid": os.getpid()})
+        self._write(f"head-{self.restarts}.json", {"address": address, "time": time.time_ns(), "pid": os.getpid()})
 
     def head(self) -> dict[str, Any] | None:
         """What the head published last; None before it did."""
-        return self._read(f"head-{self.life}.json")
+        return self._read(f"head-{self.restarts}.json")
 
-    def publish_node(self, place: Place, address: str, problem: str = "") -> None:
+    def publish_node(self, context: JobContext, address: str, problem: str = "") -> None:
         """Say what this node is, and why it cannot work if it cannot."""
         record = {
-            "rank": place.rank,
-            "node": place.node,
+            "rank": context.rank,
+            "node": context.node,
             "address": address,
             "host": socket.gethostname(),
-            "cpus": place.cpus,
-            "gpus": place.gpus,
+            "cpus": context.cpus,
+            "gpus": context.gpus,
             "python": platform.python_version(),
             "inpaint_hpc": inpaint_hpc.__version__,
             "problem": problem,
             "time": time.time(),
         }
-        self._write(f"node-{self.life}-{place.rank}.json", record)
+        self._write(f"node-{self.restarts}-{context.rank}.json", record)
 
     def end(self, reason: str, units: int) -> None:
         """Say that this life is over, why, and how many units it finished; the token is of no use any more."""
-        self._write(f"ended-{self.life}.json", {"reason": reason, "units": units, "time": time.time()})
+        self._write(f"ended-{self.restarts}.json", {"reason": reason, "units": units, "time": time.time()})
         self.token.unlink(missing_ok=True)
 
     def ended(self) -> dict[str, Any] | None:
         """How this life ended; None while it goes on."""
-        return self._read(f"ended-{self.life}.json")
+        return self._read(f"ended-{self.restarts}.json")
 
     def former(self, lives: int) -> list[dict[str, Any]]:
         """How so many lives before this one ended, the latest first; those that were killed have not said it."""
-        numbers = range(self.life - 1, max(-1, self.life - 1 - lives), -1)
+        numbers = range(self.restarts - 1, max(-1, self.restarts - 1 - lives), -1)
         records = [self._read(f"ended-{number}.json") for number in numbers]
         return [record for record in records if record is not None]
 

@@ -25,7 +25,7 @@ _KEPT = ("SLURM_CONF",)
 # Timeouts are our business: the driver stops in time, and a life without progress is not repeated for ever.
 _TIMEOUTS = 1_000_000
 # So often a job whose head was killed comes back by itself; what kills it may be the campaign.
-_KILLED_LIVES = 5
+_MAX_REQUEUES = 5
 
 
 def sbatch(run_path: Path, settings: SlurmSettings, calls: Sequence[Callable[[], Any]], dependency: str = "") -> str:
@@ -122,7 +122,7 @@ def _teardown(where: Path) -> list[str]:
         # Of an array only this element; the id of one of them is that of the whole array.
         '[ -z "$SLURM_ARRAY_JOB_ID" ] || job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID',
         f"cd {shlex.quote(str(where))}/${{job/_//}} && life=${{SLURM_RESTART_COUNT:-0}}",
-        f"if [ -e node-$life-0.json ] && [ ! -e ended-$life.json ] && [ $life -lt {_KILLED_LIVES} ]; then",
+        f"if [ -e node-$life-0.json ] && [ ! -e ended-$life.json ] && [ $life -lt {_MAX_REQUEUES} ]; then",
         "  echo 'rank 0 was killed, the job is requeued'",
         "  scontrol requeue $job && sleep 120",
         "fi",

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from inpaint_hpc.campaign.run_directory import RunDirectory
 from inpaint_hpc.errors import InpaintHpcError
 
-from .job_step import end_process, handlers, make_node, requeue, say
-from .rendezvous import Meeting, Place, node_address
+from .job_step import end_process, handlers, log, make_node, requeue
+from .rendezvous import JobContext, Rendezvous, node_address
 
 if TYPE_CHECKING:
     from .allocation import Allocation
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 _STARTS = 5
 
 
-class Member:
+class WorkerNode:
     """Ranks above 0: a Ray node that follows the head, and asks for a new life when the head is gone."""
 
-    def __init__(self, allocation: Allocation, place: Place, meeting: Meeting) -> None:
-        self.allocation, self.place, self.meeting = allocation, place, meeting
+    def __init__(self, allocation: Allocation, context: JobContext, rendezvous: Rendezvous) -> None:
+        self.allocation, self.context, self.rendezvous = allocation, context, rendezvous
         self.beat: Any = None
         self.beaten = time.monotonic()
         self.node: Any = None
@@ -41,18 +41,18 @@ class Member:
 
     def _follow(self) -> str:
         run = RunDirectory(self.allocation.run_path)
-        problem = self.allocation.problem(self.place, run)
-        self.meeting.publish_node(self.place, node_address(self.place), problem)
+        problem = self.allocation.problem(self.context, run)
+        self.rendezvous.publish_node(self.context, node_address(self.context), problem)
         if problem:
-            say(self.place, f"{problem}; the other nodes go on without this one")
+            log(self.context, f"{problem}; the other nodes go on without this one")
         while True:
-            ended = self.meeting.ended()
+            ended = self.rendezvous.ended()
             if ended is not None:
                 return f"the head says: {ended['reason']}"
             if self._head_is_silent():
-                requeue(self.place)
+                requeue(self.context)
                 return f"the head gave no sign of life for {self.allocation.head_timeout:.0f} s, the job is requeued"
-            head = self.meeting.head()
+            head = self.rendezvous.head()
             if not problem and head is not None and (self.joined != head or self.starts < _STARTS):
                 self._join(head)
             time.sleep(1.0)
@@ -61,27 +61,27 @@ class Member:
         if self.node is not None and self.joined == head and self.node.alive():
             return
         if self.joined == head:
-            say(self.place, "the Ray node ended, it is started again")
+            log(self.context, "the Ray node ended, it is started again")
         if self.node is not None:
             self.node.stop()
         self.starts = self.starts + 1 if self.joined == head else 1
         self.joined = head
-        address = node_address(self.place)
+        address = node_address(self.context)
         device, _, threads = self.allocation.workers(
-            self.place, RunDirectory(self.allocation.run_path).config.resources
+            self.context, RunDirectory(self.allocation.run_path).config.resources
         )
-        self.node = make_node(self.allocation, self.place, self.meeting, device, threads, address, head["address"])
+        self.node = make_node(self.allocation, self.context, self.rendezvous, device, threads, address, head["address"])
         try:
             self.node.start(timeout=60.0)
-            say(self.place, f"joined {head['address']} as {address}")
+            log(self.context, f"joined {head['address']} as {address}")
         except InpaintHpcError as error:
             # Not the end of the others: they go on with fewer workers.
-            say(self.place, f"cannot join (attempt {self.starts} of {_STARTS}): {error}")
+            log(self.context, f"cannot join (attempt {self.starts} of {_STARTS}): {error}")
 
     def _head_is_silent(self) -> bool:
         """By change and not by time of its heartbeat: clocks of nodes differ."""
         with contextlib.suppress(OSError):
-            beat = (Path(self.allocation.run_path) / f"driver-{self.place.job}.json").stat().st_mtime_ns
+            beat = (Path(self.allocation.run_path) / f"driver-{self.context.job}.json").stat().st_mtime_ns
             if beat != self.beat:
                 self.beat, self.beaten = beat, time.monotonic()
         return time.monotonic() - self.beaten > self.allocation.head_timeout

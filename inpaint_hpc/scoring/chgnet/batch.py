@@ -23,7 +23,7 @@ from inpaint_hpc.sampling.batching import is_out_of_memory, release_memory
 
 from .checks import crystal_errors, graph_errors
 from .graph import ChgnetGraph, atom_graph
-from .models import DEFAULT_WEIGHTS, load_network
+from .models import DEFAULT_WEIGHTS, load_chgnet_network
 from .network import ChgnetNetwork
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def evaluate(
 
     Args:
         crystals: as a list, or as one batch (float64, or positions lose digits).
-        model: '0.3.0', '0.2.0', 'r2scan', or a model of one's own; see `load_network`.
+        model: '0.3.0', '0.2.0', 'r2scan', or a model of one's own; see `load_chgnet_network`.
         device: torch device; None takes that of a network given, else the CPU.
         what: 'e' energy, 'f' forces, 's' stress, 'm' magnetic moments; the energy always comes.
         row_budget: most directed edges and angles in one batch; None takes what suits the device.  A single crystal may
@@ -106,7 +106,7 @@ def evaluate(
     Raises:
         InputError: unknown weights or letters of `what`, a budget below 1, or a device that is not there.
     """
-    evaluator = BatchEvaluator(load_network(model, device), what, row_budget)
+    evaluator = BatchEvaluator(load_chgnet_network(model, device), what, row_budget)
     return evaluator(crystals, progress).to("cpu")
 
 
@@ -114,7 +114,7 @@ class BatchEvaluator:
     """Evaluates batches on one device, and remembers how much fits into its memory.
 
     Args:
-        network: of `load_network`.
+        network: of `load_chgnet_network`.
         what, row_budget: as `evaluate`.
 
     Attributes:

@@ -1,4 +1,5 @@
-"""CHGNet energies and forces of candidates (B. Deng et al., Nat. Mach. Intell. 5, 1031 (2023)), one `Score` each."""
+"""CHGNet energies and forces of candidates (B. Deng et al., Nat. Mach. Intell. 5, 1031 (2023)), one `PotentialResult`
+each."""
 
 from __future__ import annotations
 
@@ -11,14 +12,14 @@ import numpy as np
 from inpaint_hpc.crystals.batch import Crystal
 
 from .batch import BatchEvaluator
-from .models import DEFAULT_WEIGHTS, load_chgnet_model, load_network
+from .models import DEFAULT_WEIGHTS, load_chgnet_model, load_chgnet_network
 
 if TYPE_CHECKING:
     from chgnet.model.model import CHGNet
 
 
 @dataclass(frozen=True)
-class Score:
+class PotentialResult:
     """What CHGNet says of one crystal.
 
     Attributes:
@@ -41,23 +42,23 @@ class Score:
 
 
 def load_chgnet(device: str = "cpu", weights: str = DEFAULT_WEIGHTS) -> CHGNet:
-    """A CHGNet on a device, once per process, together with what `score_crystals` needs of it.
+    """A CHGNet on a device, once per process, together with what `evaluate_candidates` needs of it.
 
     Raises:
         InputError: unknown weights, or a device that is not there.
     """
-    load_network(weights, device)
+    load_chgnet_network(weights, device)
     return load_chgnet_model(weights, device)
 
 
-def score_crystals(
+def evaluate_candidates(
     crystals: Sequence[Crystal],
     n_guests: int | Sequence[int] = 0,
     device: Any = None,
     batch_size: int | None = None,
     progress: Callable[[int], None] | None = None,
     weights: str = DEFAULT_WEIGHTS,
-) -> list[Score]:
+) -> list[PotentialResult]:
     """Score crystals; a bad one is recorded as failed and leaves its neighbours alone (`evaluate` says when).
 
     Args:
@@ -69,7 +70,7 @@ def score_crystals(
         weights: a name in `CHGNET_WEIGHTS`.
 
     Returns:
-        One `Score` per crystal, in order.
+        One `PotentialResult` per crystal, in order.
 
     Raises:
         ValueError: as many numbers of guests as crystals are needed.
@@ -78,8 +79,8 @@ def score_crystals(
     counts = [n_guests] * len(crystals) if isinstance(n_guests, int) else list(n_guests)
     if len(counts) != len(crystals):
         raise ValueError(f"{len(crystals)} crystals but {len(counts)} numbers of guests")
-    evaluator = BatchEvaluator(load_network(weights, device), "ef")
-    scores: list[Score] = []
+    evaluator = BatchEvaluator(load_chgnet_network(weights, device), "ef")
+    scores: list[PotentialResult] = []
     size = batch_size or max(1, len(crystals))
     for start in range(0, len(crystals), size):
         part = crystals[start : start + size]
@@ -93,9 +94,9 @@ def score_crystals(
     return scores
 
 
-def _score(energy: float, forces: np.ndarray, error: str, n_guests: int) -> Score:
+def _score(energy: float, forces: np.ndarray, error: str, n_guests: int) -> PotentialResult:
     if error:
-        return Score(float("nan"), float("nan"), float("nan"), None, f"not scored: {error}")
+        return PotentialResult(float("nan"), float("nan"), float("nan"), None, f"not scored: {error}")
     sizes = np.linalg.norm(forces, axis=1)
     guests = sizes[len(sizes) - n_guests :]
-    return Score(energy, float(sizes.max(initial=0.0)), float(guests.max(initial=0.0)), forces)
+    return PotentialResult(energy, float(sizes.max(initial=0.0)), float(guests.max(initial=0.0)), forces)

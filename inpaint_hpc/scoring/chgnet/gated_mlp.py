@@ -18,7 +18,7 @@ from inpaint_hpc.kernels.gated_mlp_weights import GatedWeights
 LAYER_NORM_EPS = 1e-5
 
 
-class GatedUnit:
+class BlockGatedMLP:
     """A frozen `GatedMLP` of chgnet whose first linear map is cut by blocks of its input.
 
     Args:

@@ -55,7 +55,7 @@ def _published_network(weights: str, device: str) -> ChgnetNetwork:
     return ChgnetNetwork(load_chgnet_model(weights), device)
 
 
-def load_network(model: str | CHGNet | ChgnetNetwork = DEFAULT_WEIGHTS, device: Any = None) -> ChgnetNetwork:
+def load_chgnet_network(model: str | CHGNet | ChgnetNetwork = DEFAULT_WEIGHTS, device: Any = None) -> ChgnetNetwork:
     """The network that evaluates batches.
 
     Args:

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.kernels.rows import Rows
 
-from .gated_mlp import GatedUnit, linear_layers
+from .gated_mlp import BlockGatedMLP, linear_layers
 from .graph import ChgnetGraph
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class _Layer:
     """A gated unit and the linear map that its summed messages pass."""
 
     def __init__(self, unit: nn.Module, mlp_out: nn.Module | None, columns: Sequence[int], dtype: torch.dtype) -> None:
-        self.unit = GatedUnit(unit, columns, dtype)
+        self.unit = BlockGatedMLP(unit, columns, dtype)
         self.out = nn.Identity() if mlp_out is None else copy.deepcopy(linear_layers(mlp_out)[0]).to(dtype)
 
 
@@ -196,7 +196,7 @@ class _BondGraph:
         vertex = Rows(graph.short_ends, len(graph.numbers))
         return cls(vertex, Rows(first, 2 * short), first_bond, second_bond, weights)
 
-    def hidden(self, unit: GatedUnit, atoms: Tensor, bonds: Tensor, angles: Tensor) -> Tensor:
+    def hidden(self, unit: BlockGatedMLP, atoms: Tensor, bonds: Tensor, angles: Tensor) -> Tensor:
         """Output of a unit's first linear map, (2, A / 2, 2 d), with `angles` (1 or 2, A / 2, d)."""
         to_first, to_second, to_angle, to_atom = unit.maps
         edges = self.vertex.gather(atoms @ to_atom + unit.bias).view(2, len(bonds), -1) + bonds @ to_first

@@ -41,7 +41,7 @@ class Group:
     row_owner: torch.Tensor
 
 
-class MovingStructures:
+class OptimizerState:
     """All structures of a relaxation.
 
     Args:

@@ -16,11 +16,11 @@ import numpy as np
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.scoring.chgnet.batch import BatchEvaluator
-from inpaint_hpc.scoring.chgnet.models import DEFAULT_WEIGHTS, load_network
+from inpaint_hpc.scoring.chgnet.models import DEFAULT_WEIGHTS, load_chgnet_network
 from inpaint_hpc.scoring.chgnet.network import ChgnetNetwork
 
 from .fire import FireSettings
-from .optimizer_state import ENERGY_RISE, Group, MovingStructures
+from .optimizer_state import ENERGY_RISE, Group, OptimizerState
 
 if TYPE_CHECKING:
     from chgnet.model.model import CHGNet
@@ -126,10 +126,10 @@ def relax(
     """
     counts = [n_guests] * len(crystals) if isinstance(n_guests, int) else list(n_guests)
     _require_sense(crystals, counts, mode, fmax, max_steps, max_stress)
-    evaluator = BatchEvaluator(load_network(model, device), "efs", row_budget)
+    evaluator = BatchEvaluator(load_chgnet_network(model, device), "efs", row_budget)
     if not crystals:
         return []
-    structures = MovingStructures(crystals, counts, mode, fire or FireSettings(), evaluator.network.device)
+    structures = OptimizerState(crystals, counts, mode, fire or FireSettings(), evaluator.network.device)
     thresholds = _Thresholds(fmax, max_steps, max_stress if mode == "cell" else None)
     return _Run(structures, evaluator, thresholds, trajectories, progress).results()
 
@@ -173,7 +173,7 @@ class _Run:
 
     def __init__(
         self,
-        structures: MovingStructures,
+        structures: OptimizerState,
         evaluator: BatchEvaluator,
         thresholds: _Thresholds,
         trajectories: bool,

@@ -12,7 +12,7 @@ from real_crystals import DIMERS, ROCK_SALT, SODIUM, intercalated, native, small
 from inpaint_hpc.crystals.batch import Crystal, Crystals
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.scoring.chgnet.batch import EV_PER_A3_IN_GPA, BatchEvaluator, crystals_batch, evaluate, pack_rows, take
-from inpaint_hpc.scoring.chgnet.models import CHGNET_WEIGHTS, load_chgnet_model, load_network, quiet
+from inpaint_hpc.scoring.chgnet.models import CHGNET_WEIGHTS, load_chgnet_model, load_chgnet_network, quiet
 from inpaint_hpc.scoring.chgnet.network import ChgnetNetwork
 
 
@@ -66,7 +66,7 @@ def test_every_weight_set_also_without_angles(weights):
     bent = ROCK_SALT.without(8).with_guests([8], [[0.51, 0.48, 0.5]])
     crystals = [SODIUM, *smoke()[3::40], DIMERS, bent]
     if weights == "0.2.0":  # its cutoff is 5 A, and bcc sodium shall have neighbours and no bond within 3 A
-        assert load_network(weights).atom_cutoff == 5.0
+        assert load_chgnet_network(weights).atom_cutoff == 5.0
     assert_equal_to_chgnet(crystals, weights)
     assert_equal_to_chgnet([SODIUM, DIMERS], weights)
 
@@ -89,15 +89,15 @@ def test_a_model_of_ones_own():
 )
 def test_an_unknown_architecture_is_refused(options):
     with pytest.raises(InputError, match="architecture"):
-        load_network(small_model(**options))
+        load_chgnet_network(small_model(**options))
 
 
 def test_a_network_stays_on_its_device():
-    network = load_network("0.3.0")
-    assert load_network(network) is network and load_network(network, "cpu:0") is network
-    assert load_network("0.3.0", "cpu") is network  # loaded once
+    network = load_chgnet_network("0.3.0")
+    assert load_chgnet_network(network) is network and load_chgnet_network(network, "cpu:0") is network
+    assert load_chgnet_network("0.3.0", "cpu") is network  # loaded once
     with pytest.raises(InputError, match="is on cpu, not on meta"):
-        load_network(network, "meta")
+        load_chgnet_network(network, "meta")
 
 
 def test_forces_and_stress_are_the_derivatives_of_the_energy():

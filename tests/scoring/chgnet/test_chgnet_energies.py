@@ -10,7 +10,7 @@ import pytest
 import inpaint_hpc
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.reading import read_hosts
-from inpaint_hpc.scoring.chgnet.energies import _score, load_chgnet, score_crystals
+from inpaint_hpc.scoring.chgnet.energies import _score, evaluate_candidates, load_chgnet
 from inpaint_hpc.scoring.chgnet.models import quiet
 
 MNO2 = Path(inpaint_hpc.__file__).parent / "examples" / "mno2"
@@ -24,7 +24,7 @@ UNKNOWN = SPINEL.with_guests([99], [[0.125, 0.125, 0.125]])
 
 def test_equal_to_chgnet_itself():
     crystals = [LITHIATED, OFF_SITE, LAYERED]
-    scores = score_crystals(crystals, [1, 1, 0])
+    scores = evaluate_candidates(crystals, [1, 1, 0])
     model = load_chgnet()
     for crystal, score, n_guests in zip(crystals, scores, [1, 1, 0], strict=True):
         with quiet():
@@ -40,11 +40,11 @@ def test_equal_to_chgnet_itself():
 def test_failures_leave_their_neighbours_alone():
     counted = []
     crystals = [LITHIATED, LONELY, OFF_SITE, UNKNOWN, LITHIATED]
-    scores = score_crystals(crystals, 1, batch_size=5, progress=counted.append)
+    scores = evaluate_candidates(crystals, 1, batch_size=5, progress=counted.append)
     assert [s.failed for s in scores] == [False, True, False, True, False]
     assert "isolated" in scores[1].error and "\n" not in scores[1].error
     assert np.isnan(scores[1].energy_per_atom) and scores[1].forces is None
-    alone = score_crystals([OFF_SITE], 1)[0]
+    alone = evaluate_candidates([OFF_SITE], 1)[0]
     assert scores[2].energy_per_atom == pytest.approx(alone.energy_per_atom, abs=1e-5)
     assert sum(counted) == 5
 
@@ -61,17 +61,17 @@ def test_the_largest_force_is_that_of_guests_or_of_all():
 
 def test_batches_do_not_matter():
     crystals = [LITHIATED, OFF_SITE, LAYERED, SPINEL]
-    single = score_crystals(crystals, batch_size=1)
-    together = score_crystals(crystals, batch_size=4)
+    single = evaluate_candidates(crystals, batch_size=1)
+    together = evaluate_candidates(crystals, batch_size=4)
     for a, b in zip(single, together, strict=True):
         assert a.energy_per_atom == pytest.approx(b.energy_per_atom, abs=1e-5)
         assert a.max_force == pytest.approx(b.max_force, abs=1e-3)
 
 
 def test_nothing_to_score_and_wrong_counts():
-    assert score_crystals([]) == []
+    assert evaluate_candidates([]) == []
     with pytest.raises(ValueError, match="2 crystals but 1"):
-        score_crystals([SPINEL, SPINEL], [0])
+        evaluate_candidates([SPINEL, SPINEL], [0])
 
 
 def test_loaded_once_and_without_a_word():
@@ -79,9 +79,9 @@ def test_loaded_once_and_without_a_word():
     script = (
         "import numpy as np\n"
         "from inpaint_hpc.crystals.batch import Crystal\n"
-        "from inpaint_hpc.scoring.chgnet.energies import score_crystals\n"
+        "from inpaint_hpc.scoring.chgnet.energies import evaluate_candidates\n"
         "host = Crystal([12, 8], [[0, 0, 0], [0.5, 0.5, 0.5]], np.eye(3) * 3.0)\n"
-        "assert not score_crystals([host])[0].failed\n"
+        "assert not evaluate_candidates([host])[0].failed\n"
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from chgnet.model.functions import GatedMLP
 
-from inpaint_hpc.scoring.chgnet.gated_mlp import GatedUnit
+from inpaint_hpc.scoring.chgnet.gated_mlp import BlockGatedMLP
 
 
 def make(norm, hidden, seed=0):
@@ -13,7 +13,7 @@ def make(norm, hidden, seed=0):
     module = GatedMLP(input_dim=11, output_dim=6, hidden_dim=hidden, norm=norm).double().requires_grad_(False)
     for parameter in module.parameters():
         parameter.normal_()
-    return module, GatedUnit(module, (4, 2, 5), torch.float64)
+    return module, BlockGatedMLP(module, (4, 2, 5), torch.float64)
 
 
 def hidden_of(unit, x):
