@@ -1,3 +1,3 @@
-"""Old place of `inpaint_hpc.cluster.slurm.collect_job`, which jobs name that were submitted before it moved."""
+"""Jobs that were queued by version 0.1.0 before November 2026 name this class; goes with the next release."""
 
-from inpaint_hpc.cluster.slurm.collect_job import CollectJob  # noqa: F401
+from .slurm.collect_job import CollectJob  # noqa: F401

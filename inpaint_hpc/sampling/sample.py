@@ -8,28 +8,20 @@ Example:
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from itertools import pairwise
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from inpaint_hpc.crystals.batch import Crystals
 from inpaint_hpc.crystals.checking import MAX_ATOMIC_NUMBER
-from inpaint_hpc.errors import InpaintHpcError, InputError
+from inpaint_hpc.errors import InputError
 
-from .batching import Batch, Work, default_edge_budget, is_out_of_memory, pack, release_memory, require_budget
+from .joint import Progress, network_device, sample_jointly
+from .sequential import sample_sequentially
 from .settings import SamplingSettings, nfe
-from .strategies import STRATEGY_CLASSES, Network, SampleBatch, StepNoise, travel_back
+from .strategies import Network
 from .tasks import SampleSet, Task
-
-DEFAULT_CUTOFF = 5.0  # A, to estimate edges of networks that do not tell theirs
-
-Progress = Callable[[int, int], None]
-"""(done, total), counted in samples times steps; called after every step.  Goes back when a batch ran out of memory."""
 
 __all__ = ["Progress", "SampleSet", "SamplingSettings", "Task", "nfe", "sample"]
 
@@ -70,174 +62,16 @@ def sample(
         InpaintHpcError: the network returned something that is not a number.
     """
     settings = settings or SamplingSettings()
-    device, dtype = _device(network, device), _dtype(network)
-    levels = [float(level) for level in settings.levels(network.sigma_max, network.sigma_min)]
+    device = network_device(network, device)
     counts = _per_task(settings.samples if samples is None else samples, tasks, "samples")
-    starts = _per_task(first_sample, tasks, "first_sample")
+    first_indices = _per_task(first_sample, tasks, "first_sample")
+    settings.levels(network.sigma_max, network.sigma_min)  # refuses what the network was not trained for
     _require_known_elements(network, tasks)
     if settings.strategy == "sequential":
-        from .sequential import sample_sequentially
-
         if start is not None:
             raise InputError("the sequential strategy places guests itself: it takes no starting positions")
-        return sample_sequentially(network, tasks, settings, device, progress, starts, counts)
-    if start is not None:
-        start = _start_positions(start, tasks, counts)
-
-    strategy = STRATEGY_CLASSES[settings.strategy]
-    cutoff = float(getattr(network, "cutoff", DEFAULT_CUTOFF))
-    guest_cutoff = float(getattr(network, "guest_cutoff", cutoff))
-    work = [
-        Work(row, task.name, tuple(range(start, start + count)), *strategy.edges(task, cutoff, guest_cutoff))
-        for row, (task, start, count) in enumerate(zip(tasks, starts, counts, strict=True))
-        if count
-    ]
-    if settings.edge_budget is not None:
-        require_budget(work, settings.edge_budget)
-    report = _Counter(progress, sum(counts) * len(settings.path()))
-    results = [np.zeros((count, len(task.guests), 3)) for task, count in zip(tasks, counts, strict=True)]
-
-    def run(batch: Batch, encoding: Any) -> np.ndarray:
-        chosen = [tasks[row] for row in batch.tasks]
-        tensors = SampleBatch(chosen, [part.indices for part in batch.parts], settings.seed, device)
-        first = tensors.uniform_positions()
-        if start is not None:
-            rows = [start[part.task][np.array(part.indices) - starts[part.task]] for part in batch.parts]
-            first = tensors.noised(np.concatenate([row.reshape(-1, 3) for row in rows]), levels[0])
-        return _denoise(strategy(network, encoding, tensors, dtype), tensors, first, settings, levels, report)
-
-    def encode(batch: Batch) -> Any:
-        hosts = strategy.hosts([tasks[row] for row in batch.tasks])
-        return network.encode(Crystals.from_list(hosts, device, dtype))
-
-    with torch.inference_mode(), _evaluating(network):
-        for batch, frac in _run_all(work, settings.edge_budget or default_edge_budget(device), encode, run, device):
-            ends = np.cumsum([len(part.indices) * len(tasks[part.task].guests) for part in batch.parts])
-            for part, rows in zip(batch.parts, np.split(frac, ends[:-1]), strict=True):
-                place = np.array(part.indices) - starts[part.task]
-                results[part.task][place] = rows.reshape(len(place), -1, 3)
-    return [
-        SampleSet(task, coords, np.arange(start, start + len(coords)), settings.nfe)
-        for task, coords, start in zip(tasks, results, starts, strict=True)
-    ]
-
-
-def _run_all(
-    work: Sequence[Work],
-    budget: float,
-    encode: Callable[[Batch], Any],
-    run: Callable[[Batch, Any], np.ndarray],
-    device: torch.device,
-) -> Iterator[tuple[Batch, np.ndarray]]:
-    """Run all work in batches; out of memory halves the budget and packs what is left anew."""
-    queue = deque(pack(work, budget))
-    encoding, encoded = None, None
-    while queue:
-        batch = queue[0]
-        try:
-            if encoded != batch.tasks:
-                encoding = encoded = None
-                encoding = encode(batch)
-                encoded = batch.tasks
-            result = run(batch, encoding)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            result = None
-        # Outside of the except clause: there the traceback would keep the tensors of the failed batch alive.
-        if result is not None:
-            yield queue.popleft(), result
-            continue
-        encoding = encoded = None
-        release_memory(device)
-        if len(batch) == 1:
-            raise InputError(
-                f"{batch.parts[0].name}: one sample (about {batch.edges:.0f} edges) does not fit in the memory of "
-                f"{device}: take a smaller cell or a device with more memory"
-            )
-        budget = min(budget, batch.edges) / 2.0
-        queue = deque(pack([part for waiting in queue for part in waiting.parts], budget))
-
-
-def _denoise(
-    strategy, batch: SampleBatch, positions: torch.Tensor, settings: SamplingSettings, levels: list[float], report
-) -> np.ndarray:
-    """Fractional coordinates of the guests of a batch, float64 (G, 3): the loop over noise levels, from `positions`
-    (G, 3) in A at the first level."""
-    sampler = settings.make_sampler()
-    path = settings.path()
-    finished = 0
-    try:
-        for step, (here, there) in enumerate(pairwise(path), start=1):
-            noise = StepNoise(batch, step)
-            if there < here:
-                positions = travel_back(positions, levels[here], levels[there], noise)
-            else:
-                positions = sampler.step(
-                    positions, levels[here], levels[there], lambda x, sigma, z=noise: strategy.score(x, sigma, z), noise
-                )
-            finished += len(batch)
-            report.add(len(batch))
-        positions = strategy.denoised(positions, levels[path[-1]], StepNoise(batch, len(path)))
-    except (RuntimeError, MemoryError):
-        report.add(-finished)  # out of memory: these steps will be done again
-        raise
-    report.add(len(batch))
-    if not torch.isfinite(positions).all():
-        bad = batch.sample[~torch.isfinite(positions).all(1)][0]
-        name = batch.tasks[int(batch.host[bad])].name
-        raise InpaintHpcError(f"{name}: the network returned scores that are not finite; are the weights intact?")
-    return batch.fractional(positions, batch.sample).cpu().numpy()
-
-
-def _start_positions(start: Sequence[np.ndarray], tasks: Sequence[Task], counts: Sequence[int]) -> list[np.ndarray]:
-    if len(start) != len(tasks):
-        raise InputError(f"starting positions for {len(start)} of {len(tasks)} tasks")
-    found = []
-    for task, count, positions in zip(tasks, counts, start, strict=True):
-        positions = np.asarray(positions, dtype=np.float64)
-        if positions.shape != (count, len(task.guests), 3) or not np.isfinite(positions).all():
-            raise InputError(
-                f"{task.name}: starting positions must be {count} x {len(task.guests)} x 3 finite numbers, "
-                f"not an array of shape {positions.shape}"
-            )
-        found.append(positions)
-    return found
-
-
-class _Counter:
-    def __init__(self, progress: Progress | None, total: int) -> None:
-        self._progress, self._total, self._done = progress, total, 0
-
-    def add(self, count: int) -> None:
-        self._done += count
-        if self._progress is not None:
-            self._progress(self._done, self._total)
-
-
-@contextmanager
-def _evaluating(network: Any) -> Iterator[None]:
-    """Put a module in evaluation mode for a while."""
-    training = getattr(network, "training", False)
-    if training:
-        network.eval()
-    try:
-        yield
-    finally:
-        if training:
-            network.train()
-
-
-def _device(network: Any, device: torch.device | str | None) -> torch.device:
-    if device is None:
-        parameters = network.parameters() if hasattr(network, "parameters") else iter(())
-        device = next((p.device for p in parameters), torch.device("cpu"))
-    return torch.device(device)
-
-
-def _dtype(network: Any) -> torch.dtype:
-    parameters = network.parameters() if hasattr(network, "parameters") else iter(())
-    return getattr(network, "dtype", None) or next((p.dtype for p in parameters), torch.float32)
+        return sample_sequentially(network, tasks, settings, device, progress, first_indices, counts)
+    return sample_jointly(network, tasks, settings, device, progress, first_indices, counts, start)
 
 
 def _per_task(value: int | Sequence[int], tasks: Sequence[Task], name: str) -> list[int]:

@@ -10,14 +10,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
 
 from inpaint_hpc.errors import InputError
 
+from .joint import Progress, sample_jointly
 from .settings import SamplingSettings
+from .strategies import Network
 from .tasks import SampleSet, Task
 
 FEWEST_STEPS = 10  # network evaluations of each guest
@@ -41,12 +42,12 @@ def sequential_nfe(settings: SamplingSettings, n_guests: int) -> int:
 
 
 def sample_sequentially(
-    network: Any,
+    network: Network,
     tasks: Sequence[Task],
     settings: SamplingSettings,
     device: torch.device,
-    progress: Any,
-    starts: Sequence[int],
+    progress: Progress | None,
+    first_indices: Sequence[int],
     counts: Sequence[int],
 ) -> list[SampleSet]:
     """As `sample`, guest by guest; the order in which elements take their turns is drawn for every sample.
@@ -54,16 +55,14 @@ def sample_sequentially(
     Raises:
         InputError: as `sample`, or a host without atoms.
     """
-    from .sample import sample
-
     for task in tasks:
         _require_atoms(task)
     placed = [np.zeros((count, len(task.guests), 3)) for task, count in zip(tasks, counts, strict=True)]
     orders = [
-        np.array([_order(task, settings.seed, index) for index in range(start, start + count)], dtype=np.int64).reshape(
+        np.array([_order(task, settings.seed, index) for index in range(first, first + count)], dtype=np.int64).reshape(
             count, len(task.guests)
         )
-        for task, start, count in zip(tasks, starts, counts, strict=True)
+        for task, first, count in zip(tasks, first_indices, counts, strict=True)
     ]
     total = sum(count * _work(settings, len(task.guests)) for task, count in zip(tasks, counts, strict=True))
     finished = 0
@@ -74,33 +73,34 @@ def sample_sequentially(
 
     for turn in range(max((len(task.guests) for task in tasks), default=0)):
         rows, stages = [], []
-        for row, (task, order, start) in enumerate(zip(tasks, orders, starts, strict=True)):
+        for row, (task, order, first) in enumerate(zip(tasks, orders, first_indices, strict=True)):
             if turn >= len(task.guests):
                 continue
             for member in range(len(order)):
-                rows.append((row, member, start + member))
+                rows.append((row, member, first + member))
                 stages.append(_with_placed(task, placed[row][member], order[member], turn))
         for steps in sorted({guest_steps(settings.steps, len(tasks[row].guests)) for row, _, _ in rows}):
             same = [
                 k for k, (row, _, _) in enumerate(rows) if guest_steps(settings.steps, len(tasks[row].guests)) == steps
             ]
             stage = replace(settings, strategy="conditional", steps=steps)
-            found = sample(network, [stages[k] for k in same], stage, device, report, [rows[k][2] for k in same], 1)
+            indices = [rows[k][2] for k in same]
+            found = sample_jointly(network, [stages[k] for k in same], stage, device, report, indices, [1] * len(same))
             for k, drawn in zip(same, found, strict=True):
                 row, member, _ = rows[k]
                 placed[row][member, orders[row][member, turn]] = drawn.frac_coords[0, 0]
             finished += len(same) * len(stage.path())
     several = [row for row, task in enumerate(tasks) if len(task.guests) > 1]
-    refined = sample(
+    refined = sample_jointly(
         network, [replace(tasks[row], random_id=f"{tasks[row].id}:settle") for row in several], _refinement(settings),
-        device, report, [starts[row] for row in several], [counts[row] for row in several],
+        device, report, [first_indices[row] for row in several], [counts[row] for row in several],
         [placed[row] for row in several],
     )  # fmt: skip
     for row, drawn in zip(several, refined, strict=True):
         placed[row] = drawn.frac_coords
     return [
-        SampleSet(task, coords, np.arange(start, start + len(coords)), sequential_nfe(settings, len(task.guests)))
-        for task, coords, start in zip(tasks, placed, starts, strict=True)
+        SampleSet(task, coords, np.arange(first, first + len(coords)), sequential_nfe(settings, len(task.guests)))
+        for task, coords, first in zip(tasks, placed, first_indices, strict=True)
     ]
 
 

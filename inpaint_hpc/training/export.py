@@ -7,55 +7,31 @@ import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.network.weights import WeightsInfo, file_digest, save_weights
 
-if TYPE_CHECKING:
-    from .loop import Trainer
-
 _DIGESTS: dict[Path, str] = {}
 
 
-def export_weights(trainer: Trainer, path: Path, metrics: dict[str, Any]) -> WeightsInfo:
-    """Write the averaged weights of a run and a card that says where they come from."""
-    config = trainer.config
-    data = Path(config.data)
-    card = {
-        "name": path.stem,
-        "network": trainer.network_sizes(),
-        "parameters": sum(p.numel() for p in trainer.parameters),
-        "data": {
-            "file": data.name,
-            "sha256": _digest(data),
-            "crystals": len(trainer.data),
-            "max_atoms": config.max_atoms,
-        },
-        **({"pairs": pairs} if (pairs := _pairs(trainer)) else {}),
-        **({"start_from": trainer.start_sha256} if trainer.start_sha256 else {}),
-        "training": {
-            "steps": trainer.step,
-            "crystals_seen": trainer.step * trainer.settings.batch_size * trainer.parallel.world_size,
-            "minutes": round(trainer.elapsed / 60, 1),
-            "processes": trainer.parallel.world_size,
-            "device": trainer.parallel.device.type,
-            "precision": config.precision,
-            "workers": trainer.workers,
-            "seed": config.seed,
-            "masks": config.masks.model_dump(),
-            "batch": config.batch.model_dump(),
-            "optimizer": config.optimizer.model_dump(),
-        },
-        "validation": metrics,
+def export_weights(average: dict[str, torch.Tensor], path: Path, card: dict[str, Any]) -> WeightsInfo:
+    """Write weights with a card: what the run says of itself, and where and when it was written.
+
+    Args:
+        average: the weights by name.
+        path: of the safetensors file; the card lies beside it.
+        card: of the run, `Trainer.card`.
+    """
+    written = {
         "commit": _commit(),
         "versions": {name: version(name) for name in ("torch", "e3nn", "numpy")},
         "created": datetime.now(UTC).date().isoformat(),
         "licence": "MIT (weights); training data CC BY 4.0, see `data`",
     }
-    return save_weights(trainer.average, path, card)
+    return save_weights(average, path, {"name": path.stem, **card, **written})
 
 
 def restore_weights(run: Path) -> None:
@@ -70,14 +46,7 @@ def restore_weights(run: Path) -> None:
         raise InputError(f"{run}: the card model.json is not that of checkpoint.pt; run the slice again")
 
 
-def _pairs(trainer: Trainer) -> dict[str, Any] | None:
-    path = trainer.config.pairs
-    if path is None:
-        return None
-    return {"file": path.name, "sha256": _digest(path), "train": len(trainer.pairs), "val": len(trainer.held_out_pairs)}
-
-
-def _digest(path: Path) -> str:
+def data_digest(path: Path) -> str:
     """sha256 of a data file, read once."""
     if path not in _DIGESTS:
         _DIGESTS[path] = file_digest(path)

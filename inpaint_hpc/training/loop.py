@@ -32,7 +32,7 @@ from .cuda_graph import GraphedLoss, enough_for, inputs_of, sizes_of
 from .descent import Descent
 from .distributed import Parallel
 from .examples import load_pairs
-from .export import export_weights
+from .export import data_digest, export_weights
 from .feed import Steps, default_workers, feed
 from .masks import MaskMixture
 from .validation import Validation, sample_loss
@@ -244,7 +244,41 @@ class Trainer:
         }
         with atomic_path(self.out / CHECKPOINT) as temporary:
             torch.save(state, temporary)
-        export_weights(self, self.out / "model.safetensors", record or {})
+        card = {**self.card(), "validation": record or {}}
+        export_weights(self.average, self.out / "model.safetensors", card)
+
+    def card(self) -> dict[str, Any]:
+        """What this run is and has seen so far, for the card of its weights."""
+        config, data = self.config, Path(self.config.data)
+        card: dict[str, Any] = {
+            "network": asdict(self.network.config),
+            "parameters": sum(p.numel() for p in self.parameters),
+            "data": {
+                "file": data.name,
+                "sha256": data_digest(data),
+                "crystals": len(self.data),
+                "max_atoms": config.max_atoms,
+            },
+        }
+        if config.pairs is not None:
+            counts = {"train": len(self.pairs), "val": len(self.held_out_pairs)}
+            card["pairs"] = {"file": config.pairs.name, "sha256": data_digest(config.pairs), **counts}
+        if self.start_sha256:
+            card["start_from"] = self.start_sha256
+        card["training"] = {
+            "steps": self.step,
+            "crystals_seen": self.step * self.settings.batch_size * self.parallel.world_size,
+            "minutes": round(self.elapsed / 60, 1),
+            "processes": self.parallel.world_size,
+            "device": self.parallel.device.type,
+            "precision": config.precision,
+            "workers": self.workers,
+            "seed": config.seed,
+            "masks": config.masks.model_dump(),
+            "batch": config.batch.model_dump(),
+            "optimizer": config.optimizer.model_dump(),
+        }
+        return card
 
     def _start_from(self, weights: str) -> None:
         begin = load_network(weights, self.parallel.device)
@@ -268,10 +302,6 @@ class Trainer:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(f"{path}: does not fit this configuration or is damaged ({reason})") from None
         self.step, self.elapsed = state["step"], state["elapsed"]
-
-    def network_sizes(self) -> dict[str, Any]:
-        """Sizes of the network, for the card."""
-        return asdict(self.network.config)
 
 
 @contextmanager

@@ -1,8 +1,4 @@
-"""What runs in an allocation, once per node: rank 0 has the Ray head and the driver, the others are Ray nodes.
-
-Nothing here remembers anything: a requeued job runs the same pickle again, and what is done is what lies in the run
-directory.
-"""
+"""What an allocation is to do, and which workers each of its nodes gets."""
 
 from __future__ import annotations
 
@@ -16,8 +12,7 @@ from inpaint_hpc.cluster.executor import shard_worker
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.network.weights import find_weights
 
-from .job_step import JobTerminated, log
-from .rendezvous import JobContext, Rendezvous, here
+from .rendezvous import JobContext
 
 if TYPE_CHECKING:
     from inpaint_hpc.campaign.run_directory import RunDirectory
@@ -25,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Allocation:
-    """The callable that submitit pickles; it holds paths and numbers, nothing of the campaign.
+    """What each node is to do, as paths and numbers; nothing of the campaign itself.
 
     Attributes:
         run_path: the run directory.
@@ -48,26 +43,6 @@ class Allocation:
     claim_timeout: float = 90.0
     collect: bool = True
     factory: Callable[..., Any] | None = None
-
-    def __call__(self) -> str:
-        """Run this node's part; how it ended, in one line."""
-        from .head_node import HeadNode
-        from .worker_node import WorkerNode
-
-        context = here()
-        rendezvous = Rendezvous(self.run_path, context.job, context.restarts)
-        rendezvous.open()
-        log(
-            context,
-            f"life {context.restarts} of job {context.job} on {context.node}, {context.cpus} cpus, {context.gpus} gpus",
-        )
-        part = HeadNode(self, context, rendezvous) if context.rank == 0 else WorkerNode(self, context, rendezvous)
-        try:
-            ended = part.run()
-        except JobTerminated:
-            ended = "ended by SLURM"
-        log(context, ended)
-        return ended
 
     def problem(self, context: JobContext, run: RunDirectory) -> str:
         """Why this node cannot work on a run, in one line; '' if it can."""
@@ -97,12 +72,6 @@ class Allocation:
             device = "cuda" if context.gpus and visible_gpus() else "cpu"
         actors = self.actors or (None if resources.actors == "auto" else int(resources.actors))
         return device, *workers_per_node(context, device, actors, self.threads or resources.threads)
-
-    def checkpoint(self) -> Any:
-        """What submitit requeues when SLURM's warning comes before we are there to take it: the same again."""
-        from submitit.helpers import DelayedSubmission
-
-        return DelayedSubmission(self)
 
 
 def workers_per_node(context: JobContext, device: str, actors: int | None, threads: int | None) -> tuple[int, int]:

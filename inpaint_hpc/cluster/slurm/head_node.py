@@ -7,18 +7,16 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import inpaint_hpc
 from inpaint_hpc.cluster.executor import ClusterError, one_line
 from inpaint_hpc.errors import InpaintHpcError, InputError
 
+from .allocation import Allocation
 from .commands import end_time, job_fields
 from .job_step import JobTerminated, end_process, handlers, log, make_node, requeue
 from .rendezvous import JobContext, Rendezvous, node_address
-
-if TYPE_CHECKING:
-    from .allocation import Allocation
 
 # SLURM warns of time limits once a minute, those that will come within the next one, too.
 _EARLY = 75.0
@@ -84,7 +82,7 @@ class HeadNode:
             token.unlink(missing_ok=True)
         write_token(self.rendezvous.token)
         self.rendezvous.publish_node(context, address, problem)
-        node = make_node(self.allocation, context, self.rendezvous, device, threads, address, None)
+        node = make_node(self.allocation.run_path, context, self.rendezvous, device, threads, address, None)
         if problem:
             node.cpus = node.gpus = 0
         cluster = _PublishedHead(node, self.rendezvous, lambda text: log(context, text))

@@ -6,15 +6,12 @@ import contextlib
 import signal
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from inpaint_hpc.errors import InpaintHpcError
 
 from .commands import slurm
 from .rendezvous import JobContext, Rendezvous
-
-if TYPE_CHECKING:
-    from .allocation import Allocation
 
 # Nodes that are cut off are noticed after about ten seconds; Ray's own defaults take more than half a minute.
 _HEALTH = {
@@ -30,7 +27,7 @@ class JobTerminated(BaseException):
 
 
 def make_node(
-    allocation: Allocation,
+    run_path: str,
     context: JobContext,
     rendezvous: Rendezvous,
     device: str,
@@ -43,7 +40,7 @@ def make_node(
     # torch and the BLAS below it read these when they are loaded.
     variables = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
     return RayNode(
-        allocation.run_path,
+        run_path,
         cpus=max(context.cpus, threads),
         gpus=context.gpus if device == "cuda" else 0,
         token=rendezvous.token,

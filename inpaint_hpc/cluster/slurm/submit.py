@@ -17,6 +17,7 @@ from inpaint_hpc.errors import InputError
 from .allocation import Allocation
 from .collect_job import CollectJob
 from .commands import accounts, largest_array, partitions, slurm
+from .job import AllocationJob
 from .job_states import Poll, poll
 from .sbatch import sbatch, script
 from .submissions import COLLECT, RUN, Submission, record, submissions
@@ -83,7 +84,7 @@ def submit_run(
         return []
     _require_known(settings)
     sent: list[Submission] = []
-    call = _allocation(run, settings, collect == BY_JOB, factory)
+    call = AllocationJob(_allocation(run, settings, collect == BY_JOB, factory))
     for size in _arrays(count):
         # Arrays beyond the first exist only where the largest array is smaller than the campaign wants.
         dependency = f"afterany:{sent[-1].job}" if sent and settings.array_parallelism else ""

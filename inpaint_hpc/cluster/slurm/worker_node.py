@@ -6,16 +6,14 @@ import contextlib
 import signal
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from inpaint_hpc.campaign.run_directory import RunDirectory
 from inpaint_hpc.errors import InpaintHpcError
 
+from .allocation import Allocation
 from .job_step import end_process, handlers, log, make_node, requeue
 from .rendezvous import JobContext, Rendezvous, node_address
-
-if TYPE_CHECKING:
-    from .allocation import Allocation
 
 _STARTS = 5
 
@@ -70,7 +68,9 @@ class WorkerNode:
         device, _, threads = self.allocation.workers(
             self.context, RunDirectory(self.allocation.run_path).config.resources
         )
-        self.node = make_node(self.allocation, self.context, self.rendezvous, device, threads, address, head["address"])
+        self.node = make_node(
+            self.allocation.run_path, self.context, self.rendezvous, device, threads, address, head["address"]
+        )
         try:
             self.node.start(timeout=60.0)
             log(self.context, f"joined {head['address']} as {address}")
