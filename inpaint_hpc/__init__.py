@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from inpaint_hpc._version import __version__
+
 if TYPE_CHECKING:
     from inpaint_hpc.crystals.batch import Crystal
     from inpaint_hpc.crystals.reading import read_hosts
@@ -13,12 +15,11 @@ if TYPE_CHECKING:
     from inpaint_hpc.pipeline.inpaint import generate, inpaint
     from inpaint_hpc.sites.find_sites import find_sites
 
-__version__ = "0.1.0"
-
 __all__ = [
     "Crystal",
     "InpaintHpcError",
     "InputError",
+    "__version__",
     "find_sites",
     "generate",
     "inpaint",

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import inpaint_hpc
+from inpaint_hpc._version import __version__
 
 # Distributions the package needs; the same as in pyproject.toml.
 REQUIRED = (
@@ -62,7 +62,7 @@ def inspect_environment() -> dict[str, Any]:
     packages = package_versions()
     problems += [f"{name} is not installed" for name, found in packages.items() if found is None]
     return {
-        "inpaint_hpc": inpaint_hpc.__version__,
+        "inpaint_hpc": __version__,
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "packages": packages,

@@ -12,21 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from inpaint_hpc.errors import InputError
-from inpaint_hpc.scoring.metal_references import ION_CHARGES
 
 # In the number of guests: what counts as the same composition.
 _SAME_COUNT = 1e-9
-
-
-def ion_charge(number: int) -> int:
-    """Charge of the ion of an element, in elementary charges.
-
-    Raises:
-        InputError: the element is in no table of intercalating ions; state the charge.
-    """
-    if number not in ION_CHARGES:
-        raise InputError(f"the charge of the ion with atomic number {number} is not known; state it")
-    return ION_CHARGES[number]
 
 
 def intercalation_energy(energy: float, host_energy: float, n_guests: float, metal_energy: float) -> float:

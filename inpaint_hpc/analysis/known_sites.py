@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-import inpaint_hpc
+from inpaint_hpc._version import PACKAGE_FOLDER
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.symmetry import site_orbit
 from inpaint_hpc.pipeline.results import InpaintResult
 from inpaint_hpc.sampling.minimum_image import PeriodicCell
 
-MNO2 = Path(inpaint_hpc.__file__).parent / "examples" / "mno2"
+MNO2 = PACKAGE_FOLDER / "examples" / "mno2"
 SYMPREC = 0.1
 SAME_SITE = 0.5  # A
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from inpaint_hpc.crystals.batch import Crystal
-from inpaint_hpc.crystals.supercells import inequivalent_supercells, supercell
+from inpaint_hpc.crystals.supercells import MAX_ATOMS, inequivalent_supercells, supercell
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.orderings.annealing import random_orderings
 from inpaint_hpc.orderings.enumeration import symmetric_orderings
@@ -18,7 +18,6 @@ from inpaint_hpc.orderings.ordering_space import ordering_space
 from inpaint_hpc.pipeline.inpaint import run_tasks
 from inpaint_hpc.pipeline.results import InpaintResult
 from inpaint_hpc.pipeline.settings import PipelineSettings
-from inpaint_hpc.planning.task_expansion import MAX_ATOMS
 from inpaint_hpc.sampling.contact_distances import contact_radii
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task

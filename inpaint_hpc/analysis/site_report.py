@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-import inpaint_hpc
+from inpaint_hpc._version import __version__
 from inpaint_hpc.crystals.symmetry import spacegroup_symbol
 from inpaint_hpc.crystals.writing import write_structure
 from inpaint_hpc.files import atomic_path
@@ -39,7 +39,7 @@ def site_document(
     return {
         "schema": SCHEMA,
         "command": "sites",
-        "version": inpaint_hpc.__version__,
+        "version": __version__,
         "weights": weights,
         "settings": settings,
         "seconds": seconds,

@@ -15,6 +15,7 @@ import numpy as np
 from inpaint_hpc.archive.read import Archive
 from inpaint_hpc.archive.records import TaskRecord
 from inpaint_hpc.crystals.batch import Crystal
+from inpaint_hpc.crystals.ions import ion_charge
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.scoring.chgnet.batch import evaluate
 from inpaint_hpc.scoring.chgnet.models import DEFAULT_WEIGHTS
@@ -27,7 +28,6 @@ from .intercalation import (
     average_voltage,
     intercalation_energy,
     intercalation_hull,
-    ion_charge,
     voltage_curve,
     volume_change,
 )

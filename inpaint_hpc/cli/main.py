@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-import inpaint_hpc
+from inpaint_hpc._version import __version__
 from inpaint_hpc.errors import InpaintHpcError
 
 # Verb: (module with a click command of that name, one line of help).  Modules are imported when their verb is used.
@@ -112,7 +112,7 @@ def _fail(message: str, code: int) -> NoReturn:
     cls=VerbGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(inpaint_hpc.__version__, prog_name="inpaint-hpc")
+@click.version_option(__version__, prog_name="inpaint-hpc")
 @click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error; anywhere in the line.")
 def cli() -> None:
     """Find the sites of guest ions in crystals with an equivariant score model."""

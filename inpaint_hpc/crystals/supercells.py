@@ -14,6 +14,8 @@ from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.symmetry import symmetry_operations
 from inpaint_hpc.errors import InputError
 
+MAX_ATOMS = 5000  # of a supercell; larger ones are refused
+
 
 def hermite_normal_forms(index: int) -> Iterator[np.ndarray]:
     """Sublattices of so many cells: lower triangular int64 (3, 3), off-diagonals below the diagonal of their column."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from inpaint_hpc.scoring.metal_references import ION_CHARGES
+from inpaint_hpc.crystals.ions import ION_CHARGES
 
 from .ordering_space import OrderingSpace
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import inpaint_hpc
+from inpaint_hpc._version import __version__
 from inpaint_hpc.crystals.writing import FORMATS, safe_name, write_structure
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.files import atomic_path
@@ -93,7 +93,7 @@ def document(
     return {
         "schema": SCHEMA,
         "command": command,
-        "version": inpaint_hpc.__version__,
+        "version": __version__,
         "weights": dict(results[0].weights) if results else {},
         "settings": dict(results[0].settings) if results else {},
         "seconds": seconds,

@@ -23,12 +23,11 @@ from typing import Any
 
 import numpy as np
 
-import inpaint_hpc
+from inpaint_hpc._version import __version__
 from inpaint_hpc.campaign.config import CampaignConfig
 from inpaint_hpc.campaign.cost import CPU_SECONDS, CostModel
 from inpaint_hpc.campaign.host_table import HostTable
 from inpaint_hpc.campaign.run_directory import SCHEMA_VERSION, RunDirectory
-from inpaint_hpc.campaign.task_tables import HostWriter, write_shards, write_tasks
 from inpaint_hpc.environment import OPTIONAL, REQUIRED, package_versions
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.files import atomic_path
@@ -36,6 +35,7 @@ from inpaint_hpc.network.weights import WeightsInfo, find_weights
 from inpaint_hpc.pipeline.settings import settings_that_decide
 
 from .host_sources import Excluded, read_sources
+from .table_writing import HostWriter, write_shards, write_tasks
 from .task_expansion import TaskBlock, expand
 
 Progress = Callable[[int, int], None]
@@ -136,7 +136,7 @@ def build(config: CampaignConfig, folder: Path, path: Path, progress: Progress |
         "campaign": campaign_id(arrays["id"]),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {
-            "inpaint_hpc": inpaint_hpc.__version__,
+            "inpaint_hpc": __version__,
             "python": platform.python_version(),
             **package_versions(REQUIRED + OPTIONAL),
         },

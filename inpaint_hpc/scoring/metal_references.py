@@ -19,8 +19,6 @@ from inpaint_hpc.scoring.relaxation.relax import relax
 if TYPE_CHECKING:
     from chgnet.model.model import CHGNet
 
-# The charge with which an ion is inserted, in elementary charges.
-ION_CHARGES = {3: 1, 11: 1, 19: 1, 37: 1, 55: 1, 12: 2, 20: 2, 38: 2, 56: 2, 30: 2, 13: 3}
 # eV per atom, by `compute_metal_energy` with chgnet 0.4.2; a test computes them again.
 METAL_ENERGIES: dict[str, dict[int, float]] = {
     "0.3.0": {

@@ -11,14 +11,13 @@ from inpaint_hpc.analysis.intercalation import (
     average_voltage,
     intercalation_energy,
     intercalation_hull,
-    ion_charge,
     voltage_curve,
     volume_change,
 )
 from inpaint_hpc.crystals.batch import Crystal
+from inpaint_hpc.crystals.ions import ION_CHARGES, ion_charge
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.scoring.metal_references import (
-    ION_CHARGES,
     METAL_ENERGIES,
     compute_metal_energy,
     metal_crystal,

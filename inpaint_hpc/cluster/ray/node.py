@@ -21,7 +21,7 @@ from pathlib import Path
 
 import psutil
 
-import inpaint_hpc
+from inpaint_hpc._version import PACKAGE_FOLDER
 from inpaint_hpc.cluster.executor import ClusterError, one_line
 from inpaint_hpc.cluster.processes import FOLDER, end, end_orphans, identity, is_alive, marks
 from inpaint_hpc.errors import InputError
@@ -148,7 +148,7 @@ class RayNode:
         self._session = folder / f"r{len(list(folder.glob('r[0-9]*')))}"
         self._session.mkdir()
         environment = clean_environment(os.environ) | self.environment | self.variables | marks(folder, self.run)
-        parent = str(Path(inpaint_hpc.__file__).resolve().parent.parent)
+        parent = str(PACKAGE_FOLDER.parent)
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [parent, environment.get("PYTHONPATH", "")]))
         self._watchdog = subprocess.Popen(
             [sys.executable, "-m", "inpaint_hpc.cluster.ray.watchdog", str(folder), *self._command(self._session)],

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import inpaint_hpc
+from inpaint_hpc._version import __version__
 from inpaint_hpc.cluster.executor import shard_worker
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.network.weights import find_weights
@@ -46,9 +46,9 @@ class Allocation:
 
     def problem(self, context: JobContext, run: RunDirectory) -> str:
         """Why this node cannot work on a run, in one line; '' if it can."""
-        if inpaint_hpc.__version__ != self.version:
+        if __version__ != self.version:
             return (
-                f"{context.node}: inpaint_hpc {inpaint_hpc.__version__} in {sys.prefix}, but {self.version} submitted "
+                f"{context.node}: inpaint_hpc {__version__} in {sys.prefix}, but {self.version} submitted "
                 "this job; make the same installation visible on all nodes, or submit again"
             )
         try:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import inpaint_hpc
+from inpaint_hpc._version import __version__
 from inpaint_hpc.cluster.executor import ClusterError, one_line
 from inpaint_hpc.errors import InpaintHpcError, InputError
 
@@ -73,7 +73,7 @@ class HeadNode:
         problem = allocation.problem(context, run)
         if problem:
             log(context, problem)
-            if context.nodes == 1 or inpaint_hpc.__version__ != allocation.version:
+            if context.nodes == 1 or __version__ != allocation.version:
                 raise InputError(problem)
             # The others go on: this node keeps head and driver, and has no workers.
         device, actors, threads = allocation.workers(context, run.config.resources)

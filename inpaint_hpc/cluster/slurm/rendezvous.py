@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import inpaint_hpc
+from inpaint_hpc._version import __version__
 from inpaint_hpc.errors import InpaintHpcError
 from inpaint_hpc.files import atomic_path
 
@@ -141,7 +141,7 @@ class Rendezvous:
             "cpus": context.cpus,
             "gpus": context.gpus,
             "python": platform.python_version(),
-            "inpaint_hpc": inpaint_hpc.__version__,
+            "inpaint_hpc": __version__,
             "problem": problem,
             "time": time.time(),
         }

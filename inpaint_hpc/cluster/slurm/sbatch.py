@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import inpaint_hpc
+from inpaint_hpc._version import PACKAGE_FOLDER
 from inpaint_hpc.campaign.slurm_settings import SlurmSettings
 from inpaint_hpc.cluster.executor import one_line
 from inpaint_hpc.errors import InputError
@@ -139,7 +139,7 @@ def _python_is_there() -> str:
 
 def _python_path() -> str:
     """This very package first, then what the job's environment has."""
-    parent = shlex.quote(str(Path(inpaint_hpc.__file__).resolve().parent.parent))
+    parent = shlex.quote(str(PACKAGE_FOLDER.parent))
     return f"{parent}${{PYTHONPATH:+:$PYTHONPATH}}"
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import inpaint_hpc
+from inpaint_hpc._version import __version__
 from inpaint_hpc.campaign.slurm_settings import SlurmSettings
 from inpaint_hpc.errors import InputError
 
@@ -200,7 +200,7 @@ def _allocation(
 ) -> Allocation:
     return Allocation(
         run_path=str(run.path.resolve()),
-        version=inpaint_hpc.__version__,
+        version=__version__,
         actors=settings.actors,
         threads=settings.threads,
         device=settings.device,
