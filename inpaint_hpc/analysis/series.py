@@ -21,12 +21,12 @@ from inpaint_hpc.pipeline.settings import PipelineSettings
 from inpaint_hpc.sampling.contact_distances import contact_radii
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
-from inpaint_hpc.scoring.metal_references import metal_energy
 from inpaint_hpc.scoring.relaxation.relax import relax
 from inpaint_hpc.sites.find_sites import find_sites
 from inpaint_hpc.sites.pooling import PoolingSettings
 from inpaint_hpc.sites.site_network import SiteNetwork
 
+from .metal_references import metal_energy
 from .voltage import FilledHost, VoltageProfile, voltage_profile
 
 # Guests of a full host are at least this many contact distances apart (Li 1.92 A, Na 2.49 A): neighbouring octahedra

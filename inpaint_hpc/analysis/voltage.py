@@ -19,7 +19,6 @@ from inpaint_hpc.crystals.ions import ion_charge
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.scoring.chgnet.batch import evaluate
 from inpaint_hpc.scoring.chgnet.models import DEFAULT_WEIGHTS
-from inpaint_hpc.scoring.metal_references import metal_energy
 from inpaint_hpc.scoring.relaxation.relax import relax
 
 from .intercalation import (
@@ -31,6 +30,7 @@ from .intercalation import (
     voltage_curve,
     volume_change,
 )
+from .metal_references import metal_energy
 
 TREATMENTS = {
     "none": "not relaxed",

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from inpaint_hpc.analysis.intercalation import average_voltage, volume_change
+from inpaint_hpc.analysis.metal_references import metal_energy
 from inpaint_hpc.crystals.ions import ion_charge
 from inpaint_hpc.crystals.packed import ElectrodePair, hash_order
 from inpaint_hpc.pipeline.inpaint import inpaint
 from inpaint_hpc.scoring.chgnet.models import DEFAULT_WEIGHTS
-from inpaint_hpc.scoring.metal_references import metal_energy
 from inpaint_hpc.scoring.relaxation.relax import Relaxation, relax
 
 

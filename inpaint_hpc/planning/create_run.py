@@ -26,7 +26,6 @@ import numpy as np
 from inpaint_hpc._version import __version__
 from inpaint_hpc.campaign.config import CampaignConfig
 from inpaint_hpc.campaign.cost import CPU_SECONDS, CostModel
-from inpaint_hpc.campaign.host_table import HostTable
 from inpaint_hpc.campaign.run_directory import SCHEMA_VERSION, RunDirectory
 from inpaint_hpc.environment import OPTIONAL, REQUIRED, package_versions
 from inpaint_hpc.errors import InputError
@@ -35,6 +34,7 @@ from inpaint_hpc.network.weights import WeightsInfo, find_weights
 from inpaint_hpc.pipeline.settings import settings_that_decide
 
 from .host_sources import Excluded, read_sources
+from .host_table import HostTable
 from .table_writing import HostWriter, write_shards, write_tasks
 from .task_expansion import TaskBlock, expand
 

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from inpaint_hpc.campaign.config import HostSource, parse_range
-from inpaint_hpc.campaign.host_table import HostTable
 from inpaint_hpc.configuration import nearest
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.packed import PackedDataset, select_rows
 from inpaint_hpc.crystals.reading import PACKED_SUFFIXES, expand_paths, read_file
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.sampling.tasks import guest_numbers
+
+from .host_table import HostTable
 
 CHUNK = 8192
 

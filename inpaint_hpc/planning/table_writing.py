@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inpaint_hpc.campaign.host_table import HostTable
 from inpaint_hpc.files import atomic_hdf5
+
+from .host_table import HostTable
 
 if TYPE_CHECKING:
     import h5py

@@ -9,13 +9,13 @@ from itertools import product
 import numpy as np
 
 from inpaint_hpc.campaign.config import MAX_COUNT, ColumnCount, GuestCase, Supercell
-from inpaint_hpc.campaign.host_table import HostTable
 from inpaint_hpc.crystals.supercells import MAX_ATOMS
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.sampling.contact_distances import PACKING, contact_radii, require_room
 from inpaint_hpc.sampling.tasks import guest_numbers
 
 from .host_sources import Excluded, column_of
+from .host_table import HostTable
 
 
 @dataclass(frozen=True, eq=False)

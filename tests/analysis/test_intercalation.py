@@ -14,15 +14,15 @@ from inpaint_hpc.analysis.intercalation import (
     voltage_curve,
     volume_change,
 )
-from inpaint_hpc.crystals.batch import Crystal
-from inpaint_hpc.crystals.ions import ION_CHARGES, ion_charge
-from inpaint_hpc.errors import InputError
-from inpaint_hpc.scoring.metal_references import (
+from inpaint_hpc.analysis.metal_references import (
     METAL_ENERGIES,
     compute_metal_energy,
     metal_crystal,
     metal_energy,
 )
+from inpaint_hpc.crystals.batch import Crystal
+from inpaint_hpc.crystals.ions import ION_CHARGES, ion_charge
+from inpaint_hpc.errors import InputError
 from inpaint_hpc.scoring.relaxation.relax import relax
 
 # Entries of a made-up host H with 0 to 4 guests: n, eV.

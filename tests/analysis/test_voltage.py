@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 import inpaint_hpc
+from inpaint_hpc.analysis.metal_references import METAL_ENERGIES
 from inpaint_hpc.analysis.voltage import FilledHost, archive_profiles, structure_profile, voltage_profile
 from inpaint_hpc.archive.read import Archive
 from inpaint_hpc.archive.records import Candidates, Samples, TaskRecord
@@ -18,7 +19,6 @@ from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.reading import read_hosts
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.scoring.chgnet.batch import evaluate
-from inpaint_hpc.scoring.metal_references import METAL_ENERGIES
 from inpaint_hpc.scoring.relaxation.relax import relax
 
 SPINEL = read_hosts([Path(inpaint_hpc.__file__).parent / "examples" / "mno2" / "lambda_mp-25275.cif"])[0]

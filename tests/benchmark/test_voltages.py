@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from inpaint_hpc.analysis.metal_references import METAL_ENERGIES
 from inpaint_hpc.benchmark.voltages import VoltageProtocol, choose_pairs, pair_voltage, voltage_errors
 from inpaint_hpc.crystals.packed import read_electrodes
-from inpaint_hpc.scoring.metal_references import METAL_ENERGIES
 from inpaint_hpc.scoring.relaxation.relax import relax
 
 ELECTRODES = Path(__file__).parents[1] / "data" / "electrodes.h5"

@@ -8,12 +8,12 @@ from made_up_hosts import random_crystal
 
 from inpaint_hpc.archive.records import host_id
 from inpaint_hpc.campaign.config import HostSource
-from inpaint_hpc.campaign.host_table import HostTable
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.checking import check_crystal
 from inpaint_hpc.crystals.packed_writing import write_packed
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.planning.host_sources import Excluded, column_of, read_sources
+from inpaint_hpc.planning.host_table import HostTable
 from inpaint_hpc.sampling.contact_distances import packing_fraction
 from inpaint_hpc.sampling.minimum_image import PeriodicCell
 

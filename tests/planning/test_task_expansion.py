@@ -8,11 +8,11 @@ from made_up_hosts import random_crystal
 
 from inpaint_hpc.campaign.config import GuestCase, Supercell
 from inpaint_hpc.campaign.cost import CostModel
-from inpaint_hpc.campaign.host_table import HostTable
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.pipeline.inpaint import PipelineSettings
 from inpaint_hpc.planning.host_sources import Excluded
+from inpaint_hpc.planning.host_table import HostTable
 from inpaint_hpc.planning.task_expansion import expand, supercells
 from inpaint_hpc.sampling.contact_distances import require_room
 from inpaint_hpc.sampling.settings import SamplingSettings
