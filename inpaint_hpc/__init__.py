@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from inpaint_hpc._version import __version__
+from inpaint_hpc._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from inpaint_hpc.crystals.batch import Crystal
@@ -19,7 +19,6 @@ __all__ = [
     "Crystal",
     "InpaintHpcError",
     "InputError",
-    "__version__",
     "find_sites",
     "generate",
     "inpaint",

@@ -179,6 +179,25 @@ class RunDirectory:
                 found.append(WorkUnit(int(match[1]), start, stop, whole=stop - start == n))
         return sorted(found)
 
+    def files_of_results(self) -> list[Path]:
+        """All files that pass for results by name, in the order of units; also empty and foreign ones, to be judged."""
+
+        def place(path: Path) -> tuple[int, int, str]:
+            match = _RESULT.fullmatch(path.name)
+            return (int(match[1]), int(match[2] or 0), path.name) if match else (-1, 0, path.name)
+
+        return sorted((self.path / "results").glob("*/shard-*.h5"), key=place)
+
+    def archive_attributes(self) -> dict[str, str]:
+        """What an archive of this campaign says of it, since it may outlive the run directory: the campaign's id, name
+        and sha256 of the weights, and the text of config.yaml."""
+        weights = self.info.get("weights") or {}
+        known = {"campaign": self.info.get("campaign")}
+        known |= {f"weights_{name}": weights.get(name) for name in ("name", "sha256")}
+        with suppress(FileNotFoundError):
+            known["config_yaml"] = (self.path / "config.yaml").read_text(encoding="utf-8", errors="replace")
+        return {name: value for name, value in known.items() if isinstance(value, str)}
+
     def _result_names(self) -> Iterator[str]:
         try:
             folders = [entry.path for entry in os.scandir(self.path / "results") if entry.is_dir()]

@@ -27,8 +27,7 @@ def collect(inputs: tuple[Path, ...], out: Path | None, strict: bool, overwrite:
 
     Exit status: 0 when every task has a result, 1 when some are missing, 2 after an error.
     """
-    from inpaint_hpc.archive.collect import collect as merge
-    from inpaint_hpc.campaign.run_results import inputs_of
+    from inpaint_hpc.campaign.run_results import collect_inputs
     from inpaint_hpc.errors import InputError
 
     if out is None and len(inputs) == 1 and inputs[0].is_dir():
@@ -37,9 +36,8 @@ def collect(inputs: tuple[Path, ...], out: Path | None, strict: bool, overwrite:
         raise click.UsageError("Say with --out where the archive goes.")
     elif out.exists() and not overwrite:
         raise InputError(f"{out}: exists already; add --overwrite to replace it")
-    found = inputs_of(inputs)
     with FileProgress({"check": "checking", "merge": "merging"}) as progress:
-        report = merge(found.files, out, found.attributes, found.expected, strict, progress)
+        report = collect_inputs(inputs, out, strict, progress)
     for line in report.damaged[:_SHOWN]:
         click.echo(f"left out: {line}", err=True)
     if len(report.damaged) > _SHOWN:

@@ -74,8 +74,9 @@ def demo(out: str, samples: int, guests: str, **options: Any) -> None:
 def _run(directory: Any, cluster: str, device: str) -> list:
     """Do what is left of the campaign and read its archive, in the order of the hosts' names."""
     from inpaint_hpc.archive.read import Archive
+    from inpaint_hpc.campaign.run_results import collect_run
     from inpaint_hpc.campaign.task_records import results_of
-    from inpaint_hpc.cli.run import RunProgress, collect_run
+    from inpaint_hpc.cli.run import RunProgress
     from inpaint_hpc.cluster.local import run_campaign
 
     with RunProgress() as progress:

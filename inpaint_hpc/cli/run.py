@@ -84,6 +84,7 @@ def finish(
     top: int,
 ) -> int:
     """Do what is left of a campaign, collect and show; the exit status."""
+    from inpaint_hpc.campaign.run_results import collect_run
     from inpaint_hpc.cluster.local import run_campaign
 
     with RunProgress() as progress:
@@ -102,6 +103,7 @@ def finish(
         click.echo(f"results are in {directory.path / 'results'}; `inpaint-hpc collect {directory.path}` merges them")
         return 0 if not report.tasks_pending else 1
     collected = collect_run(directory)
+    say_what_is_left_out(directory.path, collected)
     if top:
         print_best(directory.archive_path, top)
     click.echo(
@@ -111,21 +113,14 @@ def finish(
     return 0 if collected.complete else 1
 
 
-def collect_run(directory: RunDirectory) -> CollectReport:
-    """Merge all results of a run into its archive and say what is not in it."""
-    from inpaint_hpc.archive.collect import collect
-    from inpaint_hpc.campaign.run_results import inputs_of
-
-    found = inputs_of([directory.path])
-    report = collect(found.files, directory.archive_path, found.attributes, found.expected)
+def say_what_is_left_out(run: Path, report: CollectReport) -> None:
+    """Damaged results and missing tasks, on stderr."""
     for line in report.damaged[:20]:
         click.echo(f"left out: {line}", err=True)
     if report.missing:
         click.echo(
-            f"missing: {report.missing} of {report.expected} tasks; `inpaint-hpc resume {directory.path}` does them",
-            err=True,
+            f"missing: {report.missing} of {report.expected} tasks; `inpaint-hpc resume {run}` does them", err=True
         )
-    return report
 
 
 def print_best(archive_path: Path, top: int) -> None:

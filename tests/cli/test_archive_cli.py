@@ -139,14 +139,14 @@ def test_folders_that_are_no_runs(run, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     for verb in ("collect", "verify"):
-        refused(invoke(verb, empty), f"{empty}: is a folder without campaign.json, not a run directory")
-    (empty / "campaign.json").write_text(json.dumps({"weights": None}))
+        refused(invoke(verb, empty), f"{empty}: not a run directory, campaign.json is missing")
+    (empty / "campaign.json").write_text(json.dumps({"schema": "1.0"}))
     refused(invoke("verify", empty), "has no results yet")
     refused(invoke("collect", empty), f"{empty / 'tasks.h5'}: is missing; the run directory is damaged")
     (run / "tasks.h5").write_bytes((run / "tasks.h5").read_bytes()[:500])
-    refused(invoke("collect", run), "truncated, damaged or another format")
+    refused(invoke("collect", run), f"{run / 'tasks.h5'}: not readable")
     (run / "campaign.json").write_text("{")
-    refused(invoke("collect", run), "tasks.h5")
+    refused(invoke("collect", run), "campaign.json: damaged")
 
 
 def test_before_the_first_unit_is_done(run):

@@ -13,8 +13,8 @@ import pytest
 
 from inpaint_hpc.archive.read import Archive
 from inpaint_hpc.campaign.run_directory import RunDirectory
+from inpaint_hpc.campaign.run_results import collect_run
 from inpaint_hpc.campaign.worker import ShardWorker
-from inpaint_hpc.cli.run import collect_run
 from inpaint_hpc.cluster.driver import drive
 from inpaint_hpc.cluster.driver_lock import DriverLock
 from inpaint_hpc.cluster.executor import ClusterError

@@ -14,8 +14,8 @@ import pytest
 
 from inpaint_hpc.archive.compare import compare
 from inpaint_hpc.archive.read import Archive
+from inpaint_hpc.campaign.run_results import collect_run
 from inpaint_hpc.campaign.worker import ShardWorker
-from inpaint_hpc.cli.run import collect_run
 from inpaint_hpc.cluster.driver import drive
 from inpaint_hpc.cluster.executor import ClusterError
 from inpaint_hpc.cluster.local import Workers, choose_workers, make_executor, run_campaign

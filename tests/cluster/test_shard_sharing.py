@@ -11,9 +11,9 @@ import time
 import pytest
 
 from inpaint_hpc.archive.compare import compare
+from inpaint_hpc.campaign.run_results import collect_run
 from inpaint_hpc.campaign.work_units import UnitReport, WorkUnit
 from inpaint_hpc.campaign.worker import ShardWorker
-from inpaint_hpc.cli.run import collect_run
 from inpaint_hpc.cluster import driver as driver_module
 from inpaint_hpc.cluster import shard_sharing
 from inpaint_hpc.cluster.driver import drive

@@ -12,8 +12,8 @@ from campaign_workers import SECONDS, TellingWorker, log_of, states, told, wait_
 from click.testing import CliRunner
 
 from inpaint_hpc.archive.compare import compare
+from inpaint_hpc.campaign.run_results import collect_run
 from inpaint_hpc.cli.main import cli
-from inpaint_hpc.cli.run import collect_run
 from inpaint_hpc.cluster.local import run_campaign
 from inpaint_hpc.cluster.slurm import submit
 from inpaint_hpc.cluster.slurm.site_profiles import load_settings

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from dev_cluster import wait_until
 
 from inpaint_hpc.archive.compare import compare
+from inpaint_hpc.campaign.run_results import collect_run
 from inpaint_hpc.cli.main import cli
 from inpaint_hpc.cluster.local import run_campaign
 from inpaint_hpc.cluster.slurm.job_states import poll
@@ -42,11 +43,7 @@ def test_two_nodes_with_four_gpus_give_the_archive_of_one_process(slurm, campaig
     assert {r["node"] for r in said} == {"n1", "n2"}
     assert all(r["device"] == "cuda" and r["leak"] is None and r["life"] == 0 for r in said)
 
-    from inpaint_hpc.archive.collect import collect
-    from inpaint_hpc.campaign.run_results import inputs_of
-
-    found = inputs_of([inline.path])
-    collect(found.files, inline.archive_path, found.attributes, found.expected)
+    collect_run(inline)
     same = compare(inline.archive_path, run.archive_path)
     assert same.same_tasks and same.tasks == 6
     assert same.identical == same.samples == 12 and same.unpaired == same.different_status == 0

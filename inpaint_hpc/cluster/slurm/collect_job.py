@@ -24,13 +24,11 @@ class CollectJob:
         Raises:
             InputError: some tasks have no result; the archive has the others.
         """
-        from inpaint_hpc.archive.collect import collect
         from inpaint_hpc.campaign.run_directory import RunDirectory
-        from inpaint_hpc.campaign.run_results import inputs_of
+        from inpaint_hpc.campaign.run_results import collect_run
 
         run = RunDirectory(self.run_path)
-        found = inputs_of([run.path])
-        report = collect(found.files, run.archive_path, found.attributes, found.expected)
+        report = collect_run(run)
         said = f"{report.path}: {report.tasks} tasks ({report.done} done, {report.failed} failed)"
         print(said, flush=True)
         if not report.complete:

@@ -105,8 +105,7 @@ class HeadNode:
 
     def _collect(self, run: Any) -> None:
         """Make the archive, unless another allocation of the same campaign does or did."""
-        from inpaint_hpc.archive.collect import collect
-        from inpaint_hpc.campaign.run_results import inputs_of
+        from inpaint_hpc.campaign.run_results import collect_run
         from inpaint_hpc.cluster.shard_claims import Claims
 
         claims = Claims(run.path, f"collect-{self.context.job}", self.allocation.claim_timeout)
@@ -116,8 +115,7 @@ class HeadNode:
             if not claims.take(run.n_shards) or _is_newest(run):
                 log(self.context, "another allocation makes the archive")
                 return
-            found = inputs_of([run.path])
-            collect(found.files, run.archive_path, found.attributes, found.expected)
+            collect_run(run)
             log(self.context, f"made {run.archive_path}")
         finally:
             claims.close()
