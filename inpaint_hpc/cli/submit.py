@@ -141,18 +141,27 @@ def _open_or_create(source: Path, out: Path | None, path: Path | None = None) ->
 def _dry_run(
     source: Path, out: Path | None, folder: Path, profile: str | None, chosen: dict[str, Any], collect: str
 ) -> None:
-    from inpaint_hpc.cluster.slurm.site_profiles import load_settings
+    from inpaint_hpc.cluster.slurm.site_profiles import load_settings, sources_of_settings
     from inpaint_hpc.cluster.slurm.submit import plan_submission
 
     run, section, place = _open_or_create(source, out, folder / "run")
     settings = load_settings(profile, chosen, section)
     plan = plan_submission(run, settings, collect, place)
+    if plan.problem:
+        click.echo(f"# SLURM was not asked ({plan.problem}): partition, account and limits of arrays are not checked")
+    click.echo("# sbatch was not called and nothing is kept")
     click.echo(f"# {place}: {plan.tasks_left} tasks in {plan.shards_left} shards are left")
     shape = " + ".join(map(str, plan.arrays))
     click.echo(
         f"# {plan.allocations} allocations of {settings.nodes} nodes for {settings.time} minutes, jobs: {shape}; "
         f"workers per node: {settings.actors or 'one per GPU, or per group of CPU threads'}"
     )
+    said = settings.model_dump()
+    for key, source_of in sources_of_settings(profile, chosen, section).items():
+        name, _, option = key.partition(".")
+        value = settings.extra[option.lstrip("-").replace("_", "-")] if option else said[name]
+        click.echo(f"# {key}: {value} (from {source_of})")
+    click.echo("# everything else is a default of SLURM or of inpaint-hpc")
     for text in plan.scripts:
         click.echo(text)
 

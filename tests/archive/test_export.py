@@ -74,8 +74,6 @@ def test_extxyz(path, tmp_path):
 
 @pytest.mark.parametrize("format", ["csv", "parquet"])
 def test_tables(path, tmp_path, format):
-    if format == "parquet":
-        pytest.importorskip("pyarrow")
     report = export(path, tmp_path / f"table.{format}", format, 2)
     table = pd.read_csv(tmp_path / "table.csv") if format == "csv" else pd.read_parquet(tmp_path / "table.parquet")
     with Archive(path) as archive:

@@ -119,6 +119,6 @@ def test_the_pickle_holds_paths_and_numbers(slurm, campaign):
     finally:
         slurm.run("scontrol", "update", "partition=main", "state=up")
     path = run.path / "slurm" / submission.job / f"{submission.job}_submitted.pkl"
-    call = pickle.loads(path.read_bytes()).function
-    assert all(isinstance(value, str | int | float | None) for value in vars(call).values())
-    assert call.run_path == str(run.path)
+    allocation = pickle.loads(path.read_bytes()).function.allocation
+    assert all(isinstance(value, str | int | float | None) for value in vars(allocation).values())
+    assert allocation.run_path == str(run.path)

@@ -5,15 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from submitit.core.utils import DelayedSubmission
 
 from inpaint_hpc.campaign.config import load_config
-from inpaint_hpc.campaign.slurm_settings import parse_minutes
+from inpaint_hpc.campaign.slurm_settings import SlurmSection, parse_minutes
+from inpaint_hpc.cli.main import cli
 from inpaint_hpc.cluster.slurm import submit
-from inpaint_hpc.cluster.slurm.allocation import workers_per_node
+from inpaint_hpc.cluster.slurm.allocation import Allocation, workers_per_node
+from inpaint_hpc.cluster.slurm.collect_job import CollectJob
 from inpaint_hpc.cluster.slurm.rendezvous import JobContext, Rendezvous
-from inpaint_hpc.cluster.slurm.site_profiles import PACKAGED, load_settings
+from inpaint_hpc.cluster.slurm.site_profiles import PACKAGED, load_settings, sources_of_settings
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.planning.create_run import create_run
+
+DATA = Path(__file__).parents[1] / "data"
 
 
 @pytest.mark.parametrize(
@@ -46,6 +52,49 @@ def test_options_take_the_place_of_the_profile_and_lists_are_added(tmp_path: Pat
     assert (settings.partition, settings.qos, settings.account) == ("gpu", "low", None)
     assert settings.setup == ["module load a", "module load b"]
     assert settings.extra == {"licenses": "x", "comment": "y"}
+
+
+def test_it_is_known_where_a_setting_comes_from(tmp_path: Path):
+    profile = tmp_path / "site.yaml"
+    profile.write_text("partition: gpu\nqos: high\nsetup: [module load a]\nextra: {licenses: x}\n")
+    section = SlurmSection(profile=str(profile), qos="normal", setup=["module load b"])
+    assert sources_of_settings(None, {"account": None, "extra": {"comment": "y"}, "nodes": 3}, section) == {
+        "partition": str(profile),
+        "qos": "configuration",
+        "setup": f"{profile}, configuration",
+        "extra.licenses": str(profile),
+        "extra.comment": "command line",
+        "nodes": "command line",
+    }
+
+
+def test_a_submission_is_prepared_where_there_is_no_slurm(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    config = tmp_path / "campaign.yaml"
+    config.write_text("output: run\nhosts: {examples: mno2}\nguests: [{Li: 1}]\nresources: {shard_tasks: 1}\n")
+    options = ["--profile", "generic", "-p", "gpu", "--allocations", "2", "--collect-after"]
+    result = CliRunner().invoke(cli, ["submit", str(config), "--dry-run", *options])
+    assert result.exit_code == 0, result.output
+    first, second, *rest = result.output.splitlines()
+    assert first.startswith("# SLURM was not asked (no 'sinfo' in PATH") and "sbatch was not called" in second
+    assert f"# cpus_per_task: 4 (from {PACKAGED / 'generic.yaml'})" in rest
+    assert "# partition: gpu (from command line)" in rest
+    assert rest.count("#SBATCH --partition=gpu") == 2 and "#SBATCH --array=0-1%2" in rest
+    assert [path.name for path in tmp_path.iterdir()] == ["campaign.yaml"]
+    refused = CliRunner().invoke(cli, ["submit", str(config), *options])
+    assert refused.exit_code == 2 and "no 'sbatch' in PATH" in refused.output
+
+
+@pytest.mark.parametrize("name", ["allocation", "collect"])
+def test_jobs_that_were_queued_before_the_modules_moved(name):
+    queued = DelayedSubmission.load(DATA / f"queued_{name}.pkl")
+    if name == "allocation":
+        assert isinstance(queued.function, Allocation)
+        assert (queued.function.run_path, queued.function.version, queued.function.actors) == ("runs/half", "0.1.0", 1)
+    else:
+        assert queued.function == CollectJob("runs/full")
+    assert callable(queued.function) and isinstance(queued.function.checkpoint(), DelayedSubmission)
 
 
 @pytest.mark.parametrize(
@@ -135,8 +184,7 @@ def test_bad_sections_are_refused_in_one_line(tmp_path: Path, section, said):
     assert "\n" not in str(error.value)
 
 
-def test_arrays_are_as_equal_as_can_be(monkeypatch):
-    monkeypatch.setattr(submit, "largest_array", lambda: 1000)
-    assert submit._arrays(1) == (1,)
-    assert submit._arrays(1000) == (1000,)
-    assert submit._arrays(2500) == (834, 833, 833)
+def test_arrays_are_as_equal_as_can_be():
+    assert submit._arrays(1, 1000) == (1,)
+    assert submit._arrays(1000, 1000) == (1000,)
+    assert submit._arrays(2500, 1000) == (834, 833, 833)

@@ -11,12 +11,16 @@ from campaign_workers import SECONDS, TellingWorker, log_of, state_of, states, t
 from click.testing import CliRunner
 from dev_cluster import wait_until
 
+from inpaint_hpc._version import __version__
 from inpaint_hpc.archive.compare import compare
 from inpaint_hpc.campaign.run_results import collect_run
 from inpaint_hpc.cli.main import cli
+from inpaint_hpc.cluster import slurm_allocation
 from inpaint_hpc.cluster.local import run_campaign
 from inpaint_hpc.cluster.slurm.job_states import poll
+from inpaint_hpc.cluster.slurm.sbatch import sbatch
 from inpaint_hpc.cluster.slurm.site_profiles import load_settings
+from inpaint_hpc.cluster.slurm.submissions import RUN, Submission, record
 from inpaint_hpc.cluster.slurm.submit import submit_run
 
 pytestmark = pytest.mark.slurm
@@ -173,3 +177,12 @@ def test_dry_run_shows_script_and_plan_and_leaves_nothing(slurm, campaign, tmp_p
     script = tmp_path / "script.sh"
     script.write_text(result.output[result.output.index("#!/bin/bash") :])
     assert "to start at" in slurm.check("sbatch", "--test-only", str(script))
+
+
+def test_a_job_that_was_queued_before_its_class_moved_does_its_work(slurm, campaign):
+    run = campaign("run")
+    old = slurm_allocation.Allocation(str(run.path), __version__, actors=1, threads=1, device="cpu")
+    job = sbatch(run.path, load_settings(None, {"time": 10, "cpus_per_task": 1}), [old])
+    record(run, Submission(job, time.time(), "here", {}, 0, RUN))
+    wait_for(lambda: state_of(run) not in ("PENDING", "RUNNING", "COMPLETING"), 150, "the job ends", run)
+    assert state_of(run) == "COMPLETED" and run.pending_units() == [] and run.archive_path.exists(), log_of(run)

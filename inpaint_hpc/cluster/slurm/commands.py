@@ -12,6 +12,8 @@ from datetime import datetime
 from inpaint_hpc.cluster.executor import one_line
 from inpaint_hpc.errors import InpaintHpcError, InputError
 
+DEFAULT_ARRAY = 1000  # SLURM's own default of MaxArraySize
+
 
 class SlurmError(InpaintHpcError):
     """A command of SLURM failed or did not answer; the message is one line."""
@@ -81,11 +83,20 @@ def accounts() -> list[str]:
         return []
 
 
+def unreachable() -> str:
+    """Why SLURM cannot be asked from here, in one line; '' when it can."""
+    try:
+        slurm("sinfo", "-h", "-o", "%R")
+    except InpaintHpcError as error:
+        return str(error)
+    return ""
+
+
 def largest_array() -> int:
-    """Most elements of a job array here; 1000 when the cluster does not say, which is SLURM's default."""
+    """Most elements of a job array here; `DEFAULT_ARRAY` when the cluster does not say."""
     try:
         match = re.search(r"^MaxArraySize\s*=\s*(\d+)", slurm("scontrol", "show", "config"), re.MULTILINE)
     except InpaintHpcError:
         match = None
     # The largest index is one less, and 0 allows no arrays.
-    return max(1, int(match[1])) if match else 1000
+    return max(1, int(match[1])) if match else DEFAULT_ARRAY

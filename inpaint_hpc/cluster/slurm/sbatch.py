@@ -40,6 +40,7 @@ def sbatch(run_path: Path, settings: SlurmSettings, calls: Sequence[Callable[[],
     Raises:
         InputError: no SLURM here, or SLURM refuses; the message says what may be chosen instead.
     """
+    slurm("sbatch", "--version")  # a clear message where there is no SLURM
     executor = _executor(run_path, settings, len(calls), dependency)
     slurm_folder(run_path).mkdir(mode=0o700, exist_ok=True)
     said = io.StringIO()
@@ -61,10 +62,10 @@ def sbatch(run_path: Path, settings: SlurmSettings, calls: Sequence[Callable[[],
 
 
 def script(run_path: Path, settings: SlurmSettings, count: int, dependency: str = "") -> str:
-    """What `sbatch` would submit; nothing is written.
+    """What `sbatch` would submit; nothing is written, and no SLURM is needed.
 
     Raises:
-        InputError: no SLURM here.
+        InputError: a path that SLURM would not take as it is.
     """
     executor = _executor(run_path, settings, count, dependency)
     if count > 1:
@@ -78,9 +79,14 @@ def _executor(run_path: Path, settings: SlurmSettings, count: int, dependency: s
     where = slurm_folder(run_path.resolve())
     if "%" in str(where) or "\\" in str(where) or not str(where).isprintable():
         raise InputError(f"{run_path}: '%', '\\' and line breaks in paths mean something to SLURM; use another --out")
-    slurm("sbatch", "--version")  # a clear message where there is no SLURM
+
+    class Executor(submitit.SlurmExecutor):
+        @classmethod
+        def affinity(cls) -> int:  # submitit's answer without srun ends the planning of a submission on a laptop
+            return 1
+
     # Elements of an array share a folder: it is there before the first of them can start.
-    executor = submitit.SlurmExecutor(where / ("%A" if count > 1 else "%j"), max_num_timeout=_TIMEOUTS)
+    executor = Executor(where / ("%A" if count > 1 else "%j"), max_num_timeout=_TIMEOUTS)
     additional: dict[str, Any] = {"requeue": True, "no-kill": True}
     for key, value in {"mem": settings.mem, "reservation": settings.reservation, **settings.extra}.items():
         if value is not None and value is not False:

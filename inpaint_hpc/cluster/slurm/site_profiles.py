@@ -56,20 +56,53 @@ def load_settings(
     Raises:
         InputError: no such profile, an unknown key or a bad value.
     """
+    layers = _layers(profile, overrides, section)
+    data: dict[str, Any] = {}
+    for _, layer in layers:
+        for key, value in layer.items():
+            before = data.get(key)
+            if key == "extra" and isinstance(before, dict) and isinstance(value, dict):
+                value = {**before, **value}
+            elif key == "setup" and isinstance(before, list) and isinstance(value, list):
+                value = [*before, *value]
+            data[key] = value
+    return validate(SlurmSettings, data, layers[0][0])
+
+
+def sources_of_settings(
+    profile: str | None = None, overrides: Mapping[str, Any] | None = None, section: SlurmSettings | None = None
+) -> dict[str, str]:
+    """Where each setting comes from that is not a default, by name; `extra` key by key as 'extra.KEY'.
+
+    Raises:
+        InputError: as `load_settings`.
+    """
+    found: dict[str, str] = {}
+    for label, layer in _layers(profile, overrides, section):
+        for key, value in layer.items():
+            if key == "setup":
+                found[key] = ", ".join(filter(None, (found.get(key), label)))
+            else:
+                found.update(dict.fromkeys([f"extra.{name}" for name in value] if key == "extra" else [key], label))
+    return found
+
+
+def _layers(
+    profile: str | None, overrides: Mapping[str, Any] | None, section: SlurmSettings | None
+) -> list[tuple[str, dict[str, Any]]]:
+    """What is said in each place that says something, the weakest first."""
     said = {} if section is None else section.model_dump(exclude_unset=True, exclude={"profile"})
     if profile is None and isinstance(section, SlurmSection):
         profile = section.profile
-    data: dict[str, Any] = {}
-    label = "options"
+    lowest: tuple[str, dict[str, Any]] = ("options", {})
     if profile is not None:
-        label = str(profile_path(profile))
-        data = read_yaml(label, "profile of a site", "one setting such as 'partition'")
-    for layer in (said, overrides or {}):
-        for key, value in layer.items():
-            if key == "extra" and value:
-                data["extra"] = {**(data.get("extra") or {}), **value}
-            elif key == "setup" and value:
-                data["setup"] = [*(data.get("setup") or []), *value]
-            elif value is not None and key not in ("extra", "setup"):
-                data[key] = value
-    return validate(SlurmSettings, data, label)
+        path = str(profile_path(profile))
+        lowest = (path, read_yaml(path, "profile of a site", "one setting such as 'partition'"))
+    above = {"configuration": said, "command line": overrides or {}}
+    return [
+        lowest,
+        *(
+            (label, {key: value for key, value in layer.items() if value is not None and value not in ({}, [])})
+            for label, layer in above.items()
+        ),
+    ]

@@ -16,7 +16,7 @@ from inpaint_hpc.errors import InputError
 
 from .allocation import Allocation
 from .collect_job import CollectJob
-from .commands import accounts, largest_array, partitions, slurm
+from .commands import DEFAULT_ARRAY, accounts, largest_array, partitions, slurm, unreachable
 from .job import AllocationJob
 from .job_states import Poll, poll
 from .sbatch import sbatch, script
@@ -38,6 +38,7 @@ class SubmissionPlan:
         arrays: elements of each call of sbatch; 1 is a job of its own.
         tasks_left, shards_left: what there is to do.
         scripts: of all calls of sbatch, as far as they differ.
+        problem: why SLURM could not be asked whether partition and account exist, in one line; '' when it could.
     """
 
     allocations: int
@@ -45,6 +46,7 @@ class SubmissionPlan:
     tasks_left: int
     shards_left: int
     scripts: tuple[str, ...]
+    problem: str = ""
 
 
 def submit_run(
@@ -85,7 +87,7 @@ def submit_run(
     _require_known(settings)
     sent: list[Submission] = []
     call = AllocationJob(_allocation(run, settings, collect == BY_JOB, factory))
-    for size in _arrays(count):
+    for size in _arrays(count, largest_array() if count > 1 else 1):
         # Arrays beyond the first exist only where the largest array is smaller than the campaign wants.
         dependency = f"afterany:{sent[-1].job}" if sent and settings.array_parallelism else ""
         sent.append(_send(run, settings, [call] * size, RUN, dependency))
@@ -101,7 +103,7 @@ def submit_run(
 def plan_submission(
     run: RunDirectory, settings: SlurmSettings, collect: str = BY_JOB, path: Path | None = None
 ) -> SubmissionPlan:
-    """What `submit_run` would submit; nothing is submitted or written.
+    """What `submit_run` would submit; nothing is submitted or written, and no SLURM is needed.
 
     Args:
         run: the campaign.
@@ -109,17 +111,21 @@ def plan_submission(
         path: where the run directory will be; by default where it is.
 
     Raises:
-        InputError: nothing is left to do, no such partition or account, or no SLURM here.
+        InputError: nothing is left to do, or no such partition or account.
     """
     units = _units_left(run)
-    _require_known(settings)
+    problem = unreachable()
+    if not problem:
+        _require_known(settings)
     path = path or run.path
     count = min(settings.allocations, len(units))
-    arrays = _arrays(count)
+    arrays = _arrays(count, DEFAULT_ARRAY if problem else largest_array())
     scripts = [script(path, settings, size) for size in dict.fromkeys(arrays)]
     if collect == AFTER:
         scripts.append(script(path, collect_settings(settings), 1, "afterany:JOB"))
-    return SubmissionPlan(count, arrays, sum(map(len, units)), len({unit.shard for unit in units}), tuple(scripts))
+    return SubmissionPlan(
+        count, arrays, sum(map(len, units)), len({unit.shard for unit in units}), tuple(scripts), problem
+    )
 
 
 def collect_settings(settings: SlurmSettings) -> SlurmSettings:
@@ -169,9 +175,9 @@ def _send(
     return submission
 
 
-def _arrays(count: int) -> tuple[int, ...]:
-    """Elements of each array, as equal as can be, so that none is larger than this cluster allows."""
-    number = math.ceil(count / largest_array()) if count > 1 else 1
+def _arrays(count: int, largest: int) -> tuple[int, ...]:
+    """Elements of each array, as equal as can be, so that none is larger than the cluster allows."""
+    number = math.ceil(count / largest)
     size, more = divmod(count, number)
     return tuple(size + (index < more) for index in range(number))
 
