@@ -1,0 +1,1 @@
+"""What results mean: intercalation energies, hulls, voltages, pictures, reports on sites."""

@@ -1,0 +1,1 @@
+"""Protocols that measure the tool against known structures."""

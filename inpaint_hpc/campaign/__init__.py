@@ -1,1 +1,1 @@
-"""From hosts and guests to ranked candidates."""
+"""Campaigns on disk: configuration, run directory, tables of tasks, the worker, what it records, status."""

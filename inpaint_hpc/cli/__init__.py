@@ -1,0 +1,1 @@
+"""The command line: a module for each verb, nothing that a library call cannot do."""

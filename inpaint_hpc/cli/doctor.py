@@ -17,7 +17,7 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
 
     Exit status 1 when something needed is missing or damaged.
     """
-    from inpaint_hpc.environment import inspect_environment
+    from inpaint_hpc.cluster.inspection import inspect_environment
 
     report = inspect_environment()
     if as_json:
@@ -44,7 +44,7 @@ def _lines(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
     found = [command for command, path in report["slurm"].items() if path]
     yield "slurm", f"found: {', '.join(found)}" if found else "not found (only needed on a cluster)"
     for name, version in report["optional"].items():
-        yield name, version or "not installed (only needed on a cluster)"
+        yield name, version or "not installed (only needed to export Parquet)"
     for name, version in report["packages"].items():
         yield name, version or "MISSING"
 

@@ -1,1 +1,1 @@
-"""Ways to run the same worker: in this process, on Ray actors; and the driver that hands out the work."""
+"""Ways to run the same worker, in this process, on Ray actors or on SLURM, and the driver that dispatches the work."""

@@ -1,0 +1,1 @@
+"""The equivariant score network, and its weights."""

@@ -1,0 +1,1 @@
+"""Samples of guest positions: noise schedules, samplers, strategies, contact distances, deduplication."""

@@ -1,0 +1,1 @@
+"""Energies: CHGNet on batches, and relaxation in its forces."""

@@ -1,0 +1,1 @@
+"""Training of the score network: examples, noise, loop, checkpoints, weights with a card."""
