@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
 from inpaint_hpc.errors import InputError
 
@@ -80,7 +81,10 @@ def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
         elif isinstance(given, str | int | float):
             text = f"{text} (given: {given!r})"
         return f"{place + ': ' if place else ''}{text}"
-    near = nearest(str(problem["loc"][-1]), _model_at(model, problem["loc"][:-1]).model_fields)
+    section, key = _model_at(model, problem["loc"][:-1]), str(problem["loc"][-1])
+    if key in section.model_fields:
+        return f"'{place}' is the former name of '{_key(key, section)}', which is given too; give one of them"
+    near = nearest(key, [_key(name, section) for name in section.model_fields])
     return f"unknown key '{place}'; did you mean '{near}'?"
 
 
@@ -89,14 +93,18 @@ def nearest(word: str, known: Any) -> str:
     return difflib.get_close_matches(word, list(known), n=1, cutoff=0.0)[0]
 
 
-def section_of(kind: type, name: str, leave_out: tuple[str, ...] = ()) -> type[Section]:
+def section_of(
+    kind: type, name: str, leave_out: tuple[str, ...] = (), names: Mapping[str, str] | None = None
+) -> type[Section]:
     """A section with the fields and defaults of a dataclass, which checks its own values.
 
     Args:
         kind: a dataclass whose fields have defaults, and which raises `InputError` for values out of range.
         name: of the section, for messages.
         leave_out: fields that do not belong in the section.
+        names: what fields are called in the file, by field; the field's own name is understood as well.
     """
+    names = names or {}
     hints = get_type_hints(kind)
     chosen = [f for f in fields(kind) if f.name not in leave_out]
     defaults = {f.name: f.default if f.default is not MISSING else f.default_factory() for f in chosen}
@@ -105,7 +113,8 @@ def section_of(kind: type, name: str, leave_out: tuple[str, ...] = ()) -> type[S
         try:
             kind(**self.model_dump())
         except InputError as error:
-            raise InputError(f"{name}: {error}") from None
+            text = re.sub(r"\w+", lambda word: names.get(word[0], word[0]), str(error))
+            raise InputError(f"{name}: {text}") from None
         return self
 
     return create_model(
@@ -113,8 +122,20 @@ def section_of(kind: type, name: str, leave_out: tuple[str, ...] = ()) -> type[S
         __base__=Section,
         __doc__=f"See `{kind.__module__}.{kind.__qualname__}`.",
         __validators__={"_values_fit": model_validator(mode="after")(check)},
-        **{f.name: (hints[f.name], defaults[f.name]) for f in chosen},
+        **{f.name: (hints[f.name], _field(f.name, defaults[f.name], names)) for f in chosen},
     )
+
+
+def _field(name: str, default: Any, names: Mapping[str, str]) -> Any:
+    if name not in names:
+        return default
+    return Field(default, validation_alias=AliasChoices(names[name], name))
+
+
+def _key(name: str, model: type[BaseModel]) -> str:
+    """What a field of a section is called in a file."""
+    alias = model.model_fields[name].validation_alias
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else name
 
 
 def _model_at(model: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel]:

@@ -251,7 +251,14 @@ class GuestCase(Section):
 
 
 SamplingSection = section_of(SamplingSettings, "sampling", leave_out=("samples", "edge_budget"))
-PipelineSection = section_of(PipelineSettings, "pipeline")
+# What is stored, and goes into the ids of tasks, keeps the names of the fields.
+PIPELINE_KEYS = {
+    "evaluations": "max_energy_evaluations",
+    "candidates": "max_candidates",
+    "sequential": "n_sequential",
+    "settle": "refine_sigma",
+}
+PipelineSection = section_of(PipelineSettings, "pipeline", names=PIPELINE_KEYS)
 
 
 class Resources(Section):

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from inpaint_hpc.campaign.config import CampaignConfig, load_config
+from inpaint_hpc.campaign.config import PIPELINE_KEYS, CampaignConfig, load_config
 from inpaint_hpc.campaign.config_template import EXAMPLE
 from inpaint_hpc.cli.main import cli
 from inpaint_hpc.configuration import validate
@@ -194,3 +194,19 @@ def test_a_misspelt_required_key_is_named_and_not_only_missed():
     wrong = {"guestz" if key == "guests" else key: value for key, value in BASE.items()}
     with pytest.raises(InputError, match=r"unknown key 'guestz'; did you mean 'guests'\?"):
         validate(CampaignConfig, wrong, "campaign.yaml")
+
+
+@pytest.mark.parametrize("old", PIPELINE_KEYS)
+def test_former_names_of_keys_mean_the_same_and_are_what_is_stored(old):
+    value = {"settle": 0.25}.get(old, 5)
+    made = [config(pipeline={key: value}) for key in (old, PIPELINE_KEYS[old])]
+    assert made[0] == made[1] and made[0].model_dump()["pipeline"][old] == value
+    with pytest.raises(InputError, match=f"'pipeline.{old}' is the former name of '{PIPELINE_KEYS[old]}'"):
+        config(pipeline={old: value, PIPELINE_KEYS[old]: value})
+
+
+def test_problems_name_keys_as_they_are_written_now():
+    with pytest.raises(InputError, match="refine_sigma must be at least 0"):
+        config(pipeline={"refine_sigma": 9.0})
+    with pytest.raises(InputError, match="did you mean 'max_candidates'"):
+        config(pipeline={"max_candidate": 1})
