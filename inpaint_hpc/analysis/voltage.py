@@ -294,7 +294,7 @@ def _best(record: TaskRecord, treatment: str) -> FilledHost | None:
     found = record.candidates
     if record.failed or not len(found):
         return None
-    energies = found.energy_per_atom if treatment == "none" else found.relaxed_energy_per_atom
+    energies = found["energy_per_atom" if treatment == "none" else "relaxed_energy_per_atom"]
     if energies is None or not np.isfinite(energies).any():
         return None
     rank = int(np.nanargmin(energies))

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from .columns import Block, Table, host_of, strings
-from .records import RELAXATIONS, STATUSES, host_id
+from .fields import range_problems
+from .records import STATUSES, host_id
+from .rows import CONVERGED, DIVERGED, UNFINISHED, Candidate, Sample, Site
 from .schema import SECONDS
 
 _HEXADECIMAL = frozenset(b"0123456789abcdef")
@@ -93,24 +95,17 @@ def _samples(block: Block) -> Iterator[str]:
     task = np.repeat(np.arange(len(tasks["id"])), np.diff(tasks["sample_offsets"]))
     yield from _guest_counts(block, samples, task, "sample")
     valid = samples["valid"] == 1
-    missing, outside = _coordinates(samples)
+    missing, _ = _coordinates(samples)
     pairs = np.stack([task, samples["index"]])
     again = np.setdiff1d(np.arange(len(task)), np.unique(pairs, axis=1, return_index=True)[1])
-    n_candidates = np.diff(tasks["candidate_offsets"])[task]
-    bad = {
-        "a validity that is neither 0 nor 1": _outside(samples["valid"], 0, 2),
-        "an index below 0": np.flatnonzero(samples["index"] < 0),
+    bad = range_problems(Sample, samples) | {
         "an index that another sample of the task has": again,
         "a coordinate that is not a number, though it is valid": np.flatnonzero(missing & valid),
-        "a coordinate outside [0, 1)": np.flatnonzero(outside),
-        "no smallest distance, though it is valid": np.intersect1d(
-            _not_at_least_0(samples["min_distance_A"]), np.flatnonzero(valid)
-        ),
-        "a smallest distance below 0": _not_at_least_0(samples["min_distance_A"], null=True),
+        "no smallest distance, though it is valid": np.flatnonzero(valid & np.isnan(samples["min_distance_A"])),
         "a reason to be impossible, though it is valid": np.flatnonzero(valid & (samples["reason"] != b"")),
         "no reason, though it is not valid": np.flatnonzero(~valid & (samples["reason"] == b"")),
         "a candidate that does not exist": np.flatnonzero(
-            (samples["candidate"] < -1) | (samples["candidate"] >= n_candidates)
+            samples["candidate"] >= np.diff(tasks["candidate_offsets"])[task]
         ),
         "a candidate, though it is not valid": np.flatnonzero(~valid & (samples["candidate"] != -1)),
     }
@@ -123,43 +118,18 @@ def _candidates(block: Block) -> Iterator[str]:
     task = np.repeat(np.arange(len(counts)), counts)
     yield from _guest_counts(block, found, task, "candidate")
     place = np.arange(len(task)) - tasks["candidate_offsets"][:-1][task]
-    missing, outside = _coordinates(found)
-    bad = {
+    bad = range_problems(Candidate, found) | {
         "a rank out of order": np.flatnonzero(found["rank"] != place),
         "a sample that does not exist": np.flatnonzero(_unknown_sample(block, task)),
-        "a coordinate that is not a number": np.flatnonzero(missing),
-        "a coordinate outside [0, 1)": np.flatnonzero(outside),
-        "no smallest distance": _not_at_least_0(found["min_distance_A"]),
-        "an agreement outside [0, 1]": np.flatnonzero(~((found["agreement"] >= 0.0) & (found["agreement"] <= 1.0))),
-        "an energy that is infinite": np.flatnonzero(np.isinf(found["energy_per_atom_eV"])),
-        "a multiplicity below 0": _owners(found["guest_offsets"])[found["multiplicity"] < 0],
     }
-    forces = ("max_force_eV_per_A", "max_guest_force_eV_per_A")
-    for name in ("spread_A", *forces, *("relaxed_" + force for force in forces)):
-        if name in found:
-            bad[f"{name} that is negative or infinite"] = _not_at_least_0(found[name], null=True)
-    if "relaxed_guest_frac_coords" in found:
-        _, beyond = _coordinates(found, "relaxed_guest_frac_coords")
-        bad["a relaxed coordinate outside [0, 1)"] = np.flatnonzero(beyond)
-    for name in ("relaxed_energy_per_atom_eV", "relaxed_lattice_A"):
-        if name in found:
-            values = found[name].reshape(len(task), -1)
-            partly = np.isnan(values).any(axis=1) & ~np.isnan(values).all(axis=1)
-            bad[f"{name} that is infinite or lacks a number"] = np.flatnonzero(np.isinf(values).any(axis=1) | partly)
     if "relaxation" in found:
         outcome = found["relaxation"]
-        bad["an unknown outcome of relaxation"] = np.flatnonzero(
-            ~np.isin(outcome, [b"", *(text.encode() for text in RELAXATIONS)])
-        )
-        sound = (outcome == b"converged") | (outcome == b"unfinished")
+        sound = (outcome == CONVERGED.encode()) | (outcome == UNFINISHED.encode())
         energy = found.get("relaxed_energy_per_atom_eV", np.full(len(task), np.nan))
         bad["a sound relaxation without an energy"] = np.flatnonzero(sound & np.isnan(energy))
         bad["a relaxation that diverged without an error"] = np.flatnonzero(
-            (outcome == b"diverged") & (found["error"] == b"")
+            (outcome == DIVERGED.encode()) & (found["error"] == b"")
         )
-    for name in ("relaxed_steps", "placements"):
-        if name in found:
-            bad[f"{name} below 0"] = np.flatnonzero(found[name] < 0)
     sample_task = np.repeat(np.arange(len(counts)), np.diff(tasks["sample_offsets"]))
     member = samples["candidate"] >= 0
     first = tasks["candidate_offsets"][:-1][sample_task[member]]
@@ -176,24 +146,10 @@ def _sites(block: Block) -> Iterator[str]:
     starts = np.flatnonzero((np.diff(task, prepend=-1) != 0) | (np.diff(found["ion"], prepend=0) != 0))
     place = np.arange(len(task)) - np.repeat(starts, np.diff(starts, append=len(task)))
     size = np.repeat(np.diff(starts, append=len(task)), np.diff(starts, append=len(task)))
-    owners = _owners(found["position_offsets"])
-    values = found["frac_coords"]
-    bad = {
-        "an ion that is no element": np.flatnonzero(_no_element(found["ion"])),
+    bad = range_problems(Site, found) | {
         "an orbit out of order": np.flatnonzero(found["orbit"] != place),
         "no position": np.flatnonzero(np.diff(found["position_offsets"]) < 1),
-        "a coordinate outside [0, 1)": owners[~((values >= 0.0) & (values < 1.0)).all(axis=1)],
-        "an occupancy outside [0, 1]": np.flatnonzero(~((found["occupancy"] >= 0.0) & (found["occupancy"] <= 1.0))),
-        "a spread or symprec that is negative or no number": np.union1d(
-            _not_at_least_0(found["spread_A"]), _not_at_least_0(found["symprec_A"])
-        ),
-        "an energy that is infinite": np.flatnonzero(np.isinf(found["energy_eV"])),
-        "a shift that is negative or infinite": _not_at_least_0(found["shift_A"], null=True),
-        "a guest that settles on no orbit of the network": np.flatnonzero(
-            (found["settles_on"] < -1) | (found["settles_on"] >= size)
-        ),
-        "fewer than 0 positions": np.flatnonzero(found["positions"] < 0),
-        "a saturation that is neither 0 nor 1": _outside(found["saturated"], 0, 2),
+        "a guest that settles on no orbit of the network": np.flatnonzero(found["settles_on"] >= size),
         "a coordination that is not a JSON object": np.flatnonzero(
             [not _is_object(text) for text in found["coordination"].tolist()]
         ),

@@ -17,24 +17,19 @@ import numpy as np
 
 from inpaint_hpc.crystals.batch import Crystal
 
+from .fields import Rows, Table, joined
 from .ragged_arrays import gather, offsets, strings, texts
-from .records import Candidates, Samples, TaskRecord
-from .schema import CHILDREN, ROW, SECONDS, TABLES, column, fill_value, is_absent, is_offsets, offsets_of
-from .site_columns import sites_of, sites_table
+from .records import TaskRecord
+from .rows import Candidate, Sample, Site
+from .schema import CHILDREN, ROW, SECONDS, column, is_offsets, offsets_of
 
 if TYPE_CHECKING:
     import h5py
 
-Table = dict[str, np.ndarray]
 Block = dict[str, Table]
 
 # Longest texts that are kept: a column is as wide as its longest text.
-_MAX_REASON, _MAX_ERROR, _MAX_NOTES, _MAX_TRACEBACK = 200, 1000, 4000, 20_000
-
-# Column of /candidates: attribute of `Candidates`.
-_CANDIDATE_FIELDS = {
-    name: re.sub(r"(_eV_per_A|_eV|_A)$", "", name) for name in TABLES["candidates"] if name not in ("wyckoff", "error")
-}
+_MAX_ERROR, _MAX_NOTES, _MAX_TRACEBACK = 1000, 4000, 20_000
 
 
 def from_records(records: Sequence[TaskRecord]) -> Block:
@@ -67,9 +62,9 @@ def from_records(records: Sequence[TaskRecord]) -> Block:
             **_references(records),
             **({"site_offsets": offsets([len(part) for part in sites])} if with_sites else {}),
         },
-        "samples": _samples(records),
-        "candidates": _candidates(records),
-        **({"sites": sites_table(sites)} if with_sites else {}),
+        "samples": joined(Sample, [record.samples for record in records]),
+        "candidates": joined(Candidate, [record.candidates for record in records]),
+        **({"sites": joined(Site, sites)} if with_sites else {}),
         "failures": {
             "task": np.array([row for row, _ in failed], dtype=np.int64),
             "attempts": np.array([r.attempts for _, r in failed], dtype=np.int64),
@@ -87,6 +82,8 @@ def to_records(block: Block) -> list[TaskRecord]:
     ids, status, workers, notes = (strings(tasks[name]) for name in ("id", "status", "worker", "notes"))
     failures = {int(task): row for row, task in enumerate(block["failures"]["task"])}
     stages = [name for name in tasks if name.startswith(SECONDS)]
+    bounds, shown = tasks["sample_offsets"].tolist(), tasks["candidate_offsets"].tolist()
+    orbits = tasks["site_offsets"].tolist() if "sites" in block else []
     records = []
     for row, task_id in enumerate(ids):
         guests = tuple(_rows(tasks, "guest_offsets", "guests", row).tolist())
@@ -105,9 +102,9 @@ def to_records(block: Block) -> list[TaskRecord]:
                 guests=guests,
                 n_requested=int(tasks["n_requested"][row]),
                 status=status[row],
-                samples=_samples_of(block, row, len(guests)),
-                candidates=_candidates_of(block, row, len(guests)),
-                sites=sites_of(block["sites"], *tasks["site_offsets"][row : row + 2]) if "sites" in block else None,
+                samples=Rows(Sample, block["samples"], *bounds[row : row + 2]),
+                candidates=Rows(Candidate, block["candidates"], *shown[row : row + 2]),
+                sites=Rows(Site, block["sites"], *orbits[row : row + 2]) if orbits else (),
                 seconds={
                     name[len(SECONDS) :]: float(tasks[name][row]) for name in stages if not np.isnan(tasks[name][row])
                 },
@@ -267,88 +264,8 @@ def _references(records: Sequence[TaskRecord]) -> Table:
     return {"reference_frac_coords": _cat([u if r is None else r for r, u in zip(given, unknown, strict=True)], "f8")}
 
 
-def _samples(records: Sequence[TaskRecord]) -> Table:
-    every = [record.samples for record in records]
-    return {
-        "index": _cat([s.index for s in every], np.int64),
-        "valid": _cat([s.valid for s in every], np.uint8),
-        "reason": texts([reason for s in every for reason in s.reason], _MAX_REASON),
-        "min_distance_A": _cat([s.min_distance for s in every], np.float64),
-        "candidate": _cat([s.candidate for s in every], np.int64),
-        "guest_frac_coords": _cat([s.guest_frac_coords.reshape(-1, 3) for s in every], np.float64),
-        "guest_offsets": offsets([len(r.guests) for r in records for _ in range(len(r.samples))]),
-    }
-
-
-def _candidates(records: Sequence[TaskRecord]) -> Table:
-    every = [record.candidates for record in records]
-    found: Table = {
-        "wyckoff": texts([label for c in every for labels in c.wyckoff for label in labels]),
-        "error": texts([" ".join(error.split()) for c in every for error in c.error], _MAX_ERROR),
-        "guest_offsets": offsets([len(r.guests) for r in records for _ in range(len(r.candidates))]),
-    }
-    for name, field in _CANDIDATE_FIELDS.items():
-        what = TABLES["candidates"][name]
-        values = [getattr(c, field) for c in every]
-        if what.optional and all(value is None for value in values):
-            continue
-        if what.dtype == "S":
-            found[name] = texts([t for c, v in zip(every, values, strict=True) for t in v or ("",) * len(c)])
-            continue
-        if what.per == "host_offsets":
-            counts = [0 if v is None else v.shape[1] for v in values]
-            found[what.per] = offsets([n for n, c in zip(counts, every, strict=True) for _ in range(len(c))])
-            values = [v for v in values if v is not None]
-        elif what.optional:
-            shapes = [(len(r.guests),) if what.per else () for r in records]
-            values = [
-                np.full((len(c), *shape, *what.tail), fill_value(what)) if v is None else v
-                for v, c, shape in zip(values, every, shapes, strict=True)
-            ]
-        found[name] = _cat([v.reshape(-1, *what.tail) for v in values], what.dtype)
-    return found
-
-
 def _cat(arrays: Sequence[np.ndarray], dtype: Any) -> np.ndarray:
     return np.concatenate([np.asarray(array, dtype=dtype) for array in arrays])
-
-
-def _samples_of(block: Block, row: int, n_guests: int) -> Samples:
-    first, last = block["tasks"]["sample_offsets"][row : row + 2]
-    found, atoms = block["samples"], block["samples"]["guest_offsets"]
-    return Samples(
-        index=found["index"][first:last],
-        guest_frac_coords=found["guest_frac_coords"][atoms[first] : atoms[last]].reshape(last - first, n_guests, 3),
-        valid=found["valid"][first:last],
-        reason=strings(found["reason"][first:last]),
-        min_distance=found["min_distance_A"][first:last],
-        candidate=found["candidate"][first:last],
-    )
-
-
-def _candidates_of(block: Block, row: int, n_guests: int) -> Candidates:
-    first, last = (int(i) for i in block["tasks"]["candidate_offsets"][row : row + 2])
-    found, n = block["candidates"], last - first
-    values: dict[str, Any] = {}
-    for name, field in _CANDIDATE_FIELDS.items():
-        what = TABLES["candidates"][name]
-        if name not in found:
-            continue
-        start, end = (first, last) if what.per == ROW else (int(i) for i in found[what.per][[first, last]])
-        array = found[name][start:end]
-        if what.optional and is_absent(what, array):
-            continue
-        if what.dtype == "S":
-            values[field] = tuple(strings(array))
-            continue
-        width = () if what.per == ROW else (n_guests if what.per == "guest_offsets" else (end - start) // max(n, 1),)
-        values[field] = array.reshape(n, *np.atleast_1d(width).astype(int), *what.tail)
-    labels = strings(found["wyckoff"][found["guest_offsets"][first] : found["guest_offsets"][last]])
-    return Candidates(
-        **values,
-        wyckoff=[labels[i * n_guests : (i + 1) * n_guests] for i in range(n)],
-        error=strings(found["error"][first:last]),
-    )
 
 
 def _scattered(group: h5py.Group, table: str, rows: np.ndarray) -> Table:

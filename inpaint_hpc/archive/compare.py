@@ -80,14 +80,14 @@ def compare(first: str | Path, second: str | Path, tolerance: float = 1e-3) -> C
 def _compare_samples(first: TaskRecord, second: TaskRecord, tolerance: float, tally: dict[str, int]) -> float:
     """Add the samples of a task to the tally; the largest distance of a guest."""
     a, b = first.samples, second.samples
-    _, rows_a, rows_b = np.intersect1d(a.index, b.index, return_indices=True)
+    _, rows_a, rows_b = np.intersect1d(a["index"], b["index"], return_indices=True)
     total = len(a) + len(b) - len(rows_a)
-    agree = a.valid[rows_a] == b.valid[rows_b]
+    agree = a["valid"][rows_a] == b["valid"][rows_b]
     rows_a, rows_b = rows_a[agree], rows_b[agree]
     tally["samples"] += total
     tally["unpaired"] += total - len(rows_a)
     # What an impossible sample with NaN looks like is no part of the answer.
-    there, here = a.guest_frac_coords[rows_a], b.guest_frac_coords[rows_b]
+    there, here = a["guest_frac_coords"][rows_a], b["guest_frac_coords"][rows_b]
     finite = np.isfinite(there).all(axis=(1, 2)) & np.isfinite(here).all(axis=(1, 2))
     difference = np.where(finite[:, None, None], there - here, 0.0)
     distance = np.linalg.norm((difference - np.round(difference)) @ first.host.lattice, axis=2).max(axis=1, initial=0.0)

@@ -18,8 +18,10 @@ from inpaint_hpc.crystals.writing import safe_name, write_structure
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.files import atomic_path
 
+from .fields import arrow_schema
 from .read import Archive
 from .records import TaskRecord
+from .rows import Candidate
 from .schema import ROW, TABLES
 
 if TYPE_CHECKING:
@@ -97,7 +99,7 @@ def export(
         for done, record in enumerate(archive.iter_records(numbers)):
             ranks = range(len(record.candidates))[:top]
             if relaxed and format not in ("csv", "parquet"):
-                found = record.candidates.relaxed_guest_frac_coords
+                found = record.candidates["relaxed_guest_frac_coords"]
                 ranks = [] if found is None else [rank for rank in ranks if np.isfinite(found[rank]).all()]
             for rank in ranks:
                 write(record, rank, relaxed)
@@ -220,11 +222,11 @@ def _atoms(record: TaskRecord, rank: int, relaxed: bool) -> Atoms:
         "task": record.task_id,
         "guests": _guest_label(record),
         "rank": rank,
-        "agreement": float(found.agreement[rank]),
+        "agreement": found.value("agreement", rank),
     }
-    energies = found.relaxed_energy_per_atom if relaxed else found.energy_per_atom
-    if energies is not None and np.isfinite(energies[rank]):
-        columns["energy_per_atom_eV"] = float(energies[rank])
+    energy = found.value("relaxed_energy_per_atom_eV" if relaxed else "energy_per_atom_eV", rank)
+    if energy is not None:
+        columns["energy_per_atom_eV"] = energy
     atoms.info.update(columns)
     return atoms
 
@@ -245,28 +247,20 @@ def _row(record: TaskRecord, rank: int, names: Sequence[str]) -> dict[str, Any]:
         "formula": record.host.formula,
         "guests": _guest_label(record),
         "n_samples": len(record.samples),
-        "n_valid": int(record.samples.valid.sum()),
+        "n_valid": int(record.samples["valid"].sum()),
     }
     for name in names[len(values) :]:
-        column = getattr(found, name.removesuffix("_eV_per_A").removesuffix("_eV").removesuffix("_A"))
-        value = None if column is None else column[rank]
-        value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
-        # NaN is how numpy says that there is no value; tables have a better way.
-        absent = isinstance(value, float) and np.isnan(value)
-        values[name] = None if absent else list(value) if isinstance(value, tuple) else value
+        value = found.value(name, rank)
+        values[name] = (
+            value.tolist() if isinstance(value, np.ndarray) else list(value) if isinstance(value, tuple) else value
+        )
     return values
 
 
 def _arrow_schema(pyarrow: Any, names: Sequence[str]) -> Any:
-    kinds = {"i8": pyarrow.int64(), "f8": pyarrow.float64(), "S": pyarrow.string()}
+    known = arrow_schema(Candidate)
     fields = []
     for name in names:
-        what = TABLES["candidates"].get(name)
-        if what is None:
-            kind = pyarrow.int64() if name.startswith("n_") else pyarrow.string()
-        else:
-            kind = kinds[what.dtype]
-            for _ in (*what.tail, *((what.per,) if what.per else ())):
-                kind = pyarrow.list_(kind)
-        fields.append(pyarrow.field(name, kind))
+        own = pyarrow.field(name, pyarrow.int64() if name.startswith("n_") else pyarrow.string())
+        fields.append(own if name not in known.names else known.field(name))
     return pyarrow.schema(fields)

@@ -22,9 +22,11 @@ from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.errors import InputError
 
 from .columns import host_of, read_block, read_rows, select, strings, to_records
+from .fields import Rows
 from .records import TaskRecord
+from .rows import Site
 from .schema import CHILDREN, ROW, SECONDS, TABLES, column, is_offsets
-from .site_columns import sites_frame
+from .site_records import networks_of_sites
 from .storage import attributes_of, open_file, readable, require_file, verify_checksum
 
 if TYPE_CHECKING:
@@ -188,16 +190,20 @@ class Archive:
 
         tasks = np.arange(self._n_tasks) if task is None else np.array([self.number(task)])
         with readable(self.path):
-            if "sites" not in self._open:
-                return pd.DataFrame(sites_frame(None, tasks))
-            bounds = self._open["tasks/site_offsets"][tasks[0] : tasks[-1] + 2]
-            rows = read_rows(self._open["sites"], "sites", int(bounds[0]), int(bounds[-1]))
-            return pd.DataFrame(sites_frame(rows, np.repeat(tasks, np.diff(bounds))))
+            bounds, sites = np.zeros(len(tasks) + 1, dtype=np.int64), Rows.of(Site, (), {})
+            if "sites" in self._open:
+                bounds = self._open["tasks/site_offsets"][tasks[0] : tasks[-1] + 2]
+                sites = Rows(Site, read_rows(self._open["sites"], "sites", int(bounds[0]), int(bounds[-1])))
+        found: dict[str, Any] = {"task": np.repeat(tasks, np.diff(bounds))}
+        found |= {name: sites[what.key] for name, what in TABLES["sites"].items() if not what.is_array}
+        starts = sites.columns["position_offsets"]
+        found |= {"multiplicity": np.diff(starts), "frac_coords": list(sites.columns["frac_coords"][starts[:-1]])}
+        return pd.DataFrame(found)
 
     def site_networks(self, task: int | str) -> list[SiteNetwork]:
         """The site networks of a task, one per ion; none if it had none."""
         record = self.record(task)
-        return record.sites.networks(record.host)
+        return networks_of_sites(record.sites, record.host)
 
     def failures(self) -> pd.DataFrame:
         """One row per failed task: task, id, host, attempts, error, traceback."""

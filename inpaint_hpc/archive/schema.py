@@ -8,7 +8,6 @@ to entry `i`, where `offsets` is the dataset that `Column.per` names.  docs/arch
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,38 +15,15 @@ import numpy as np
 
 from inpaint_hpc.errors import InputError
 
+from .fields import ROW, Column, stored_columns
+from .rows import Candidate, Sample, Site
+
 if TYPE_CHECKING:
     import h5py
 
 SCHEMA = "inpaint_hpc archive"
 SCHEMA_VERSION = "1.2"
-ROW = ""
 
-
-@dataclass(frozen=True)
-class Column:
-    """One dataset.
-
-    Attributes:
-        dtype: numpy's code; 'S' is UTF-8 text of fixed width, as wide as the longest in the file.
-        per: '' for one row per entry of the table, otherwise the offsets that its rows are counted by.
-        tail: shape of one row.
-        unit: '' for a pure number or text.
-        what: description, an attribute of the dataset.
-        optional: may be absent; where others have it, it is filled with NaN (floats), 0 (integers) or '' (text).
-        null: NaN says that the value is not known.
-    """
-
-    dtype: str
-    what: str
-    unit: str = ""
-    per: str = ROW
-    tail: tuple[int, ...] = ()
-    optional: bool = False
-    null: bool = False
-
-
-_FRAC = "fractional coordinates in [0, 1)"
 
 TABLES: dict[str, dict[str, Column]] = {
     "hosts": {
@@ -70,58 +46,9 @@ TABLES: dict[str, dict[str, Column]] = {
             "f8", "where guests were that had been taken out", per="guest_offsets", tail=(3,), optional=True, null=True
         ),
     },
-    "samples": {
-        "index": Column("i8", "index of the sample; with task and settings it determines the sample"),
-        "valid": Column("u1", "1 if physically possible"),
-        "reason": Column("S", "why not possible"),
-        "min_distance_A": Column("f8", "smallest distance of a guest to another atom or an image of itself", "A"),
-        "candidate": Column("i8", "rank of the candidate that the sample belongs to, -1 for none"),
-        "guest_frac_coords": Column("f8", _FRAC, per="guest_offsets", tail=(3,)),
-    },
-    "candidates": {
-        "rank": Column("i8", "0 is the best"),
-        "sample": Column("i8", "index of the sample shown, -1 for none"),
-        "count": Column("i8", "samples that agree"),
-        "agreement": Column("f8", "these over valid samples"),
-        "spread_A": Column("f8", "root mean square scatter of these", "A", null=True),
-        "min_distance_A": Column("f8", "smallest distance of a guest to another atom or an image of itself", "A"),
-        "energy_per_atom_eV": Column("f8", "potential energy, NaN when not scored", "eV/atom", null=True),
-        "max_force_eV_per_A": Column("f8", "largest force on any atom", "eV/A", null=True),
-        "max_guest_force_eV_per_A": Column("f8", "largest force on a guest", "eV/A", null=True),
-        "error": Column("S", "why scoring or relaxation failed"),
-        "guest_frac_coords": Column("f8", _FRAC, per="guest_offsets", tail=(3,)),
-        "multiplicity": Column("i8", "equivalent positions in the host's cell, 0 unknown", per="guest_offsets"),
-        "wyckoff": Column("S", "Wyckoff position such as 8a, '' unknown", per="guest_offsets"),
-        "relaxed_energy_per_atom_eV": Column("f8", "after relaxation", "eV/atom", optional=True, null=True),
-        "relaxed_max_force_eV_per_A": Column("f8", "after relaxation", "eV/A", optional=True, null=True),
-        "relaxed_lattice_A": Column("f8", "rows a, b, c after relaxation", "A", tail=(3, 3), optional=True, null=True),
-        "relaxed_guest_frac_coords": Column(
-            "f8", f"after relaxation, {_FRAC}", per="guest_offsets", tail=(3,), optional=True, null=True
-        ),
-        "relaxed_host_frac_coords": Column(
-            "f8", "host atoms after relaxation", per="host_offsets", tail=(3,), optional=True, null=True
-        ),
-        "relaxed_max_guest_force_eV_per_A": Column("f8", "after relaxation", "eV/A", optional=True, null=True),
-        "relaxation": Column("S", "converged, unfinished or diverged; '' where there was none", optional=True),
-        "relaxed_steps": Column("i8", "steps of relaxation", optional=True),
-        "placements": Column("i8", "placements that relaxed into this minimum", optional=True),
-        "origin": Column("S", "joint, sequential, orbits, ordering ...; several joined by +", optional=True),
-    },
-    "sites": {
-        "ion": Column("u1", "atomic number of the ion; its orbits in a task are one network"),
-        "orbit": Column("i8", "place in the network, 0 is the most occupied"),
-        "wyckoff": Column("S", "Wyckoff position such as 8a; without a letter where none is known"),
-        "coordination": Column("S", "neighbours, a JSON object: element to number and mean distance in A"),
-        "occupancy": Column("f8", "share of the guest positions that lie on the orbit"),
-        "spread_A": Column("f8", "root mean square distance of these from their site", "A"),
-        "energy_eV": Column("f8", "of the cell with one guest there, relaxed in the frozen host", "eV", null=True),
-        "shift_A": Column("f8", "how far that guest moved", "A", null=True),
-        "settles_on": Column("i8", "orbit it was on afterwards, -1 unknown or none"),
-        "symprec_A": Column("f8", "tolerance of the symmetry, 0 for none", "A"),
-        "positions": Column("i8", "guest positions that the network was built from"),
-        "saturated": Column("u1", "1 if the last samples found no new site"),
-        "frac_coords": Column("f8", _FRAC, per="position_offsets", tail=(3,)),
-    },
+    "samples": stored_columns(Sample),
+    "candidates": stored_columns(Candidate),
+    "sites": stored_columns(Site),
     "failures": {
         "task": Column("i8", "row in /tasks"),
         "attempts": Column("i8", "how often the task was tried"),

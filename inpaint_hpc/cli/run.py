@@ -125,7 +125,6 @@ def say_what_is_left_out(run: Path, report: CollectReport) -> None:
 
 def print_best(archive_path: Path, top: int) -> None:
     """The best candidate of the first `top` tasks, one row each, on stdout; reads no more than these."""
-    import math
 
     import numpy as np
     from rich import box
@@ -147,8 +146,8 @@ def print_best(archive_path: Path, top: int) -> None:
     table.add_column("Wyckoff\nsite")
     table.add_column("samples\nthat agree", justify="right")
 
-    def number(value: float, digits: int) -> str:
-        return "-" if math.isnan(value) else f"{value:.{digits}f}"
+    def number(value: float | None, digits: int) -> str:
+        return "-" if value is None else f"{value:.{digits}f}"
 
     with Archive(archive_path) as archive:
         shown = min(top, len(archive))
@@ -158,16 +157,15 @@ def print_best(archive_path: Path, top: int) -> None:
             if record.failed:
                 table.add_row(*cells, "failed", *[""] * 4)
                 continue
-            best = record.candidates
-            if not len(best):
+            if not len(record.candidates):
                 table.add_row(*cells, "none", *[""] * 4)
                 continue
-            sites = ", ".join(dict.fromkeys(filter(None, best.wyckoff[0])))
-            energy, force = best.relaxed_energy_per_atom, best.relaxed_max_force
-            if energy is None or np.isnan(energy[0]):
-                energy, force = best.energy_per_atom, best.max_force
-            cells += [number(energy[0], 4), number(force[0], 2), number(best.min_distance[0], 2)]
-            table.add_row(*cells, sites, f"{best.count[0]}/{int(record.samples.valid.sum())}")
+            best = record.candidates[0]
+            sites = ", ".join(dict.fromkeys(filter(None, best.wyckoff)))
+            energies = best if best.relaxed is None or best.relaxed.energy_per_atom is None else best.relaxed
+            cells += [number(energies.energy_per_atom, 4), number(energies.max_force, 2), number(best.min_distance, 2)]
+            n_valid = int(record.samples["valid"].sum())
+            table.add_row(*cells, sites, f"{best.count}/{n_valid}")
         hidden = len(archive) - shown
     if hidden:
         table.caption = f"and {hidden} more tasks in {archive_path}"

@@ -248,7 +248,7 @@ def _relaxed(one: TaskCandidates, candidate: Candidate, found: Relaxation, pipel
     reason = found.reason if found.diverged else invalid_samples(moved, guests, crystal.frac_coords[None, n:]).reason[0]
     if reason:
         # CHGNet may call a guest on top of a host atom favourable: such a minimum is none.
-        return replace(candidate, relaxed=Relaxed(DIVERGED, found.steps), error=f"not relaxed: {reason}")
+        return replace(candidate, relaxed=Relaxed(outcome=DIVERGED, steps=found.steps), error=f"not relaxed: {reason}")
     free = pipeline.relax != "guests" and n > 0
     positions = crystal.frac_coords[n:] - np.floor(crystal.frac_coords[n:])
     relaxed = Relaxed(

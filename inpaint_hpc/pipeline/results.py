@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from inpaint_hpc.archive.rows import CONVERGED, DIVERGED, UNFINISHED, Candidate, Relaxed
 from inpaint_hpc.crystals.batch import Crystal
+
+__all__ = ["COLUMNS", "CONVERGED", "DIVERGED", "UNFINISHED", "Candidate", "InpaintResult", "Relaxed"]
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,183 +22,7 @@ if TYPE_CHECKING:
     from .rejection_sampling import ValidSamples
 
 
-COLUMNS = [
-    "rank",
-    "relaxed_energy_per_atom_eV",
-    "relaxed_max_force_eV_per_A",
-    "relaxation",
-    "energy_per_atom_eV",
-    "max_force_eV_per_A",
-    "max_guest_force_eV_per_A",
-    "min_distance_A",
-    "multiplicity",
-    "wyckoff",
-    "spacegroup",
-    "agreement",
-    "count",
-    "placements",
-    "origin",
-    "spread_A",
-    "guest_frac_coords",
-]
-
-CONVERGED, UNFINISHED, DIVERGED = "converged", "unfinished", "diverged"
-
-
-@dataclass(frozen=True, eq=False)
-class Relaxed:
-    """What became of a candidate in CHGNet's forces.
-
-    Attributes:
-        outcome: 'converged', 'unfinished' (not converged within the steps allowed, but sound) or 'diverged'.
-        steps: steps taken.
-        energy_per_atom: eV per atom; this and what follows is None when diverged.
-        max_force: largest force on any atom, eV/A; on a frozen host it stays.
-        max_guest_force: largest force on a guest, eV/A.
-        guest_frac_coords: fractional coordinates in the relaxed cell, in [0, 1), float64 (n, 3).
-        host_frac_coords: of the host atoms, float64 (m, 3); None where the host was frozen.
-        lattice: rows a, b, c in A, float64 (3, 3); None where the cell was frozen.
-    """
-
-    outcome: str
-    steps: int
-    energy_per_atom: float | None = None
-    max_force: float | None = None
-    max_guest_force: float | None = None
-    guest_frac_coords: np.ndarray | None = None
-    host_frac_coords: np.ndarray | None = None
-    lattice: np.ndarray | None = None
-
-    @property
-    def sound(self) -> bool:
-        """Whether there is a relaxed structure."""
-        return self.outcome != DIVERGED
-
-    def crystal(self, host: Crystal, guests: Sequence[int]) -> Crystal:
-        """Host and guests, relaxed; rows of a frozen host are the same bits as before.
-
-        Raises:
-            ValueError: it diverged.
-        """
-        if self.guest_frac_coords is None:
-            raise ValueError("the relaxation diverged; there is no relaxed structure")
-        frac = host.frac_coords if self.host_frac_coords is None else self.host_frac_coords
-        lattice = host.lattice if self.lattice is None else self.lattice
-        return replace(host, frac_coords=frac, lattice=lattice).with_guests(np.array(guests), self.guest_frac_coords)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain numbers, lists and strings, as in docs/json.md."""
-
-        def plain(array: np.ndarray | None) -> list | None:
-            return None if array is None else array.tolist()
-
-        return {
-            "outcome": self.outcome,
-            "steps": self.steps,
-            "energy_per_atom_eV": self.energy_per_atom,
-            "max_force_eV_per_A": self.max_force,
-            "max_guest_force_eV_per_A": self.max_guest_force,
-            "guest_frac_coords": plain(self.guest_frac_coords),
-            "host_frac_coords": plain(self.host_frac_coords),
-            "lattice_A": plain(self.lattice),
-        }
-
-
-@dataclass(frozen=True, eq=False)
-class Candidate:
-    """One placement of all guests: a cluster of equal samples, shown by its typical member.
-
-    Attributes:
-        rank: 0 is the best: lowest energy (after relaxation, where there was one), or largest agreement if nothing was
-            scored.
-        guest_frac_coords: fractional coordinates in the host's cell as placed, in [0, 1), float64 (n, 3).
-        sample: index of the sample shown; -1 for a placement on the site network that no sample shows.
-        members: indices of all samples in the cluster, in increasing order; those of all placements that relaxed into
-            this minimum.
-        agreement: members over valid samples, in [0, 1].
-        spread: root mean square scatter of the members, A; None for all-atom generation, and where several placements
-            became one.
-        min_distance: smallest distance of a guest to another atom or an image of itself as placed, A.
-        multiplicity: for each guest, equivalent positions in the host's own cell, of where it came to rest if the host
-            was frozen, else of where it was placed; empty for all-atom generation.
-        wyckoff: for each guest, Wyckoff position in the conventional cell such as '8a'; empty likewise.
-        spacegroup: of the whole structure, relaxed if it was; None when placed in a host.
-        energy_per_atom: CHGNet energy as placed, eV per atom; None when not scored or failed.
-        max_force: largest CHGNet force on any atom as placed, eV/A; None likewise.
-        max_guest_force: largest CHGNet force on a guest as placed, eV/A; None likewise.
-        error: why scoring or relaxation failed, '' otherwise.
-        relaxed: what relaxation made of it; None when it was not relaxed.
-        origin: where the placement comes from: 'joint' or 'sequential' samples (or the name of another strategy),
-            'orbits' (whole orbits of the site network) or 'ordering' (other sites of it); joined by '+' where several
-            agree.
-        placements: different placements, equal samples taken as one, that relaxed into this minimum; this one is the
-            one that came out lowest.
-    """
-
-    rank: int
-    guest_frac_coords: np.ndarray
-    sample: int
-    members: tuple[int, ...]
-    agreement: float
-    spread: float | None
-    min_distance: float
-    multiplicity: tuple[int, ...] = ()
-    wyckoff: tuple[str, ...] = ()
-    spacegroup: str | None = None
-    energy_per_atom: float | None = None
-    max_force: float | None = None
-    max_guest_force: float | None = None
-    error: str = ""
-    relaxed: Relaxed | None = None
-    placements: int = 1
-    origin: str = "joint"
-
-    @property
-    def ranking_energy(self) -> float | None:
-        """Energy that ranks it, eV per atom: relaxed, else as placed, else None."""
-        if self.relaxed is not None and self.relaxed.sound:
-            return self.relaxed.energy_per_atom
-        return self.energy_per_atom
-
-    @property
-    def count(self) -> int:
-        """Samples in the cluster."""
-        return len(self.members)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain numbers, lists and strings, as in docs/json.md."""
-        return {
-            **{name: value for name, value in self.row().items() if not name.startswith("relax")},
-            "relaxed": None if self.relaxed is None else self.relaxed.as_dict(),
-            "multiplicity": list(self.multiplicity),
-            "wyckoff": list(self.wyckoff),
-            "guest_frac_coords": self.guest_frac_coords.tolist(),
-            "sample": self.sample,
-            "members": list(self.members),
-            "error": self.error or None,
-        }
-
-    def row(self) -> dict[str, Any]:
-        """Row of a table; names carry units."""
-        return {
-            "rank": self.rank,
-            "relaxed_energy_per_atom_eV": None if self.relaxed is None else self.relaxed.energy_per_atom,
-            "relaxed_max_force_eV_per_A": None if self.relaxed is None else self.relaxed.max_force,
-            "relaxation": None if self.relaxed is None else self.relaxed.outcome,
-            "energy_per_atom_eV": self.energy_per_atom,
-            "max_force_eV_per_A": self.max_force,
-            "max_guest_force_eV_per_A": self.max_guest_force,
-            "min_distance_A": self.min_distance,
-            "multiplicity": self.multiplicity,
-            "wyckoff": self.wyckoff,
-            "spacegroup": self.spacegroup,
-            "agreement": self.agreement,
-            "count": self.count,
-            "placements": self.placements,
-            "origin": self.origin,
-            "spread_A": self.spread,
-            "guest_frac_coords": self.guest_frac_coords,
-        }
+COLUMNS = list(Candidate.SHOWN)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,15 @@ HOSTS = {host.name: host for host in read_hosts(packaged_hosts())}
 
 def result_of(host, *positions):
     candidates = [
-        Candidate(rank, np.array([position]), rank, (rank,), 1 / len(positions), 0.0, 2.0)
+        Candidate(
+            rank=rank,
+            guest_frac_coords=np.array([position]),
+            sample=rank,
+            members=(rank,),
+            agreement=1 / len(positions),
+            spread=0.0,
+            min_distance=2.0,
+        )
         for rank, position in enumerate(positions)
     ]
     return InpaintResult(host, (3,), tuple(candidates), len(positions), 0)

@@ -12,7 +12,8 @@ import inpaint_hpc
 from inpaint_hpc.analysis.metal_references import METAL_ENERGIES
 from inpaint_hpc.analysis.voltage import FilledHost, archive_profiles, structure_profile, voltage_profile
 from inpaint_hpc.archive.read import Archive
-from inpaint_hpc.archive.records import Candidates, Samples, TaskRecord
+from inpaint_hpc.archive.records import TaskRecord
+from inpaint_hpc.archive.rows import Candidate, Relaxed, Sample
 from inpaint_hpc.archive.write import write_result
 from inpaint_hpc.cli.main import cli
 from inpaint_hpc.crystals.batch import Crystal
@@ -32,23 +33,35 @@ def filled(n):
 
 def record(guests, coords, energy, relaxed=None, host=SPINEL):
     """A task with one candidate; `relaxed` is its `Relaxation`."""
-    n, g, h = 1, len(guests), len(host)
-    extra = {}
+    g, h = len(guests), len(host)
     if relaxed is not None:
-        extra = {
-            "relaxed_energy_per_atom": [relaxed.energy_per_atom],
-            "relaxed_guest_frac_coords": relaxed.crystal.frac_coords[None, h:] % 1.0,
-            "relaxed_host_frac_coords": relaxed.crystal.frac_coords[None, :h],
-            "relaxed_lattice": relaxed.crystal.lattice[None],
-            "relaxation": ["converged"],
-        }
-    frac = np.asarray(coords, dtype=float).reshape(1, g, 3)
-    samples = Samples([0], frac, [True], [""], [1.9], [0])
-    candidates = Candidates(
-        [0], [0], [1], [1.0], [0.1], [1.9], frac, [energy], [0.1], [0.1], [[2] * g], [("8a",) * g], [""] * n, **extra
+        relaxed = Relaxed(
+            energy_per_atom=relaxed.energy_per_atom,
+            guest_frac_coords=relaxed.crystal.frac_coords[h:] % 1.0,
+            host_frac_coords=relaxed.crystal.frac_coords[:h],
+            lattice=relaxed.crystal.lattice,
+            outcome="converged",
+            steps=1,
+        )
+    frac = np.asarray(coords, dtype=float).reshape(g, 3)
+    samples = [Sample(0, True, "", 1.9, 0, frac)]
+    best = Candidate(
+        rank=0,
+        sample=0,
+        members=(0,),
+        agreement=1.0,
+        spread=0.1,
+        min_distance=1.9,
+        guest_frac_coords=frac,
+        energy_per_atom=energy,
+        max_force=0.1,
+        max_guest_force=0.1,
+        multiplicity=(2,) * g,
+        wyckoff=("8a",) * g,
+        relaxed=relaxed,
     )
     task = hashlib.sha256(repr((guests, host.name, energy)).encode()).hexdigest()
-    return TaskRecord(task, host, tuple(guests), 1, samples=samples, candidates=candidates)
+    return TaskRecord(task, host, tuple(guests), 1, samples=samples, candidates=[best])
 
 
 def archive_of(path, records, relax="none", **pipeline):

@@ -2,12 +2,14 @@
 
 import hashlib
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import h5py
 import numpy as np
 
-from inpaint_hpc.archive.records import Candidates, Samples, TaskRecord
+from inpaint_hpc.archive.fields import Rows, stored_columns
+from inpaint_hpc.archive.records import TaskRecord
+from inpaint_hpc.archive.rows import Candidate, Relaxed, Sample
 from inpaint_hpc.archive.storage import sign
 from inpaint_hpc.archive.write import write_result
 from inpaint_hpc.crystals.batch import Crystal
@@ -65,24 +67,44 @@ def make_results(rng, n_guests, n, possible=True, scored=True):
     shown = np.array([np.flatnonzero(candidate == rank)[0] for rank in range(n_candidates)], dtype=int)
     count = np.bincount(candidate[valid], minlength=n_candidates)[:n_candidates]
     numbers = rng.normal(size=(3, n_candidates)) if scored else np.full((3, n_candidates), np.nan)
-    candidates = Candidates(
-        rank=np.arange(n_candidates),
-        sample=shown + 100,
-        count=count,
-        agreement=count / max(valid.sum(), 1),
-        spread=np.where(count > 1, rng.random(n_candidates), np.nan),
-        min_distance=distance[shown],
-        guest_frac_coords=positions[shown],
-        energy_per_atom=numbers[0],
-        max_force=np.abs(numbers[1]),
-        max_guest_force=np.abs(numbers[2]),
-        multiplicity=rng.integers(1, 9, (n_candidates, n_guests)),
-        wyckoff=[tuple(rng.choice(["8a", "16c", "192i"], n_guests).tolist()) for _ in range(n_candidates)],
-        error=["" if scored else "CHGNet: too close"] * n_candidates,
-    )
+    spread = np.where(count > 1, rng.random(n_candidates), np.nan)
+    multiplicity = rng.integers(1, 9, (n_candidates, n_guests))
+    candidates = [
+        Candidate(
+            rank=rank,
+            sample=int(shown[rank]) + 100,
+            members=tuple((np.flatnonzero(candidate == rank) + 100).tolist()),
+            agreement=count[rank] / max(valid.sum(), 1),
+            spread=spread[rank],
+            min_distance=distance[shown[rank]],
+            guest_frac_coords=positions[shown[rank]],
+            energy_per_atom=numbers[0, rank],
+            max_force=abs(numbers[1, rank]),
+            max_guest_force=abs(numbers[2, rank]),
+            multiplicity=tuple(multiplicity[rank].tolist()),
+            wyckoff=tuple(rng.choice(["8a", "16c", "192i"], n_guests).tolist()),
+            error="" if scored else "CHGNet: too close",
+        )
+        for rank in range(n_candidates)
+    ]
     reason = ["" if fine else "Li within 1.16 A of host O" for fine in valid]
-    samples = Samples(np.arange(n) + 100, positions, valid, reason, distance, candidate)
+    columns = (np.arange(n) + 100, valid, reason, distance, candidate, positions)
+    samples = [Sample(*values) for values in zip(*columns, strict=True)]
     return {"samples": samples, "candidates": candidates}
+
+
+def with_columns(rows, **columns):
+    """The same rows with other values, column by column; names as `Rows` calls them."""
+    changed = []
+    for k, row in enumerate(rows):
+        values = {name: column[k] for name, column in columns.items()}
+        relaxed = {name.removeprefix("relaxed_"): v for name, v in values.items() if name.startswith("relax")}
+        relaxed = {"outcome" if name == "relaxation" else name: v for name, v in relaxed.items()}
+        own = {name: v for name, v in values.items() if not name.startswith("relax")}
+        if relaxed:
+            own["relaxed"] = replace(row.relaxed or Relaxed(outcome="", steps=0), **relaxed)
+        changed.append(replace(row, **own))
+    return changed
 
 
 def write_units(folder, n_tasks, per_unit, n_samples=6, first=0, **attributes):
@@ -108,8 +130,14 @@ def same(first, second):
     """Are two values equal, arrays bit for bit (NaN included), dataclasses field by field?"""
     if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
         return (first.dtype, first.shape, first.tobytes()) == (second.dtype, second.shape, second.tobytes())
+    if isinstance(first, Rows):
+        return first.kind is second.kind and all(
+            same(first[what.key], second[what.key]) for what in stored_columns(first.kind).values()
+        )
     if hasattr(first, "__dataclass_fields__"):
         return type(first) is type(second) and all(
             same(getattr(first, f.name), getattr(second, f.name)) for f in fields(first)
         )
+    if isinstance(first, list) and isinstance(second, list):
+        return len(first) == len(second) and all(map(same, first, second))
     return first == second

@@ -124,8 +124,8 @@ def first(value):
 @pytest.mark.parametrize(
     ("name", "change", "match"),
     [
-        ("samples/guest_frac_coords", first(2.0), r"sample 100 has a coordinate outside \[0, 1\)"),
-        ("samples/valid", first(7), "a validity that is neither 0 nor 1"),
+        ("samples/guest_frac_coords", first(2.0), r"sample 100 has guest_frac_coords outside \[0, 1\)"),
+        ("samples/valid", first(7), "valid that is neither 0 nor 1"),
         ("samples/candidate", lambda v: v[:-1], "/samples/candidate has .* rows, not"),
         ("samples/guest_offsets", lambda v: v[::-1], "/samples/guest_offsets does not start at 0 or runs backwards"),
         ("samples/guest_offsets", lambda v: np.append(v[:-1], v[-1] + 5), "/samples/guest_frac_coords has .* counts"),
@@ -140,8 +140,8 @@ def first(value):
         ("hosts/lattice", first(np.nan), "a lattice that is flat or not finite"),
         ("hosts/numbers", first(1), "not the sha256 of its content"),
         ("hosts/info", first(b"[1]"), "an info that is not a JSON object"),
-        ("candidates/energy_per_atom_eV", first(-np.inf), "an energy that is infinite"),
-        ("candidates/min_distance_A", first(np.nan), "no smallest distance"),
+        ("candidates/energy_per_atom_eV", first(-np.inf), "energy_per_atom_eV that is infinite"),
+        ("candidates/min_distance_A", first(np.nan), "min_distance_A that is negative or no number"),
         ("failures/attempts", first(0), "a failure that was never tried"),
         ("candidates/rank", lambda v: v.astype(float), "holds float64 .* damaged"),
     ],

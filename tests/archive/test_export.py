@@ -67,7 +67,7 @@ def test_extxyz(path, tmp_path):
     assert np.allclose(first.positions, record.crystal(0).positions, atol=1e-7)
     assert first.arrays["guest"].tolist() == [False] * len(record.host) + [True] * len(record.guests)
     assert first.info["task"] == record.task_id
-    assert first.info["energy_per_atom_eV"] == record.candidates.energy_per_atom[0]
+    assert first.info["energy_per_atom_eV"] == record.candidates[0].energy_per_atom
     unscored = next(frame for frame in frames if frame.info["task"] == task_id(2))
     assert "energy_per_atom_eV" not in unscored.info
 

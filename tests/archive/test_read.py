@@ -35,12 +35,12 @@ def test_tasks(archive, records):
     assert table.host.tolist() == [r.host.name for r in records]
     assert table.status.tolist() == [r.status for r in records]
     assert table.n_samples.tolist() == [len(r.samples) for r in records]
-    assert table.n_valid.tolist() == [int(r.samples.valid.sum()) for r in records]
+    assert table.n_valid.tolist() == [int(r.samples["valid"].sum()) for r in records]
     assert table.n_candidates.tolist() == [len(r.candidates) for r in records]
     assert table.worker.tolist() == [r.worker for r in records]
     assert table.notes[1] == "first note\nsecond, ß"
     for row, record in enumerate(records):
-        energies = record.candidates.energy_per_atom
+        energies = record.candidates["energy_per_atom"]
         lowest = np.nan if np.isnan(energies).all() else np.nanmin(energies)
         assert table.energy_per_atom_eV[row] == lowest or (np.isnan(lowest) and np.isnan(table.energy_per_atom_eV[row]))
         for stage in ("sample", "score", "relax_all"):
@@ -58,15 +58,15 @@ def test_samples(archive, records):
     assert "guest_frac_coords" not in table
     for row in (0, 4, 7, 29):
         mine, found = table[table.task == row], records[row].samples
-        assert mine["index"].tolist() == found.index.tolist()
+        assert mine["index"].tolist() == found["index"].tolist()
         assert mine.valid.dtype == bool
-        assert mine.valid.tolist() == found.valid.tolist()
-        assert mine.reason.tolist() == list(found.reason)
-        assert np.array_equal(mine.min_distance_A, found.min_distance, equal_nan=True)
-        assert mine.candidate.tolist() == found.candidate.tolist()
+        assert mine.valid.tolist() == found["valid"].tolist()
+        assert mine.reason.tolist() == list(found["reason"])
+        assert np.array_equal(mine.min_distance_A, found["min_distance"], equal_nan=True)
+        assert mine.candidate.tolist() == found["candidate"].tolist()
         one = archive.samples(row)
         assert one.drop(columns="guest_frac_coords").equals(mine.reset_index(drop=True))
-        assert np.array_equal(np.stack(one.guest_frac_coords), found.guest_frac_coords, equal_nan=True)
+        assert np.array_equal(np.stack(one.guest_frac_coords), found["guest_frac_coords"], equal_nan=True)
 
 
 def test_candidates(archive, records):
@@ -75,14 +75,14 @@ def test_candidates(archive, records):
     for row in (0, 1, 2):
         found = records[row].candidates
         one = archive.candidates(task_id(row))
-        assert one["rank"].tolist() == found.rank.tolist()
-        assert one.wyckoff.tolist() == list(found.wyckoff)
-        assert one.multiplicity.tolist() == [tuple(values) for values in found.multiplicity.tolist()]
-        assert np.array_equal(np.stack(one.guest_frac_coords), found.guest_frac_coords)
-        for name, values in (("energy_per_atom_eV", found.energy_per_atom), ("spread_A", found.spread)):
+        assert one["rank"].tolist() == found["rank"].tolist()
+        assert one.wyckoff.tolist() == list(found["wyckoff"])
+        assert one.multiplicity.tolist() == [tuple(values) for values in found["multiplicity"].tolist()]
+        assert np.array_equal(np.stack(one.guest_frac_coords), found["guest_frac_coords"])
+        for name, values in (("energy_per_atom_eV", found["energy_per_atom"]), ("spread_A", found["spread"])):
             assert np.array_equal(one[name], values, equal_nan=True)
             assert np.array_equal(table.loc[table.task == row, name], values, equal_nan=True)
-        assert one.error.tolist() == list(found.error)
+        assert one.error.tolist() == list(found["error"])
     everything = archive.candidates(per_guest=True)
     assert len(everything) == len(table)
     assert everything.guest_frac_coords[0].shape == (len(records[0].guests), 3)

@@ -75,18 +75,18 @@ def test_a_unit_becomes_a_result_file_with_everything_drawn(make_run, worker_of)
         assert np.array_equal(record.host.frac_coords.view("u8"), task.host.frac_coords.view("u8"))
         assert record.guests == task.guests and record.n_requested == 3 and not record.failed
         result = run_tasks(worker.network, [task.task], sampling, pipeline)[0]
-        assert len(record.samples) == result.n_drawn and (~record.samples.valid).sum() == result.n_invalid
+        assert len(record.samples) == result.n_drawn and (~record.samples["valid"]).sum() == result.n_invalid
         assert len(record.candidates) == len(result.candidates)
         for candidate in result.candidates:
-            members = record.samples.index[record.samples.candidate == candidate.rank]
+            members = record.samples["index"][record.samples["candidate"] == candidate.rank]
             assert tuple(members) == candidate.members
-            assert record.candidates.guest_frac_coords[candidate.rank] == pytest.approx(
+            assert record.candidates["guest_frac_coords"][candidate.rank] == pytest.approx(
                 candidate.guest_frac_coords, abs=1e-5
             )
-        assert np.isnan(record.candidates.energy_per_atom).all()
+        assert np.isnan(record.candidates["energy_per_atom"]).all()
     assert sum(report.tasks for report in reports) == run.n_tasks
-    assert sum(report.samples for report in reports) == sum(int(r.samples.valid.sum()) for r in found)
-    assert sum(report.invalid for report in reports) == sum(int((~r.samples.valid).sum()) for r in found) > 0
+    assert sum(report.samples for report in reports) == sum(int(r.samples["valid"].sum()) for r in found)
+    assert sum(report.invalid for report in reports) == sum(int((~r.samples["valid"]).sum()) for r in found) > 0
     assert {"sample", "deduplicate", "write"} <= set(reports[0].stages)
     assert list(run.reports().values()) == reports
 
@@ -106,7 +106,7 @@ def test_scores_and_references_are_recorded(make_run, worker_of, tmp_path):
     for record, task in zip(records(run), run.tasks(range(run.n_tasks)), strict=True):
         assert np.array_equal(record.reference_frac_coords, task.reference)
         if len(record.candidates):
-            assert np.isfinite(record.candidates.energy_per_atom).any()
+            assert np.isfinite(record.candidates["energy_per_atom"]).any()
     assert any(len(record.candidates) for record in records(run))
 
 
@@ -200,7 +200,7 @@ def test_records_that_a_result_may_not_hold_become_failures(make_run, worker_of)
             found = super().records(tasks)
             for record in found:
                 if len(record.host) == 18:
-                    record.samples.guest_frac_coords[:] = 1.5
+                    record.samples["guest_frac_coords"][:] = 1.5
             return found
 
     run = make_run(resources={"min_shards": 1})

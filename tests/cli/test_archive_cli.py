@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from inpaint_hpc.archive.read import Archive
-from inpaint_hpc.archive.records import Candidates, Samples, TaskRecord
+from inpaint_hpc.archive.records import TaskRecord
+from inpaint_hpc.archive.rows import Candidate, Sample
 from inpaint_hpc.archive.write import write_result
 from inpaint_hpc.cli.main import cli
 from inpaint_hpc.crystals.batch import Crystal
@@ -24,10 +25,22 @@ def record(number):
     if number == 3:
         return TaskRecord(task, host, (3,), 2, status="failed", error="no luck", attempts=2)
     frac = np.full((2, 1, 3), 0.01 * number + 0.1)
-    samples = Samples([0, 1], frac, [True, True], ["", ""], [1.5, 1.5], [0, 0])
-    energy = [-7.0 - 0.1 * number]
-    candidates = Candidates([0], [0], [2], [1.0], [0.1], [1.5], frac[:1], energy, [0.1], [0.1], [[4]], [("4c",)], [""])
-    return TaskRecord(task, host, (3,), 2, samples=samples, candidates=candidates)
+    samples = [Sample(k, True, "", 1.5, 0, frac[k]) for k in range(2)]
+    best = Candidate(
+        rank=0,
+        sample=0,
+        members=(0, 1),
+        agreement=1.0,
+        spread=0.1,
+        min_distance=1.5,
+        guest_frac_coords=frac[0],
+        energy_per_atom=-7.0 - 0.1 * number,
+        max_force=0.1,
+        max_guest_force=0.1,
+        multiplicity=(4,),
+        wyckoff=("4c",),
+    )
+    return TaskRecord(task, host, (3,), 2, samples=samples, candidates=[best])
 
 
 @pytest.fixture

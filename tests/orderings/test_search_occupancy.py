@@ -178,7 +178,17 @@ def candidate(position, energy, members=(), rank=0, origin="joint"):
     agreement = len(members) / 10
     sample = members[0] if members else -1
     return Candidate(
-        rank, coords, sample, tuple(members), agreement, 0.1, 1.5, (1,), ("?",), None, energy, origin=origin
+        rank=rank,
+        guest_frac_coords=coords,
+        sample=sample,
+        members=tuple(members),
+        agreement=agreement,
+        spread=0.1,
+        min_distance=1.5,
+        multiplicity=(1,),
+        wyckoff=("?",),
+        energy_per_atom=energy,
+        origin=origin,
     )
 
 

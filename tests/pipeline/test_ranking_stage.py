@@ -38,7 +38,17 @@ def beside(frac, *shift):
 
 def candidate(position, rank=0, members=(0,), agreement=0.1):
     coords = np.atleast_2d(position) % 1.0
-    return Candidate(rank, coords, members[0], members, agreement, 0.1, 1.5, (1,), ("?",))
+    return Candidate(
+        rank=rank,
+        guest_frac_coords=coords,
+        sample=members[0],
+        members=members,
+        agreement=agreement,
+        spread=0.1,
+        min_distance=1.5,
+        multiplicity=(1,),
+        wyckoff=("?",),
+    )
 
 
 def staged(positions, guests=(3,), host=SPINEL, **settings):
@@ -198,7 +208,14 @@ def test_other_energies_or_other_places_are_other_minima():
         return replace(
             candidate(position, k, (k,)),
             energy_per_atom=energy,
-            relaxed=Relaxed("converged", 1, energy, 0.0, 0.0, np.atleast_2d(position)),
+            relaxed=Relaxed(
+                outcome="converged",
+                steps=1,
+                energy_per_atom=energy,
+                max_force=0.0,
+                max_guest_force=0.0,
+                guest_frac_coords=np.atleast_2d(position),
+            ),
         )
 
     task, pipeline = Task(SPINEL, ["Li"]), PipelineSettings(relax="guests")
@@ -308,13 +325,13 @@ def test_a_campaign_relaxes_and_exports_what_it_relaxed(make_run, tmp_path):
     with Archive(path) as archive:
         record = archive.record(0)
         found = record.candidates
-        outcomes = [outcome for outcome in found.relaxation if outcome]
-        assert len(outcomes) == 1 and found.relaxed_steps.max() > 0 and found.relaxed_host_frac_coords is None
-        assert found.relaxation[0] == outcomes[0]
+        outcomes = [outcome for outcome in found["relaxation"] if outcome]
+        assert len(outcomes) == 1 and found["relaxed_steps"].max() > 0 and found["relaxed_host_frac_coords"] is None
+        assert found["relaxation"][0] == outcomes[0]
         export(archive, tmp_path / "relaxed.extxyz", "extxyz", top=None, relaxed=True)
         export(archive, tmp_path / "table.csv", "csv", top=1)
         (written,) = read_hosts([tmp_path / "relaxed.extxyz"])
-        expected = record.host.with_guests(record.guests, found.relaxed_guest_frac_coords[0])
+        expected = record.host.with_guests(record.guests, found["relaxed_guest_frac_coords"][0])
         np.testing.assert_allclose(written.positions, expected.positions, atol=1e-6)
         header, row = (tmp_path / "table.csv").read_text().splitlines()
         assert f",{outcomes[0]}," in row and "relaxed_max_guest_force_eV_per_A" in header.split(",")

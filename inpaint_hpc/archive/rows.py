@@ -1,0 +1,159 @@
+"""The rows of results: each field with its unit, range and description, once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from inpaint_hpc.crystals.batch import Crystal
+
+from .fields import Row, column, computed, nested
+
+CONVERGED, UNFINISHED, DIVERGED = "converged", "unfinished", "diverged"
+_FRAC = "fractional coordinates in [0, 1)"
+_MINIMUM = "smallest distance of a guest to another atom or an image of itself"
+_PER_GUEST = {"per": "guest_offsets", "tail": (3,), "minimum": 0.0, "below": 1.0}
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Sample(Row):
+    """A sample that was drawn, possible or not."""
+
+    index: int = column("i8", "index of the sample; with task and settings it determines the sample", minimum=0)
+    valid: bool = column("?", "1 if physically possible")
+    reason: str = column("S", "why not possible", longest=200)
+    min_distance: float | None = column("f8", _MINIMUM, "A", null=True, minimum=0.0)
+    candidate: int = column("i8", "rank of the candidate that the sample belongs to, -1 for none", minimum=-1)
+    guest_frac_coords: np.ndarray = column("f8", _FRAC, **_PER_GUEST, null=True)
+
+
+@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
+class Relaxed(Row):
+    """What became of a candidate in CHGNet's forces; energies and positions are None when it diverged."""
+
+    energy_per_atom: float | None = column("f8", "after relaxation", "eV/atom", null=True, default=None)
+    max_force: float | None = column("f8", "after relaxation", "eV/A", null=True, minimum=0.0, default=None)
+    lattice: np.ndarray | None = column(
+        "f8", "rows a, b, c after relaxation", "A", tail=(3, 3), null=True, default=None
+    )
+    guest_frac_coords: np.ndarray | None = column(
+        "f8", f"after relaxation, {_FRAC}", **_PER_GUEST, null=True, default=None
+    )
+    host_frac_coords: np.ndarray | None = column(
+        "f8", "host atoms after relaxation", per="host_offsets", tail=(3,), null=True, default=None
+    )
+    max_guest_force: float | None = column(
+        "f8", "after relaxation", "eV/A", null=True, minimum=0.0, since="1.1", default=None
+    )
+    outcome: str = column(
+        "S",
+        "converged, unfinished or diverged; '' where there was none",
+        alias="relaxation",
+        choices=(CONVERGED, UNFINISHED, DIVERGED),
+        since="1.1",
+    )
+    steps: int = column("i8", "steps of relaxation", minimum=0, since="1.1")
+
+    @property
+    def sound(self) -> bool:
+        """Whether there is a relaxed structure."""
+        return self.outcome != DIVERGED
+
+    def crystal(self, host: Crystal, guests: Sequence[int]) -> Crystal:
+        """Host and guests, relaxed; rows of a frozen host are the same bits as before.
+
+        Raises:
+            ValueError: it diverged.
+        """
+        if self.guest_frac_coords is None:
+            raise ValueError("the relaxation diverged; there is no relaxed structure")
+        frac = host.frac_coords if self.host_frac_coords is None else self.host_frac_coords
+        lattice = host.lattice if self.lattice is None else self.lattice
+        return replace(host, frac_coords=frac, lattice=lattice).with_guests(np.array(guests), self.guest_frac_coords)
+
+
+@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
+class Candidate(Row):
+    """One placement of all guests: a cluster of equal samples, shown by its typical member."""
+
+    SHOWN: ClassVar[tuple[str, ...]] = (
+        *("rank", "relaxed_energy_per_atom_eV", "relaxed_max_force_eV_per_A", "relaxation", "energy_per_atom_eV"),
+        *("max_force_eV_per_A", "max_guest_force_eV_per_A", "min_distance_A", "multiplicity", "wyckoff", "spacegroup"),
+        *("agreement", "count", "placements", "origin", "spread_A", "guest_frac_coords"),
+    )
+
+    rank: int = column("i8", "0 is the best", minimum=0)
+    sample: int = column("i8", "index of the sample shown, -1 for none", minimum=-1)
+    agreement: float = column("f8", "these over valid samples", minimum=0.0, maximum=1.0)
+    spread: float | None = column("f8", "root mean square scatter of these", "A", null=True, minimum=0.0)
+    min_distance: float = column("f8", _MINIMUM, "A", minimum=0.0)
+    energy_per_atom: float | None = column(
+        "f8", "potential energy, NaN when not scored", "eV/atom", null=True, default=None
+    )
+    max_force: float | None = column("f8", "largest force on any atom", "eV/A", null=True, minimum=0.0, default=None)
+    max_guest_force: float | None = column(
+        "f8", "largest force on a guest", "eV/A", null=True, minimum=0.0, default=None
+    )
+    error: str = column("S", "why scoring or relaxation failed", null=True, longest=1000, default="")
+    guest_frac_coords: np.ndarray = column("f8", _FRAC, **_PER_GUEST)
+    multiplicity: tuple[int, ...] = column(
+        "i8", "equivalent positions in the host's cell, 0 unknown", per="guest_offsets", minimum=0, default=()
+    )
+    wyckoff: tuple[str, ...] = column("S", "Wyckoff position such as 8a, '' unknown", per="guest_offsets", default=())
+    relaxed: Relaxed | None = nested(Relaxed, "relaxed_")
+    placements: int = column(
+        "i8",
+        "placements that relaxed into this minimum",
+        minimum=0,
+        optional=True,
+        beside="relaxed",
+        since="1.1",
+        default=1,
+    )
+    origin: str = column(
+        "S", "joint, sequential, orbits, ordering ...; several joined by +", optional=True, since="1.1", default="joint"
+    )
+    members: tuple[int, ...] = column("i8", "indices of the samples that agree", stored=False, default=())
+    spacegroup: str | None = column("S", "of the whole crystal", stored=False, default=None)
+
+    @computed(column("i8", "samples that agree"), before="agreement")
+    def count(self) -> int:
+        """Samples in the cluster."""
+        return len(self.members)
+
+    @property
+    def ranking_energy(self) -> float | None:
+        """Energy that ranks it, eV per atom: relaxed, else as placed, else None."""
+        if self.relaxed is not None and self.relaxed.sound:
+            return self.relaxed.energy_per_atom
+        return self.energy_per_atom
+
+
+@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
+class Site(Row):
+    """An orbit of the site network of one ion; network after network, the most occupied orbit of each first."""
+
+    ion: int = column(
+        "u1", "atomic number of the ion; its orbits in a task are one network", minimum=1, maximum=118, since="1.2"
+    )
+    orbit: int = column("i8", "place in the network, 0 is the most occupied", minimum=0, since="1.2")
+    wyckoff: str = column("S", "Wyckoff position such as 8a; without a letter where none is known", since="1.2")
+    coordination: str = column("S", "neighbours, a JSON object: element to number and mean distance in A", since="1.2")
+    occupancy: float = column(
+        "f8", "share of the guest positions that lie on the orbit", minimum=0.0, maximum=1.0, since="1.2"
+    )
+    spread: float = column("f8", "root mean square distance of these from their site", "A", minimum=0.0, since="1.2")
+    energy: float | None = column(
+        "f8", "of the cell with one guest there, relaxed in the frozen host", "eV", null=True, since="1.2"
+    )
+    shift: float | None = column("f8", "how far that guest moved", "A", null=True, minimum=0.0, since="1.2")
+    settles_on: int = column("i8", "orbit it was on afterwards, -1 unknown or none", minimum=-1, since="1.2")
+    symprec: float = column("f8", "tolerance of the symmetry, 0 for none", "A", minimum=0.0, since="1.2")
+    positions: int = column("i8", "guest positions that the network was built from", minimum=0, since="1.2")
+    saturated: bool = column("?", "1 if the last samples found no new site", since="1.2")
+    frac_coords: np.ndarray = column(
+        "f8", _FRAC, per="position_offsets", tail=(3,), minimum=0.0, below=1.0, since="1.2"
+    )
