@@ -12,9 +12,10 @@ import numpy as np
 
 from inpaint_hpc.files import atomic_path
 
-from .columns import Block, Table, take
+from .columns import Block, take
 from .full_disk_file import FullDiskFile, remove_stale
-from .schema import CHILDREN, ROW, TABLES, column, fill_value, is_offsets
+from .row_table import Table, filled
+from .schema import CHILDREN, ROW, TABLES, column, is_offsets
 from .storage import CACHE_BYTES, USER_BLOCK, create_appendable, digest, seal, sign, to_file
 
 if TYPE_CHECKING:
@@ -125,13 +126,13 @@ class AppendableArchive:
         """Columns that the archive has and these do not, filled with what says so."""
         rows = len(columns[next(iter(TABLES[table]))])
         absent = [name for where, name in self._layout if where == table and name not in columns]
-        filled: Table = {name: np.zeros(rows + 1, np.int64) for name in absent if is_offsets(table, name)}
+        found: Table = {name: np.zeros(rows + 1, np.int64) for name in absent if is_offsets(table, name)}
         for name in absent:
             what = column(table, name)
-            if name not in filled:
-                count = rows if what.per == ROW else int({**columns, **filled}[what.per][-1])
-                filled[name] = np.full((count, *what.tail), fill_value(what), what.dtype)
-        return filled
+            if name not in found:
+                count = rows if what.per == ROW else int({**columns, **found}[what.per][-1])
+                found[name] = filled(what, count)
+        return found
 
     def _append(self, table: str, name: str, values: np.ndarray) -> None:
         if not len(values):

@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from .columns import Block, Table, host_of, strings
-from .fields import range_problems
-from .records import STATUSES, host_id
-from .rows import CONVERGED, DIVERGED, UNFINISHED, Candidate, Sample, Site
+from .columns import Block, host_of
+from .ragged_arrays import strings
+from .range_checks import range_problems
+from .records import TaskRecord, host_id
+from .row_table import Table
+from .rows import CONVERGED, DIVERGED, UNFINISHED, Candidate, Failure, Host, Sample, Site
 from .schema import SECONDS
 
 _HEXADECIMAL = frozenset(b"0123456789abcdef")
@@ -30,11 +32,8 @@ def block_problems(block: Block) -> list[str]:
 def _hosts(block: Block) -> Iterator[str]:
     hosts = block["hosts"]
     names = strings(hosts["name"])
-    atoms = np.repeat(np.arange(len(names)), np.diff(hosts["atom_offsets"]))
     volume = np.abs(np.linalg.det(np.where(np.isfinite(hosts["lattice"]), hosts["lattice"], 0.0)))
-    bad = {
-        "an atomic number that no element has": atoms[_no_element(hosts["numbers"])],
-        "a coordinate that is not finite": atoms[~np.isfinite(hosts["frac_coords"]).all(axis=1)],
+    bad = range_problems(Host, hosts) | {
         "a lattice that is flat or not finite": np.flatnonzero(volume <= 0.0),
         "an id that is not a sha256": _not_sha256(hosts["id"]),
         "an info that is not a JSON object": np.flatnonzero([not _is_object(text) for text in hosts["info"].tolist()]),
@@ -52,24 +51,17 @@ def _tasks(block: Block) -> Iterator[str]:
     n_guests = np.diff(tasks["guest_offsets"])
     owner = np.repeat(np.arange(len(n_guests)), n_guests)
     step_back = np.flatnonzero((np.diff(tasks["guests"].astype(int)) < 0) & (np.diff(owner) == 0))
-    unknown = np.flatnonzero(~np.isin(tasks["status"], [status.encode() for status in STATUSES]))
     ids, first = np.unique(tasks["id"], return_index=True)
-    bad = {
+    bad = range_problems(TaskRecord, tasks) | {
         "an id that is not a sha256": _not_sha256(tasks["id"]),
         "an id that another task has": np.setdiff1d(np.arange(len(tasks["id"])), first) if len(ids) else first,
-        "an unknown status": unknown,
-        "a host that does not exist": _outside(tasks["host"], 0, len(block["hosts"]["id"])),
+        "a host that does not exist": np.flatnonzero(tasks["host"] >= len(block["hosts"]["id"])),
         "no guests": np.flatnonzero(n_guests == 0),
-        "a guest that is no element": owner[_no_element(tasks["guests"])],
         "guests that are not sorted": owner[step_back],
-        "fewer than 0 samples asked for": np.flatnonzero(tasks["n_requested"] < 0),
     }
     if "reference_frac_coords" in tasks:
         missing = np.isnan(tasks["reference_frac_coords"]).any(axis=1)
-        partly = np.setdiff1d(owner[missing], np.setdiff1d(owner, owner[~missing]))
-        bad["a reference position that is infinite or lacks a number"] = np.union1d(
-            partly, owner[np.isinf(tasks["reference_frac_coords"]).any(axis=1)]
-        )
+        bad["references of some guests only"] = np.intersect1d(owner[missing], owner[~missing])
     for name in tasks:
         if name.startswith(SECONDS):
             bad[f"{name} that are negative or infinite"] = _not_at_least_0(tasks[name], null=True)
@@ -83,10 +75,8 @@ def _failures(block: Block) -> Iterator[str]:
         different = np.setxor1d(failures["task"], failed)
         yield f"{len(failed)} failed tasks but {len(failures['task'])} failures, first at row {different[:1].tolist()}"
         return
-    bad = {
-        "a failure without an error": failed[failures["error"] == b""],
-        "a failure that was never tried": failed[failures["attempts"] < 1],
-    }
+    found = range_problems(Failure, failures) | {"a failure without an error": np.flatnonzero(failures["error"] == b"")}
+    bad = {what: failed[rows] for what, rows in found.items()}
     yield from _first(bad, _task(block))
 
 
@@ -95,7 +85,8 @@ def _samples(block: Block) -> Iterator[str]:
     task = np.repeat(np.arange(len(tasks["id"])), np.diff(tasks["sample_offsets"]))
     yield from _guest_counts(block, samples, task, "sample")
     valid = samples["valid"] == 1
-    missing, _ = _coordinates(samples)
+    owner = np.repeat(np.arange(len(task)), np.diff(samples["guest_offsets"]))
+    missing = np.bincount(owner, np.isnan(samples["guest_frac_coords"]).any(axis=1), len(task)) > 0
     pairs = np.stack([task, samples["index"]])
     again = np.setdiff1d(np.arange(len(task)), np.unique(pairs, axis=1, return_index=True)[1])
     bad = range_problems(Sample, samples) | {
@@ -177,16 +168,6 @@ def _guest_counts(block: Block, columns: Table, task: np.ndarray, what: str) -> 
     yield from _first({f"a {what} with another number of guests": task[wrong]}, _task(block))
 
 
-def _coordinates(columns: Table, name: str = "guest_frac_coords") -> tuple[np.ndarray, np.ndarray]:
-    """For each entry: some coordinate is NaN; some coordinate is a number outside [0, 1) or infinite."""
-    owners, n = _owners(columns["guest_offsets"]), len(columns["guest_offsets"]) - 1
-    values = columns[name]
-    missing, outside = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
-    missing[owners[np.isnan(values).any(axis=1)]] = True
-    outside[owners[((values < 0.0) | (values >= 1.0)).any(axis=1)]] = True
-    return missing, outside
-
-
 def _unknown_sample(block: Block, task: np.ndarray) -> np.ndarray:
     """Candidates that show a sample their task does not have."""
     samples, shown = block["samples"], block["candidates"]["sample"]
@@ -194,18 +175,6 @@ def _unknown_sample(block: Block, task: np.ndarray) -> np.ndarray:
     width = max(samples["index"].max(initial=-1), shown.max(initial=-1)) + 2
     known = np.isin(task * width + shown, sample_task * width + samples["index"])
     return (shown < -1) | ((shown >= 0) & ~known)
-
-
-def _owners(offsets: np.ndarray) -> np.ndarray:
-    return np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-
-
-def _no_element(numbers: np.ndarray) -> np.ndarray:
-    return (numbers < 1) | (numbers > 118)
-
-
-def _outside(values: np.ndarray, low: int, high: int) -> np.ndarray:
-    return np.flatnonzero((values < low) | (values >= high))
 
 
 def _not_at_least_0(values: np.ndarray, null: bool = False) -> np.ndarray:

@@ -17,19 +17,20 @@ import numpy as np
 
 from inpaint_hpc.crystals.batch import Crystal
 
-from .fields import Rows, Table, joined
-from .ragged_arrays import gather, offsets, strings, texts
+from .fields import stored_columns
+from .ragged_arrays import gather, offsets, strings
 from .records import TaskRecord
-from .rows import Candidate, Sample, Site
-from .schema import CHILDREN, ROW, SECONDS, column, is_offsets, offsets_of
+from .row_table import Rows, Table, joined
+from .rows import Failure, Host
+from .schema import CHILDREN, KINDS, OPTIONAL, ROW, SECONDS, column, is_offsets, offsets_of
 
 if TYPE_CHECKING:
     import h5py
 
 Block = dict[str, Table]
 
-# Longest texts that are kept: a column is as wide as its longest text.
-_MAX_ERROR, _MAX_NOTES, _MAX_TRACEBACK = 1000, 4000, 20_000
+# Characters that are kept, the last ones: a column is as wide as its longest text.
+_MAX_TRACEBACK = 20_000
 
 
 def from_records(records: Sequence[TaskRecord]) -> Block:
@@ -42,36 +43,22 @@ def from_records(records: Sequence[TaskRecord]) -> Block:
     for record in records:
         hosts.setdefault(record.host_id, record.host)
     row_of = {name: row for row, name in enumerate(hosts)}
-    failed = [(row, record) for row, record in enumerate(records) if record.failed]
-    sites = [record.sites for record in records]
-    with_sites = any(len(part) for part in sites)
-    return {
-        "hosts": _hosts(hosts),
-        "tasks": {
-            "id": texts([r.task_id for r in records]),
-            "host": np.array([row_of[r.host_id] for r in records], dtype=np.int64),
-            "status": texts([r.status for r in records]),
-            "n_requested": np.array([r.n_requested for r in records], dtype=np.int64),
-            "worker": texts([r.worker for r in records]),
-            "notes": texts(["\n".join(r.notes) for r in records], _MAX_NOTES),
-            "guests": np.array([z for r in records for z in r.guests], dtype=np.uint8),
-            "guest_offsets": offsets([len(r.guests) for r in records]),
-            "sample_offsets": offsets([len(r.samples) for r in records]),
-            "candidate_offsets": offsets([len(r.candidates) for r in records]),
-            **_seconds(records),
-            **_references(records),
-            **({"site_offsets": offsets([len(part) for part in sites])} if with_sites else {}),
-        },
-        "samples": joined(Sample, [record.samples for record in records]),
-        "candidates": joined(Candidate, [record.candidates for record in records]),
-        **({"sites": joined(Site, sites)} if with_sites else {}),
-        "failures": {
-            "task": np.array([row for row, _ in failed], dtype=np.int64),
-            "attempts": np.array([r.attempts for _, r in failed], dtype=np.int64),
-            "error": texts([" ".join(r.error.split()) for _, r in failed], _MAX_ERROR),
-            "traceback": texts([r.traceback[-_MAX_TRACEBACK:] for _, r in failed]),
-        },
+    host_rows = np.array([row_of[record.host_id] for record in records], dtype=np.int64)
+    failures = [
+        Failure(task=row, attempts=r.attempts, error=r.error, traceback=r.traceback[-_MAX_TRACEBACK:])
+        for row, r in enumerate(records)
+        if r.failed
+    ]
+    block: Block = {
+        "hosts": joined(Host, [Rows.of(Host, [_host_row(name, host) for name, host in hosts.items()], {})]),
+        "tasks": joined(TaskRecord, [Rows.of(TaskRecord, records, {})], {"host": host_rows}) | _seconds(records),
     }
+    for table, offsets_name in CHILDREN.items():
+        parts = [getattr(record, table) for record in records]
+        if table not in OPTIONAL or any(map(len, parts)):
+            block["tasks"][offsets_name] = offsets([len(part) for part in parts])
+            block[table] = joined(KINDS[table], parts)
+    return block | {"failures": joined(Failure, [Rows.of(Failure, failures, {})])}
 
 
 def to_records(block: Block) -> list[TaskRecord]:
@@ -79,42 +66,24 @@ def to_records(block: Block) -> list[TaskRecord]:
     tasks = block["tasks"]
     hosts = [host_of(block["hosts"], row) for row in range(len(block["hosts"]["id"]))]
     host_ids = strings(block["hosts"]["id"])
-    ids, status, workers, notes = (strings(tasks[name]) for name in ("id", "status", "worker", "notes"))
-    failures = {int(task): row for row, task in enumerate(block["failures"]["task"])}
+    failures = {failure.task: failure for failure in Rows(Failure, block["failures"])}
     stages = [name for name in tasks if name.startswith(SECONDS)]
-    bounds, shown = tasks["sample_offsets"].tolist(), tasks["candidate_offsets"].tolist()
-    orbits = tasks["site_offsets"].tolist() if "sites" in block else []
+    bounds = {table: tasks[name].tolist() for table, name in CHILDREN.items() if table in block}
+    window = Rows(TaskRecord, tasks)
     records = []
-    for row, task_id in enumerate(ids):
-        guests = tuple(_rows(tasks, "guest_offsets", "guests", row).tolist())
-        failure = {}
-        reference = None
-        if "reference_frac_coords" in tasks:
-            reference = _rows(tasks, "guest_offsets", "reference_frac_coords", row)
+    for row, host in enumerate(tasks["host"].tolist()):
+        values = {what.field: window.value(name, row) for name, what in stored_columns(TaskRecord).items()}
+        values |= {
+            "host": hosts[host],
+            "host_id": host_ids[host],
+            "seconds": {
+                name[len(SECONDS) :]: float(tasks[name][row]) for name in stages if not np.isnan(tasks[name][row])
+            },
+        }
+        values |= {table: Rows(KINDS[table], block[table], *ends[row : row + 2]) for table, ends in bounds.items()}
         if row in failures:
-            found, at = block["failures"], failures[row]
-            failure = {name: found[name][at].decode("utf-8") for name in ("error", "traceback")}
-            failure["attempts"] = int(found["attempts"][at])
-        records.append(
-            TaskRecord(
-                task_id=task_id,
-                host=hosts[tasks["host"][row]],
-                guests=guests,
-                n_requested=int(tasks["n_requested"][row]),
-                status=status[row],
-                samples=Rows(Sample, block["samples"], *bounds[row : row + 2]),
-                candidates=Rows(Candidate, block["candidates"], *shown[row : row + 2]),
-                sites=Rows(Site, block["sites"], *orbits[row : row + 2]) if orbits else (),
-                seconds={
-                    name[len(SECONDS) :]: float(tasks[name][row]) for name in stages if not np.isnan(tasks[name][row])
-                },
-                worker=workers[row],
-                notes=tuple(notes[row].split("\n")) if notes[row] else (),
-                reference_frac_coords=None if reference is None or np.isnan(reference).all() else reference,
-                host_id=host_ids[tasks["host"][row]],
-                **failure,
-            )
-        )
+            values |= {name: getattr(failures[row], name) for name in ("error", "traceback", "attempts")}
+        records.append(TaskRecord(**values))
     return records
 
 
@@ -207,13 +176,8 @@ def select(block: Block, rows: np.ndarray) -> Block:
 
 def host_of(hosts: Table, row: int) -> Crystal:
     """The crystal of a row of a block's hosts."""
-    return Crystal(
-        _rows(hosts, "atom_offsets", "numbers", row),
-        _rows(hosts, "atom_offsets", "frac_coords", row),
-        hosts["lattice"][row],
-        hosts["name"][row].decode("utf-8"),
-        json.loads(hosts["info"][row].decode("utf-8")),
-    )
+    host = Rows(Host, hosts)[row]
+    return Crystal(host.numbers, host.frac_coords, host.lattice, host.name, json.loads(host.info))
 
 
 def plain(value: Any) -> Any:
@@ -231,21 +195,15 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def _rows(columns: Table, offsets_name: str, name: str, row: int) -> np.ndarray:
-    return columns[name][columns[offsets_name][row] : columns[offsets_name][row + 1]]
-
-
-def _hosts(hosts: dict[str, Crystal]) -> Table:
-    crystals = list(hosts.values())
-    return {
-        "id": texts(list(hosts)),
-        "name": texts([c.name for c in crystals]),
-        "lattice": np.stack([c.lattice for c in crystals]),
-        "info": texts([json.dumps(plain(c.info), sort_keys=True, allow_nan=False) for c in crystals]),
-        "numbers": _cat([c.numbers for c in crystals], np.uint8),
-        "frac_coords": _cat([c.frac_coords for c in crystals], np.float64),
-        "atom_offsets": offsets([len(c) for c in crystals]),
-    }
+def _host_row(name: str, crystal: Crystal) -> Host:
+    return Host(
+        id=name,
+        name=crystal.name,
+        lattice=crystal.lattice,
+        info=json.dumps(plain(crystal.info), sort_keys=True, allow_nan=False),
+        numbers=crystal.numbers,
+        frac_coords=crystal.frac_coords,
+    )
 
 
 def _seconds(records: Sequence[TaskRecord]) -> Table:
@@ -254,18 +212,6 @@ def _seconds(records: Sequence[TaskRecord]) -> Table:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", stage):
             raise ValueError(f"a stage must be a lower-case word, not {stage!r}")
     return {SECONDS + stage: np.array([r.seconds.get(stage, np.nan) for r in records]) for stage in stages}
-
-
-def _references(records: Sequence[TaskRecord]) -> Table:
-    given = [record.reference_frac_coords for record in records]
-    if all(reference is None for reference in given):
-        return {}
-    unknown = [np.full((len(record.guests), 3), np.nan) for record in records]
-    return {"reference_frac_coords": _cat([u if r is None else r for r, u in zip(given, unknown, strict=True)], "f8")}
-
-
-def _cat(arrays: Sequence[np.ndarray], dtype: Any) -> np.ndarray:
-    return np.concatenate([np.asarray(array, dtype=dtype) for array in arrays])
 
 
 def _scattered(group: h5py.Group, table: str, rows: np.ndarray) -> Table:

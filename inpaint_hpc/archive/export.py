@@ -18,10 +18,8 @@ from inpaint_hpc.crystals.writing import safe_name, write_structure
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.files import atomic_path
 
-from .fields import arrow_schema
 from .read import Archive
 from .records import TaskRecord
-from .rows import Candidate
 from .schema import ROW, TABLES
 
 if TYPE_CHECKING:
@@ -247,7 +245,7 @@ def _row(record: TaskRecord, rank: int, names: Sequence[str]) -> dict[str, Any]:
         "formula": record.host.formula,
         "guests": _guest_label(record),
         "n_samples": len(record.samples),
-        "n_valid": int(record.samples["valid"].sum()),
+        "n_valid": record.n_valid,
     }
     for name in names[len(values) :]:
         value = found.value(name, rank)
@@ -258,9 +256,16 @@ def _row(record: TaskRecord, rank: int, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _arrow_schema(pyarrow: Any, names: Sequence[str]) -> Any:
-    known = arrow_schema(Candidate)
-    fields = []
+    """Types of a table's columns, with unit and description beside those of /candidates."""
+    kinds = {"i8": pyarrow.int64(), "f8": pyarrow.float64(), "S": pyarrow.string(), "u1": pyarrow.uint8()}
+    found = []
     for name in names:
-        own = pyarrow.field(name, pyarrow.int64() if name.startswith("n_") else pyarrow.string())
-        fields.append(own if name not in known.names else known.field(name))
-    return pyarrow.schema(fields)
+        what = TABLES["candidates"].get(name)
+        if what is None:
+            found.append(pyarrow.field(name, pyarrow.int64() if name.startswith("n_") else pyarrow.string()))
+            continue
+        kind = pyarrow.bool_() if what.flag else kinds[what.dtype]
+        for _ in range(len(what.tail) + bool(what.per)):
+            kind = pyarrow.list_(kind)
+        found.append(pyarrow.field(name, kind, what.null, {"unit": what.unit, "description": what.what}))
+    return pyarrow.schema(found)

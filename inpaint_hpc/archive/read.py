@@ -21,9 +21,10 @@ import numpy as np
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.errors import InputError
 
-from .columns import host_of, read_block, read_rows, select, strings, to_records
-from .fields import Rows
+from .columns import host_of, read_block, read_rows, select, to_records
+from .ragged_arrays import strings
 from .records import TaskRecord
+from .row_table import Rows
 from .rows import Site
 from .schema import CHILDREN, ROW, SECONDS, TABLES, column, is_offsets
 from .site_records import networks_of_sites

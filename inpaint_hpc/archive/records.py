@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import string
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 
 import numpy as np
 
 from inpaint_hpc.crystals.batch import Crystal
 
-from .fields import Rows
+from .fields import Row, column, row_type
+from .row_table import Rows
 from .rows import Candidate, Sample, Site
 
 DONE, FAILED = "done", "failed"
@@ -29,9 +30,9 @@ def host_id(host: Crystal) -> str:
     return digest.hexdigest()
 
 
-@dataclass(frozen=True, eq=False)
-class TaskRecord:
-    """One task of a campaign and what came of it.
+@row_type(kw_only=False)
+class TaskRecord(Row):
+    """One task of a campaign and what came of it; a row of /tasks and all that belongs to it.
 
     Attributes:
         task_id: sha256 of host, guests, samples, settings and weights, 64 hexadecimal digits.
@@ -41,7 +42,6 @@ class TaskRecord:
         status: 'done', also when no sample was possible, or 'failed'.
         samples: what was drawn; none by default.
         candidates: what was made of it; none by default.
-        sites: the site networks that were found on the way; none by default.
         seconds: wall time by stage, e.g. {'sample': 1.2, 'score': 3.4}; the keys are lower-case words.
         worker: name of the worker.
         notes: what a user should know, one line each.
@@ -51,26 +51,32 @@ class TaskRecord:
         reference_frac_coords: where the guests were before they were taken out, in the order of `guests`, float64
             (g, 3), bit for bit as it was given; None where guests are new.
         host_id: filled in from `host` unless given.
+        sites: the site networks that were found on the way; none by default.
 
     Raises:
         ValueError: an id that is not 64 hexadecimal digits, an unknown status, a failed task without an error (or one
             that is done with an error), or samples and candidates with another number of guests.
     """
 
-    task_id: str
-    host: Crystal
-    guests: tuple[int, ...]
-    n_requested: int
-    status: str = DONE
-    samples: Rows[Sample] = ()  # type: ignore[assignment]  # rows, kept as columns
+    task_id: str = column("S", "sha256 of host, guests, samples, settings and weights, hexadecimal", name="id")
+    host: Crystal = column("i8", "row in /hosts", minimum=0)
+    guests: tuple[int, ...] = column(
+        "u1", "sorted atomic numbers of the guests", per="guest_offsets", minimum=1, maximum=118
+    )
+    n_requested: int = column("i8", "valid samples asked for", minimum=0)
+    status: str = column("S", "done or failed", choices=STATUSES, default=DONE)
+    samples: Rows[Sample] = ()  # type: ignore[assignment]  # kept as `Rows`
     candidates: Rows[Candidate] = ()  # type: ignore[assignment]
     seconds: Mapping[str, float] = field(default_factory=dict)
-    worker: str = ""
-    notes: Sequence[str] = ()
+    worker: str = column("S", "name of the worker", default="")
+    notes: Sequence[str] = column("S", "what a user should know, one line each", lines=True, longest=4000, default=())
     error: str = ""
     traceback: str = ""
     attempts: int = 0
-    reference_frac_coords: np.ndarray | None = None
+    reference_frac_coords: np.ndarray | None = column(
+        "f8", "where guests were that had been taken out", per="guest_offsets", tail=(3,), optional=True, null=True,
+        default=None,
+    )  # fmt: skip
     host_id: str = ""
     sites: Rows[Site] = ()  # type: ignore[assignment]
 
@@ -101,6 +107,11 @@ class TaskRecord:
             raise ValueError(f"status must be one of {', '.join(STATUSES)}, not {self.status!r}")
         if bool(self.error) != (self.status == FAILED):
             raise ValueError(f"task {self.task_id[:12]}: a failed task needs an error, and only a failed one has it")
+
+    @property
+    def n_valid(self) -> int:
+        """Samples that are physically possible."""
+        return sum(self.samples.values("valid"))
 
     @property
     def failed(self) -> bool:

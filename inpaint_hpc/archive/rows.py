@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
 
 from inpaint_hpc.crystals.batch import Crystal
 
-from .fields import Row, column, computed, nested
+from .fields import Row, column, computed, nested, row_type
 
 CONVERGED, UNFINISHED, DIVERGED = "converged", "unfinished", "diverged"
 _FRAC = "fractional coordinates in [0, 1)"
@@ -18,7 +18,7 @@ _MINIMUM = "smallest distance of a guest to another atom or an image of itself"
 _PER_GUEST = {"per": "guest_offsets", "tail": (3,), "minimum": 0.0, "below": 1.0}
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@row_type(kw_only=False)
 class Sample(Row):
     """A sample that was drawn, possible or not."""
 
@@ -30,7 +30,7 @@ class Sample(Row):
     guest_frac_coords: np.ndarray = column("f8", _FRAC, **_PER_GUEST, null=True)
 
 
-@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
+@row_type()
 class Relaxed(Row):
     """What became of a candidate in CHGNet's forces; energies and positions are None when it diverged."""
 
@@ -75,7 +75,7 @@ class Relaxed(Row):
         return replace(host, frac_coords=frac, lattice=lattice).with_guests(np.array(guests), self.guest_frac_coords)
 
 
-@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
+@row_type()
 class Candidate(Row):
     """One placement of all guests: a cluster of equal samples, shown by its typical member."""
 
@@ -132,28 +132,42 @@ class Candidate(Row):
         return self.energy_per_atom
 
 
-@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
+@row_type(since="1.2")
 class Site(Row):
     """An orbit of the site network of one ion; network after network, the most occupied orbit of each first."""
 
-    ion: int = column(
-        "u1", "atomic number of the ion; its orbits in a task are one network", minimum=1, maximum=118, since="1.2"
-    )
-    orbit: int = column("i8", "place in the network, 0 is the most occupied", minimum=0, since="1.2")
-    wyckoff: str = column("S", "Wyckoff position such as 8a; without a letter where none is known", since="1.2")
-    coordination: str = column("S", "neighbours, a JSON object: element to number and mean distance in A", since="1.2")
-    occupancy: float = column(
-        "f8", "share of the guest positions that lie on the orbit", minimum=0.0, maximum=1.0, since="1.2"
-    )
-    spread: float = column("f8", "root mean square distance of these from their site", "A", minimum=0.0, since="1.2")
-    energy: float | None = column(
-        "f8", "of the cell with one guest there, relaxed in the frozen host", "eV", null=True, since="1.2"
-    )
-    shift: float | None = column("f8", "how far that guest moved", "A", null=True, minimum=0.0, since="1.2")
-    settles_on: int = column("i8", "orbit it was on afterwards, -1 unknown or none", minimum=-1, since="1.2")
-    symprec: float = column("f8", "tolerance of the symmetry, 0 for none", "A", minimum=0.0, since="1.2")
-    positions: int = column("i8", "guest positions that the network was built from", minimum=0, since="1.2")
-    saturated: bool = column("?", "1 if the last samples found no new site", since="1.2")
-    frac_coords: np.ndarray = column(
-        "f8", _FRAC, per="position_offsets", tail=(3,), minimum=0.0, below=1.0, since="1.2"
-    )
+    ion: int = column("u1", "atomic number of the ion; its orbits in a task are one network", minimum=1, maximum=118)
+    orbit: int = column("i8", "place in the network, 0 is the most occupied", minimum=0)
+    wyckoff: str = column("S", "Wyckoff position such as 8a; without a letter where none is known")
+    coordination: str = column("S", "neighbours, a JSON object: element to number and mean distance in A")
+    occupancy: float = column("f8", "share of the guest positions that lie on the orbit", minimum=0.0, maximum=1.0)
+    spread: float = column("f8", "root mean square distance of these from their site", "A", minimum=0.0)
+    energy: float | None = column("f8", "of the cell with one guest there, relaxed in the frozen host", "eV", null=True)
+    shift: float | None = column("f8", "how far that guest moved", "A", null=True, minimum=0.0)
+    settles_on: int = column("i8", "orbit it was on afterwards, -1 unknown or none", minimum=-1)
+    symprec: float = column("f8", "tolerance of the symmetry, 0 for none", "A", minimum=0.0)
+    positions: int = column("i8", "guest positions that the network was built from", minimum=0)
+    saturated: bool = column("?", "1 if the last samples found no new site")
+    frac_coords: np.ndarray = column("f8", _FRAC, per="position_offsets", tail=(3,), minimum=0.0, below=1.0)
+
+
+@row_type()
+class Host(Row):
+    """A host, once for all tasks in it."""
+
+    id: str = column("S", "sha256 of numbers, frac_coords and lattice, hexadecimal")
+    name: str = column("S", "what tables call the host")
+    lattice: np.ndarray = column("f8", "rows are the cell vectors a, b, c", "A", tail=(3, 3), name="lattice")
+    info: str = column("S", "free extra columns of the host, a JSON object")
+    numbers: np.ndarray = column("u1", "atomic numbers", per="atom_offsets", minimum=1, maximum=118)
+    frac_coords: np.ndarray = column("f8", "fractional coordinates, as they were given", per="atom_offsets", tail=(3,))
+
+
+@row_type()
+class Failure(Row):
+    """Why a task has no result."""
+
+    task: int = column("i8", "row in /tasks")
+    attempts: int = column("i8", "how often the task was tried", minimum=1)
+    error: str = column("S", "in one line", longest=1000)
+    traceback: str = column("S", "where it was raised")

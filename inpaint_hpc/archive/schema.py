@@ -15,8 +15,9 @@ import numpy as np
 
 from inpaint_hpc.errors import InputError
 
-from .fields import ROW, Column, stored_columns
-from .rows import Candidate, Sample, Site
+from .fields import ROW, Column, Row, stored_columns
+from .records import TaskRecord
+from .rows import Candidate, Failure, Host, Sample, Site
 
 if TYPE_CHECKING:
     import h5py
@@ -25,37 +26,15 @@ SCHEMA = "inpaint_hpc archive"
 SCHEMA_VERSION = "1.2"
 
 
-TABLES: dict[str, dict[str, Column]] = {
-    "hosts": {
-        "id": Column("S", "sha256 of numbers, frac_coords and lattice, hexadecimal"),
-        "name": Column("S", "what tables call the host"),
-        "lattice": Column("f8", "rows are the cell vectors a, b, c", "A", tail=(3, 3)),
-        "info": Column("S", "free extra columns of the host, a JSON object"),
-        "numbers": Column("u1", "atomic numbers", per="atom_offsets"),
-        "frac_coords": Column("f8", "fractional coordinates, as they were given", per="atom_offsets", tail=(3,)),
-    },
-    "tasks": {
-        "id": Column("S", "sha256 of host, guests, samples, settings and weights, hexadecimal"),
-        "host": Column("i8", "row in /hosts"),
-        "status": Column("S", "done or failed"),
-        "n_requested": Column("i8", "valid samples asked for"),
-        "worker": Column("S", "name of the worker"),
-        "notes": Column("S", "what a user should know, one line each"),
-        "guests": Column("u1", "sorted atomic numbers of the guests", per="guest_offsets"),
-        "reference_frac_coords": Column(
-            "f8", "where guests were that had been taken out", per="guest_offsets", tail=(3,), optional=True, null=True
-        ),
-    },
-    "samples": stored_columns(Sample),
-    "candidates": stored_columns(Candidate),
-    "sites": stored_columns(Site),
-    "failures": {
-        "task": Column("i8", "row in /tasks"),
-        "attempts": Column("i8", "how often the task was tried"),
-        "error": Column("S", "in one line"),
-        "traceback": Column("S", "where it was raised"),
-    },
+KINDS: dict[str, type[Row]] = {
+    "hosts": Host,
+    "tasks": TaskRecord,
+    "samples": Sample,
+    "candidates": Candidate,
+    "sites": Site,
+    "failures": Failure,
 }
+TABLES: dict[str, dict[str, Column]] = {table: stored_columns(kind) for table, kind in KINDS.items()}
 
 SECONDS = "seconds_"
 """/tasks/seconds_STAGE, float64, wall time in s, one column per stage; NaN where a task had no such stage."""
@@ -81,14 +60,9 @@ def column(table: str, name: str) -> Column | None:
     return None
 
 
-def fill_value(what: Column) -> float | int | bytes:
-    """What says that an entry has no value in an optional column."""
-    return {"S": b"", "f": np.nan}.get(what.dtype[0], 0)
-
-
 def is_absent(what: Column, values: np.ndarray) -> bool:
     """Whether no entry has a value in an optional column."""
-    return not len(values) or bool((np.isnan(values) if what.dtype[0] == "f" else values == fill_value(what)).all())
+    return not what.has_value(values).any()
 
 
 def offsets_of(table: str) -> dict[str, list[str]]:

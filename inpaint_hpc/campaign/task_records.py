@@ -52,20 +52,17 @@ def failed_record(task: CampaignTask, error: str, traceback: str, attempts: int,
 def _samples(result: InpaintResult) -> list[Sample]:
     """Every sample drawn, by index."""
     rank = {sample: candidate.rank for candidate in result.candidates for sample in candidate.members}
-    columns = (
-        (
+    samples = [
+        Sample(index, not invalid, reason, distance, rank.get(index, -1), frac_coords)
+        for found, checked in result.drawn.rounds
+        for index, invalid, reason, distance, frac_coords in zip(
             found.indices.tolist(),
             checked.invalid.tolist(),
             checked.reason,
             checked.min_distance.tolist(),
             found.frac_coords,
+            strict=True,
         )
-        for found, checked in result.drawn.rounds
-    )
-    samples = [
-        Sample(index, not invalid, reason, distance, rank.get(index, -1), frac_coords)
-        for one_round in columns
-        for index, invalid, reason, distance, frac_coords in zip(*one_round, strict=True)
     ]
     return sorted(samples, key=attrgetter("index"))
 
@@ -101,8 +98,8 @@ def results_of(
                 guests=record.guests,
                 candidates=tuple(record.candidates),
                 n_drawn=len(samples),
-                n_invalid=int((~samples["valid"]).sum()),
-                reasons=dict(Counter(reason for reason in samples["reason"] if reason).most_common()),
+                n_invalid=len(samples) - record.n_valid,
+                reasons=dict(Counter(reason for reason in samples.values("reason") if reason).most_common()),
                 notes=notes,
                 settings=settings or {},
                 weights=weights or {},

@@ -103,7 +103,7 @@ def unit_report(
     spent = Counter(stages)
     for record in records:
         spent.update(record.seconds)
-    valid = sum(int(record.samples["valid"].sum()) for record in records)
+    valid = sum(record.n_valid for record in records)
     errors = [record.error for record in records if record.failed]
     return UnitReport(
         unit=unit,

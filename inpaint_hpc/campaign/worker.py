@@ -255,7 +255,7 @@ class ShardWorker:
         if record.failed:
             self._log("task failed", level="error", **common, error=record.error, attempts=record.attempts)
             return
-        valid = int(record.samples["valid"].sum())
+        valid = record.n_valid
         self._log(
             "task done",
             **common,

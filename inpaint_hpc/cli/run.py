@@ -164,7 +164,7 @@ def print_best(archive_path: Path, top: int) -> None:
             sites = ", ".join(dict.fromkeys(filter(None, best.wyckoff)))
             energies = best if best.relaxed is None or best.relaxed.energy_per_atom is None else best.relaxed
             cells += [number(energies.energy_per_atom, 4), number(energies.max_force, 2), number(best.min_distance, 2)]
-            n_valid = int(record.samples["valid"].sum())
+            n_valid = record.n_valid
             table.add_row(*cells, sites, f"{best.count}/{n_valid}")
         hidden = len(archive) - shown
     if hidden:

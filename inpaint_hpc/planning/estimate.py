@@ -183,7 +183,7 @@ def _measure(worker: ShardWorker, tasks: Sequence[CampaignTask]) -> tuple[Calibr
     seconds = time.perf_counter() - start
     calibration = Calibration(
         tasks=len(tasks),
-        samples=sum(int(record.samples["valid"].sum()) for record in records),
+        samples=sum(record.n_valid for record in records),
         cost=sum(task.cost for task in tasks),
         seconds=round(seconds, 3),
         failed=sum(record.failed for record in records),

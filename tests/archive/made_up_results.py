@@ -7,8 +7,9 @@ from dataclasses import fields, replace
 import h5py
 import numpy as np
 
-from inpaint_hpc.archive.fields import Rows, stored_columns
+from inpaint_hpc.archive.fields import stored_columns
 from inpaint_hpc.archive.records import TaskRecord
+from inpaint_hpc.archive.row_table import Rows
 from inpaint_hpc.archive.rows import Candidate, Relaxed, Sample
 from inpaint_hpc.archive.storage import sign
 from inpaint_hpc.archive.write import write_result

@@ -12,8 +12,9 @@ import pytest
 from made_up_results import WEIGHTS, changing, make_record, same, task_id, with_columns, write_units
 
 from inpaint_hpc.archive.collect import collect, task_ids
-from inpaint_hpc.archive.columns import from_records, texts
+from inpaint_hpc.archive.columns import from_records
 from inpaint_hpc.archive.compare import compare
+from inpaint_hpc.archive.ragged_arrays import texts
 from inpaint_hpc.archive.read import Archive
 from inpaint_hpc.archive.schema import SCHEMA_VERSION
 from inpaint_hpc.archive.storage import USER_BLOCK, create_dataset, seal, sign

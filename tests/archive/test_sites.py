@@ -11,8 +11,8 @@ from made_up_results import WEIGHTS, make_record, same, task_id
 from inpaint_hpc import read_hosts
 from inpaint_hpc.archive.collect import collect
 from inpaint_hpc.archive.columns import from_records
-from inpaint_hpc.archive.fields import Rows
 from inpaint_hpc.archive.read import Archive
+from inpaint_hpc.archive.row_table import Rows
 from inpaint_hpc.archive.rows import Site
 from inpaint_hpc.archive.site_records import sites_of_networks
 from inpaint_hpc.archive.verify import verify
