@@ -99,7 +99,7 @@ def test_a_run_that_is_not_finished(run):
 
 def test_files_go_where_they_are_told(run, tmp_path):
     files = sorted((run / "results").rglob("*.h5"))
-    refused(invoke("collect", *files), "Say with --out where the archive goes")
+    refused(invoke("collect", *files), "Give the archive to write with --out")
     out = tmp_path / "some.h5"
     assert invoke("collect", *files[:2], "--out", out).exit_code == 0
     refused(invoke("collect", *files, "--out", out), "exists already; add --overwrite to replace it")
