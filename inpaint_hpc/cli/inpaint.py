@@ -28,7 +28,7 @@ DEFAULT_OUT = "inpainted"
     default="auto",
     show_default=True,
     help="auto: joint sampling, plus a search over the sites for several guests; sequential: one guest after another; "
-    " replacement and repaint: methods from the literature, for comparison.",
+    "replacement and repaint: methods from the literature, for comparison.",
 )
 @click.option("--tolerance", default=0.5, show_default=True, help="Samples within this distance (A) count as equal.")
 @click.option("--symprec", default=0.1, show_default=True, help="Distance tolerance (A) for the host's symmetry.")

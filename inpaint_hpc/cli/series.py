@@ -21,7 +21,7 @@ from inpaint_hpc.errors import InputError
     default="max",
     show_default=True,
     metavar="A..B|N,N|max",
-    help="Numbers of guests per host cell.",
+    help="Numbers of guests per host cell; max: 1 to as many as fit.",
 )
 @click.option("--samples", default=16, show_default=True, help="Joint samples per number of guests.")
 @click.option("--steps", default=40, show_default=True, help="Network evaluations per sample.")
