@@ -26,7 +26,7 @@ def result_problem(path: Path, info: Mapping[str, Any]) -> str | None:
         return str(error)
     theirs, ours = str(attributes.get("weights_sha256", "unknown")), info["weights"]["sha256"]
     if theirs != ours:
-        return f"{path}: made with weights ({theirs[:12]}) other than this campaign's ({ours[:12]})"
+        return f"{path}: made with other weights ({theirs[:12]}) than this campaign's ({ours[:12]})"
     if attributes.get("campaign") != info["campaign"]:
         return f"{path}: belongs to another campaign ({str(attributes.get('campaign', 'unknown'))[:12]})"
     return None

@@ -283,7 +283,7 @@ def _frozen_network(run: RunDirectory, device: Any) -> Any:
     expected = run.info["weights"]["sha256"]
     if network.info.sha256 != expected:
         raise InputError(
-            f"{run.weights_path}: these weights ({network.info.sha256[:12]}) are not those the campaign was created "
+            f"{run.weights_path}: these are other weights ({network.info.sha256[:12]}) than the campaign was created "
             f"with ({expected[:12]}); put the right file and its card back"
         )
     return network

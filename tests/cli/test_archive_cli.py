@@ -115,7 +115,7 @@ def test_foreign_results(run):
     write_result(stranger, [record(20)], {"weights_sha256": WEIGHTS})
     result = invoke("collect", run)
     assert result.exit_code == 0
-    assert result.stderr == "left out: 1 foreign tasks\n"
+    assert result.stderr == "left out: 1 tasks of other campaigns\n"
     assert "12 tasks" in result.stdout
     write_result(stranger, [record(20)], {"weights_sha256": "cd" * 32})
     refused(invoke("collect", run), f"{stranger}: made with other weights (cdcdcdcdcdcd) than the run (abababababab)")
