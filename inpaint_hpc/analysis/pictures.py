@@ -99,7 +99,7 @@ def default_axes(lattice: np.ndarray) -> tuple[int, ...]:
     """
     lengths = np.linalg.norm(lattice, axis=1)
     shortest = int(lengths.argmin())
-    # Of two equal ones the later, which is the usual way to look at a cell.
+    # Of two equal ones the later, the usual view of a cell.
     longest = int(max(range(3), key=lambda i: (round(lengths[i], 1), i)))
     return (shortest, longest) if lengths[longest] > lengths[shortest] + 0.1 else (longest,)
 

@@ -106,7 +106,7 @@ class ShardWorker:
         if device == "cpu" or seen >= gpus:
             return ""
         built = f"torch {torch.__version__} for CUDA {torch.version.cuda}" if torch.version.cuda else "a torch for CPUs"
-        return f"{built} sees {seen} of {gpus} GPUs; look at nvidia-smi and the driver there, or use --device cpu"
+        return f"{built} sees {seen} of {gpus} GPUs; check nvidia-smi and the driver there, or use --device cpu"
 
     def run_unit(self, unit: WorkUnit) -> UnitReport:
         """Run the tasks of a unit and write its result file; returns at once if an intact one exists.

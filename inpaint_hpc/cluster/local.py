@@ -121,7 +121,7 @@ def run_campaign(
     Args:
         run: the campaign.
         cluster: 'ray' or 'inline'.
-        actors, threads, device: see `choose_workers`; by default what the campaign's configuration says.
+        actors, threads, device: see `choose_workers`; by default from the campaign's configuration.
         progress, verify, stop_at: see `drive`.
 
     Raises:

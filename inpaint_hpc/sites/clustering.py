@@ -50,7 +50,7 @@ def networks_from_positions(
     own site if no other is near, and comes last in the network.
 
     Args:
-        host: the host, without guests that are to be placed.
+        host: the host, without the guests to be placed.
         number: atomic number of the ion.
         frac_coords: pooled guest positions, (P, 3), wrapped or not.
         symprecs: distance tolerances in A of the host's symmetry.

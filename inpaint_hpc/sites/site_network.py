@@ -81,7 +81,7 @@ class SiteNetwork:
     """Sites of one ion in one host.
 
     Attributes:
-        host: the host, without guests that are to be placed.
+        host: the host, without the guests to be placed.
         number: atomic number of the ion.
         orbits: most occupied first.
         symprec: distance tolerance in A of the symmetry in use; 0 for no symmetry at all.

@@ -306,7 +306,7 @@ class Trainer:
 
 @contextmanager
 def _matmul_precision(precision: str) -> Iterator[None]:
-    """TF32 for products of matrices where asked for; it is a setting of the process, which validates in float32."""
+    """TF32 for matrix products if requested; it is a setting of the process, which validates in float32."""
     before = torch.get_float32_matmul_precision()
     if precision == "tf32":
         torch.set_float32_matmul_precision("high")

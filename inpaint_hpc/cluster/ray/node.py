@@ -70,7 +70,7 @@ def ray_environment(token: Path, local: bool) -> dict[str, str]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
         "RAY_USAGE_STATS_ENABLED": "0",
-        # Metrics nobody reads cost a few per cent of a core.
+        # Unused metrics cost a few per cent of a core.
         "RAY_enable_metrics_collection": "false",
         "RAY_event_stats": "false",
         "RAY_worker_register_timeout_seconds": "300",

@@ -25,7 +25,7 @@ from .submissions import COLLECT, RUN, Submission, record, submissions
 if TYPE_CHECKING:
     from inpaint_hpc.campaign.run_directory import RunDirectory
 
-# Who makes the archive: the allocation that finishes last, a job after all of them, or nobody.
+# Who makes the archive: the allocation that finishes last, a job after all of them, or none.
 BY_JOB, AFTER, NEVER = "job", "after", "never"
 
 

@@ -42,7 +42,7 @@ class WorkerNode:
         problem = self.allocation.problem(self.context, run)
         self.rendezvous.publish_node(self.context, node_address(self.context), problem)
         if problem:
-            log(self.context, f"{problem}; the other nodes go on without this one")
+            log(self.context, f"{problem}; the other nodes continue without this one")
         while True:
             ended = self.rendezvous.ended()
             if ended is not None:

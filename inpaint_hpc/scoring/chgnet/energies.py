@@ -45,7 +45,7 @@ def load_chgnet(device: str = "cpu", weights: str = DEFAULT_WEIGHTS) -> CHGNet:
     """A CHGNet on a device, once per process, together with what `evaluate_candidates` needs of it.
 
     Raises:
-        InputError: unknown weights, or a device that is not there.
+        InputError: unknown weights, or an unavailable device.
     """
     load_chgnet_network(weights, device)
     return load_chgnet_model(weights, device)
@@ -74,7 +74,7 @@ def evaluate_candidates(
 
     Raises:
         ValueError: as many numbers of guests as crystals are needed.
-        InputError: unknown weights, or a device that is not there.
+        InputError: unknown weights, or an unavailable device.
     """
     counts = [n_guests] * len(crystals) if isinstance(n_guests, int) else list(n_guests)
     if len(counts) != len(crystals):

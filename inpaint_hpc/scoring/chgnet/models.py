@@ -39,7 +39,7 @@ def load_chgnet_model(weights: str = DEFAULT_WEIGHTS, device: str = "cpu") -> CH
     """A CHGNet of chgnet itself, with frozen parameters, once per process.
 
     Raises:
-        InputError: unknown weights, or a device that is not there.
+        InputError: unknown weights, or an unavailable device.
     """
     require_weights(weights)
     _require_device(device)
@@ -63,7 +63,7 @@ def load_chgnet_network(model: str | CHGNet | ChgnetNetwork = DEFAULT_WEIGHTS, d
         device: torch device; None takes that of a given network, else the CPU.
 
     Raises:
-        InputError: unknown weights, a device that is not there, a network on another device, or a CHGNet of a
+        InputError: unknown weights, an unavailable device, a network on another device, or a CHGNet of a
             different architecture.
     """
     if isinstance(model, ChgnetNetwork):
