@@ -26,7 +26,7 @@ __all__ = [
     "read_hosts",
 ]
 
-# Loaded at first use: torch alone takes two seconds, which a command line that only wants --help must not pay.
+# Loaded at first use: torch alone takes two seconds, too long for a command line that only prints --help.
 _MODULES = {
     "Crystal": "inpaint_hpc.crystals.batch",
     "InpaintHpcError": "inpaint_hpc.errors",

@@ -1,10 +1,10 @@
-"""Distributions that the package needs, and which versions of them are installed."""
+"""Distributions that the package needs, and their installed versions."""
 
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
-# Distributions the package needs; the same as in pyproject.toml.
+# Required distributions, as in pyproject.toml.
 REQUIRED = (
     "ase",
     "chgnet",
@@ -31,7 +31,7 @@ OPTIONAL = ("pyarrow",)
 
 
 def package_versions(names: tuple[str, ...] = REQUIRED) -> dict[str, str | None]:
-    """Installed version of each distribution, None where it is missing."""
+    """Installed version of each distribution, None if it is missing."""
     versions: dict[str, str | None] = {}
     for name in names:
         try:

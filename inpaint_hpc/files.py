@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever sees half of one."""
+"""Atomic writing of files, so that no incomplete file is ever visible."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """A hidden temporary path beside `path` which becomes `path` when the block ends without an exception.
 
     The parent folder is made if it is missing.  Data and folder are flushed to the disk before the rename counts, so
-    that a file that exists is complete, also after a power cut.
+    that a file that exists is complete, even after a power cut.
 
     Raises:
         OSError: the folder cannot be made or written to, or the disk is full; the temporary file is removed.
@@ -34,7 +34,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename in (None, str(temporary), temporary):
-            error.filename = str(path)  # a full disk has no name, and the hidden one would puzzle
+            error.filename = str(path)  # a full disk gives no name, and the hidden one would be confusing
         raise
     if os.name == "posix":
         _fsync(path.parent, os.O_RDONLY)

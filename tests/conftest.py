@@ -1,4 +1,4 @@
-"""What all tests share: tests that need a GPU are skipped where there is none."""
+"""Fixtures shared by all tests (weights, runs); tests that need a GPU are skipped where there is none."""
 
 import pytest
 import torch
@@ -9,8 +9,6 @@ from inpaint_hpc.planning.create_run import create_run
 
 
 def pytest_collection_modifyitems(items):
-    import torch
-
     if torch.cuda.is_available():
         return
     for item in items:

@@ -58,7 +58,7 @@ def test_an_installed_wheel_has_all_it_needs(environment, tmp_path):
     where = run(environment / "python", "-c", "import inpaint_hpc; print(inpaint_hpc.__file__)", cwd=tmp_path)
     assert where.startswith(str(environment.parent))
     tool = environment / "inpaint-hpc"
-    assert "all that is needed is here" in run(tool, "doctor", cwd=tmp_path)
+    assert "everything needed is installed" in run(tool, "doctor", cwd=tmp_path)
     assert "small" in run(tool, "weights", "verify", cwd=tmp_path)
     run(tool, "init", "campaign.yaml", cwd=tmp_path)
     script = run(tool, "submit", "campaign.yaml", "--dry-run", "--profile", "generic", cwd=tmp_path)

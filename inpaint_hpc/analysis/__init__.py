@@ -1,1 +1,1 @@
-"""What results mean: intercalation energies, hulls, voltages, pictures, reports on sites."""
+"""Analysis of results: intercalation energies, hulls, voltages, pictures, reports on sites."""

@@ -13,12 +13,12 @@ import numpy as np
 
 from inpaint_hpc.errors import InputError
 
-# In the number of guests: what counts as the same composition.
+# Difference in the number of guests below which compositions are the same.
 _SAME_COUNT = 1e-9
 
 
 def intercalation_energy(energy: float, host_energy: float, n_guests: float, metal_energy: float) -> float:
-    """Energy to insert a guest from its metal, eV per guest; negative where insertion pays.
+    """Energy to insert a guest from its metal, eV per guest; negative if insertion is favourable.
 
     `[E(host + n A) - E(host) - n E(A metal)] / n`
 
@@ -100,12 +100,12 @@ class IntercalationHull:
 def intercalation_hull(counts: Sequence[float], energies: Sequence[float]) -> IntercalationHull:
     """Lower convex hull of the energy over the number of guests.
 
-    Which compositions are stable, and which fall apart into their neighbours on the hull: A. Urban, D.-H. Seo and
+    Shows which compositions are stable and which decompose into their neighbours on the hull: A. Urban, D.-H. Seo and
     G. Ceder, npj Comput. Mater. 2, 16002 (2016).
 
     Args:
-        counts: number of guests of each entry; an entry without guests is needed.  Several entries of one count, e.g.
-            different orderings, are welcome.
+        counts: number of guests of each entry; an entry without guests is needed.  There may be several entries of one
+            count, e.g. different orderings.
         energies: eV per host cell.
 
     Raises:

@@ -21,7 +21,7 @@ SAME_SITE = 0.5  # A
 
 @dataclass(frozen=True)
 class KnownSite:
-    """A site and who found it.
+    """A known site and its source.
 
     Attributes:
         kind: what it is, with its Wyckoff position where that does not depend on the choice of origin.

@@ -1,9 +1,9 @@
-"""Energies of the metals that voltages refer to, by the same CHGNet as everything else.
+"""Energies of the reference metals of voltages, by the same CHGNet as everything else.
 
 Structures are those of `ase.data.reference_states` (bcc Li Na K Rb Cs Ba, fcc Ca Sr Al, hcp Mg Zn; lattice constants
-after N. W. Ashcroft and N. D. Mermin, Solid State Physics, 1976), with positions and cell relaxed by the model.  Where
-that changes the volume by more than 15 % (a model's hole at low density: Li and Na with 0.2.0, Cs with r2scan) the
-energy is that of the structure as tabulated.
+after N. W. Ashcroft and N. D. Mermin, Solid State Physics, 1976), with positions and cell relaxed by the model.  If
+that changes the volume by more than 15 % (a spurious minimum of the model: Li and Na with 0.2.0, Cs with r2scan), the
+energy is that of the tabulated structure.
 """
 
 from __future__ import annotations

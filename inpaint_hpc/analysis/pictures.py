@@ -41,7 +41,7 @@ class View:
     """Projection along one cell axis.
 
     Attributes:
-        axis: 0, 1 or 2, the cell vector that points at the reader.
+        axis: 0, 1 or 2, the cell vector that points towards the viewer.
         plane: rows are the two directions of the page, unit vectors, (2, 3).
         shifts: lattice vectors in the page, in units of the cell vectors, int (m, 3).
         centre: middle of the cell on the page, A, (2,).
@@ -61,7 +61,7 @@ class View:
     def images(self, lattice: np.ndarray, frac: np.ndarray, margin: float = 0.8) -> np.ndarray:
         """Fractional coordinates of all periodic images of points (n, 3) inside the picture: (m, 3).
 
-        Images along the axis lie behind each other: one is enough.
+        Images along the axis hide each other: one is enough.
         """
         wrapped = frac - np.floor(frac)
         images = (wrapped[:, None] + self.shifts).reshape(-1, 3)
@@ -73,7 +73,7 @@ def make_view(lattice: np.ndarray, axis: int) -> View:
     """The view along cell vector `axis` of rows a, b, c in A, (3, 3)."""
     towards = lattice[axis] / np.linalg.norm(lattice[axis])
     first, second = ((axis + 1) % 3, (axis + 2) % 3)
-    # The longer vector lies horizontally: pages are wider than high, and layers become horizontal stripes.
+    # The longer vector is horizontal: pages are wider than high, and layers become horizontal stripes.
     flat = [lattice[i] - (lattice[i] @ towards) * towards for i in (first, second)]
     horizontal = flat[0] if np.linalg.norm(flat[0]) <= np.linalg.norm(flat[1]) else flat[1]
     right = horizontal / np.linalg.norm(horizontal)
@@ -99,7 +99,7 @@ def default_axes(lattice: np.ndarray) -> tuple[int, ...]:
     """
     lengths = np.linalg.norm(lattice, axis=1)
     shortest = int(lengths.argmin())
-    # Of two equal ones the later, which is the usual way to look at a cell.
+    # Of two equal ones the later, the usual view of a cell.
     longest = int(max(range(3), key=lambda i: (round(lengths[i], 1), i)))
     return (shortest, longest) if lengths[longest] > lengths[shortest] + 0.1 else (longest,)
 
@@ -142,12 +142,12 @@ def host_picture(
 ) -> Path:
     """Draw one host with the sites found for each guest species.
 
-    Area of a site grows with the share of samples that found it; the candidate ranked first has a dark edge.  For one
+    The area of a site grows with the share of samples that found it; the top candidate has a dark edge.  For one
     guest all symmetry-equivalent positions of a site are drawn, for several guests the placement itself.
 
     Args:
         results: of one host, one per guest species (or mixture).
-        path: PNG or any other format that matplotlib knows from its suffix.
+        path: PNG or any other format that matplotlib recognizes by its suffix.
         title: above the picture; by default the host's name.
         known: sites to mark with rings.
 
@@ -277,7 +277,7 @@ def _hull(points: np.ndarray) -> np.ndarray:
 
 
 def _sites(result: InpaintResult, cell: np.ndarray) -> list[tuple[Candidate, int, np.ndarray]]:
-    """Candidate, species and positions in the cell drawn; the best candidate last, to come out on top."""
+    """Candidate, species and positions in the cell drawn; the best candidate last, to be drawn on top."""
     sites = []
     for candidate in reversed(result.candidates):
         if len(result.guests) == 1:

@@ -1,4 +1,4 @@
-"""A host with 0, 1, 2 ... guests, up to as many as its sites hold: one search for each, then hull and voltage curve."""
+"""A host with 0, 1, 2 ... guests, up to as many as its sites hold: a search for each, then hull and voltage curve."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """Results for each number of guests, and what they make together.
+    """Results for each number of guests, and the profile they give together.
 
     Attributes:
         profile: energies, hull and voltage curve.
@@ -62,7 +62,7 @@ def concentration_series(
     cells: int = 1,
     shapes: int = 2,
 ) -> Series:
-    """Place 1, 2, 3 ... guests, relax the best of each as the host is relaxed, and put the energies together.
+    """Place 1, 2, 3 ... guests, relax the best of each in the same way as the host, and combine the energies.
 
     Args:
         network: a score network.
@@ -73,9 +73,9 @@ def concentration_series(
         sampling, pipeline: settings; by default the two best candidates are relaxed with the cell.
         device: of the network and of CHGNet.
         progress: called with the stage, what is done and the total.
-        cells: orderings are searched in supercells of up to so many host cells too, for every number of guests between
-            the lowest and the highest of `counts`.
-        shapes: most supercells of each size, the most compact ones of those that symmetry does not make equal.
+        cells: orderings are also searched in supercells of up to this many host cells, for every number of guests
+            between the lowest and the highest of `counts`.
+        shapes: maximum number of supercells per size, the most compact of the symmetry-inequivalent ones.
 
     Raises:
         InputError: no number of guests, one that the cell cannot hold, a host that CHGNet cannot relax, or no candidate
@@ -133,7 +133,7 @@ def concentration_series(
 
 
 def _supercells(host: Crystal, size: int, shapes: int, symprec: float) -> list[Crystal]:
-    """The most compact supercells of so many cells, named `host-2a`, `host-2b` ..."""
+    """The most compact supercells of one size, named `host-2a`, `host-2b` ..."""
     matrices = inequivalent_supercells(host, size, symprec)[:shapes]
     name = host.name or host.formula
     return [
@@ -150,13 +150,13 @@ def most_guests(
     device: Any = None,
     progress: Progress | None = None,
 ) -> int:
-    """How many guests the sites of a host hold, no two closer than 1.25 contact distances.
+    """Number of guests that the sites of a host hold, no two closer than 1.25 contact distances.
 
     Raises:
         InputError: no sites are found.
     """
     settings = PoolingSettings(sampling=sampling or SamplingSettings())
-    # Joint samples too: single guests settle on the best sites and may never show those that fill up last.  Crowded
+    # Joint samples too: single guests go to the best sites and may never show those that are filled last.  Crowded
     # guests are pushed off their sites, so only sites count where a guest stays when it relaxes.
     found = find_sites(network, host, guest, settings=settings, device=device, progress=progress)
     stays = tuple(orbit for k, orbit in enumerate(found.orbits) if orbit.settles_on == k)
@@ -185,7 +185,7 @@ def capacity(network: SiteNetwork) -> int:
 
 
 def _empty(host: Crystal, pipeline: PipelineSettings, device: Any) -> FilledHost:
-    """The host without guests, treated as the filled ones are."""
+    """The host without guests, relaxed like the filled ones."""
     mode = "cell" if pipeline.relax == "cell" else "positions"
     steps = pipeline.relax_steps if pipeline.relax in ("positions", "cell") else 0
     found = relax(

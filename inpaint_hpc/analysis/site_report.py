@@ -24,14 +24,14 @@ def site_document(
     seconds: float,
     files: Sequence[Path] = (),
 ) -> dict[str, Any]:
-    """Everything about site networks of one call as plain data.
+    """All site networks of one call as plain data.
 
     Args:
         networks: one per host.
-        settings: what decided the result.
+        settings: settings that determined the result.
         weights: name and sha256.
         seconds: wall time of the whole call.
-        files: what `write_sites` returned; empty when nothing was written.
+        files: result of `write_sites`; empty if nothing was written.
     """
     hosts = [_host(network) for network in networks]
     for entry, path in zip(hosts, files or [None] * len(hosts), strict=True):
@@ -50,7 +50,7 @@ def site_document(
 def write_sites(networks: Sequence[SiteNetwork], folder: str | Path) -> list[Path]:
     """Write FOLDER/<host>/sites.cif, the host with a guest on every site, and sites.csv, the table.
 
-    Sites of the CIF may be too near to each other to be occupied at once: it is made to be looked at.
+    Sites in the CIF may be too close to each other to be occupied at once: it is meant for viewing only.
 
     Returns:
         The path of each CIF.

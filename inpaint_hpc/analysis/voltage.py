@@ -1,7 +1,7 @@
 """Intercalation energies, voltages and volume changes of hosts, from an archive or from structures.
 
-Energies of host, filled hosts and metal are of one potential and of one treatment: where the guests were relaxed in the
-frozen host, the host is taken as it is; where everything was relaxed, so is the host.
+Energies of host, filled hosts and metal come from one potential and one treatment: if the guests were relaxed in the
+frozen host, the host is used unrelaxed; if everything was relaxed, so is the host.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class FilledHost:
     """A host with guests of one element.
 
     Attributes:
-        count: guests in one host cell beyond those that the host already has.
+        count: guests per host cell beyond those that the host already contains.
         energy: eV per host cell.
         volume: A^3 per host cell.
         label: task id or name of the structure.
@@ -59,7 +59,7 @@ class FilledHost:
 
 @dataclass(frozen=True)
 class VoltageProfile:
-    """What intercalating one element into one host costs and gives.
+    """Energies and voltages of intercalating one element into one host.
 
     Attributes:
         host: its name.
@@ -96,7 +96,7 @@ class VoltageProfile:
 
     @property
     def label(self) -> str:
-        """What the voltages are against, e.g. `Li/Li+`."""
+        """The reference of the voltages, e.g. `Li/Li+`."""
         sign = "" if self.charge == 1 else f"{self.charge:g}"
         return f"{self.symbol}/{self.symbol}{sign}+"
 
@@ -155,13 +155,13 @@ def voltage_profile(
     chgnet: str = DEFAULT_WEIGHTS,
     notes: Sequence[str] = (),
 ) -> VoltageProfile:
-    """Put energies of one host together; formulas and sources in `inpaint_hpc.analysis.intercalation`.
+    """Combine the energies of one host; formulas and sources in `inpaint_hpc.analysis.intercalation`.
 
     Args:
         host: its name.
         ion: atomic number of the guest.
         empty: the host.
-        filled: hosts with guests; several of one count are welcome.
+        filled: hosts with guests; there may be several of one count.
         metal: energy of the guest's metal, eV per atom, of the same potential.
         charge: of the ion; None takes the usual one.
         treatment, chgnet, notes: as `VoltageProfile`.
@@ -191,13 +191,13 @@ def archive_profiles(
 
     Args:
         archive: opened archive or result file.
-        hosts: only hosts whose name fits one of these patterns.
+        hosts: only hosts whose name matches one of these patterns.
         ions: only these atomic numbers.
-        charges: of ions where it is not the usual one.
+        charges: charges of ions, if not the usual ones.
         device: torch device.
 
     Raises:
-        InputError: nothing fits, or what fits has no energies.
+        InputError: nothing matches, or what matches has no energies.
     """
     from fnmatch import fnmatchcase
 
@@ -265,7 +265,7 @@ def structure_profile(
         host: the empty (or emptiest) host.
         filled: the same framework with more of the ion, in cells of any size.
         ion: atomic number of the guest; None takes the one element that all of `filled` have more of.
-        treatment: 'none', 'positions' or 'cell': what is relaxed, of the host too.
+        treatment: 'none', 'positions' or 'cell': what is relaxed, in the host as well.
         charge, chgnet: as `voltage_profile`.
         fmax, max_steps, device: of relaxations, as `relax`.
 
@@ -290,7 +290,7 @@ def structure_profile(
 
 
 def _best(record: TaskRecord, treatment: str) -> FilledHost | None:
-    """The best candidate of a task, treated as the others are; None without one."""
+    """The best candidate of a task with the same treatment as the others; None if there is none."""
     found = record.candidates
     if record.failed or not len(found):
         return None

@@ -21,7 +21,7 @@ def voltage_picture(profiles: Sequence[VoltageProfile], path: str | Path) -> Pat
         path: a .png, .pdf or .svg file; replaced when the picture is complete.
 
     Raises:
-        InputError: nothing to draw, or a format that is none of these.
+        InputError: nothing to draw, or another format.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

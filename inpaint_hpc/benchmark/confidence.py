@@ -1,4 +1,4 @@
-"""Does agreement among samples predict correctness?  Reliability and calibration error."""
+"""Measures whether agreement among samples predicts correctness: reliability and calibration error."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Bin:
     Attributes:
         count: how many.
         predicted: their mean confidence, 0 to 1.
-        correct: share of them that is right.
+        correct: share of them that is correct.
     """
 
     count: int
@@ -82,7 +82,7 @@ def brier_score(confidence: Sequence[float], correct: Sequence[bool]) -> float:
 
 
 def discrimination(confidence: Sequence[float], correct: Sequence[bool]) -> float:
-    """Chance that a right prediction is the more confident one of a right and a wrong one: the area under the ROC
+    """Probability that, of a correct and a wrong prediction, the correct one is more confident: the area under the ROC
     curve; NaN without both."""
     p, right = np.asarray(confidence, dtype=float), np.asarray(correct, dtype=bool)
     if right.all() or not right.any():

@@ -1,4 +1,4 @@
-"""Why a sample does not match: kinds of failure, and the classes of crystals that failures are counted by."""
+"""Kinds of failure of samples that do not match, and the classes of crystals by which failures are counted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from inpaint_hpc.sampling.contact_distances import invalid_samples
 from inpaint_hpc.sampling.deduplication import guest_displacements
 from inpaint_hpc.sampling.minimum_image import PeriodicCell
 
-# From what nothing can be made to what is nearly right.
+# From unusable to nearly right.
 FAILURES = ("colliding", "wrong sites", "some wrong sites", "other arrangement", "blurred")
 # A guest this close (A) to a site is on it.
 ON_SITE = 0.6
@@ -30,7 +30,7 @@ CHEMISTRIES = (*_ANIONS, "intermetallic")
 def kind_of_failure(
     host: Crystal, guest_numbers: np.ndarray, right: np.ndarray, found: np.ndarray, symprec: float = 0.1
 ) -> str:
-    """What is wrong with a sample that does not match.
+    """The kind of failure of a sample that does not match.
 
     Args:
         host: without the guests.
@@ -59,7 +59,7 @@ def chemistry(numbers: np.ndarray) -> str:
     """Class of a crystal by its most electronegative element: one of `CHEMISTRIES`."""
     from pymatgen.core import Element
 
-    # Elements without a value (light noble gases) are NaN: they are no anions.
+    # Elements without a value (light noble gases) are NaN: they are not anions.
     anion = min(np.unique(numbers).tolist(), key=lambda z: -np.nan_to_num(Element.from_Z(z).X, nan=0.0))
     return next((name for name, members in _ANIONS.items() if anion in members), "intermetallic")
 

@@ -1,6 +1,6 @@
-"""The tool's first candidate: all atoms of an ion out of a relaxed crystal, placed again, ranked by energy.
+"""The tool's first candidate: all atoms of an ion are removed from a relaxed crystal, placed again, ranked by energy.
 
-The protocol of `reconstruction`, for what the tool hands out by default instead of single samples.
+The protocol of `reconstruction`, applied to the tool's default output instead of single samples.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def first_candidate(network: Any, reference: Crystal, ion: int, samples: int = 1
     Args:
         network: a score network.
         reference: the full crystal.
-        ion: atomic number of the ion that is taken out.
+        ion: atomic number of the ion that is removed.
         samples: joint samples.
         settings: of `inpaint`.
 

@@ -14,8 +14,8 @@ from inpaint_hpc.scoring.relaxation.relax import relax
 from .gpu_tools import Bench, sound_crystals
 
 FMAX, MAX_STEPS, SHIFT = 0.1, 100, 0.1
-EQUALITY_STEPS = 40  # the more, the further rounding is amplified
-NATIVE_SECONDS = 12.0  # per mode: structures begun until then
+EQUALITY_STEPS = 40  # with more steps, rounding is amplified further
+NATIVE_SECONDS = 12.0  # per mode: structures started until then
 # Together and alone: other batches round differently, and a path of a hundred steps amplifies it.
 EQUAL_ENERGY, EQUAL_SHIFT = 1e-4, 0.05
 
@@ -121,7 +121,7 @@ def _equality(bench: Bench, out: dict[str, Any], checks: dict[str, bool]) -> Non
     budget = int(rows.sum() / 4)
     many, seconds = bench.timed(lambda: relax(crystals, row_budget=budget, **options))
     many_again = relax(crystals, row_budget=budget, **options)
-    # A quarter of them alone where time is short.
+    # Only a quarter of them alone if time is short.
     alone, single = bench.timed(
         lambda: [relax([crystal], **options)[0] for crystal in crystals[: n if bench.left > 20 else n // 4]]
     )

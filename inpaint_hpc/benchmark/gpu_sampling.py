@@ -1,4 +1,4 @@
-"""Stages of the GPU benchmark that sample: are results those of a CPU, how fast, and what if memory runs out."""
+"""Sampling stages of the GPU benchmark: agreement with a CPU, speed, and behaviour when memory runs out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from inpaint_hpc.sampling.sample import SampleSet, SamplingSettings, Task, sampl
 from .gpu_tools import Bench, emptied_tasks, kernels, quantiles, sound_crystals
 
 SAME = 1e-3  # A
-SLOW_CALL, LONGEST_CALL = 4.0, 8.0  # s; no larger call after one of the first, or if it will take the second
+SLOW_CALL, LONGEST_CALL = 4.0, 8.0  # s; no larger call after one that took the first, or if it would take the second
 ENERGY_LIMIT, FORCE_LIMIT = 1e-5, 1e-3  # eV per atom and eV/A, as in chgnet_throughput.py
 SHAPES = {
     "10-20 atoms, 1 guest": (10, 20, 1),
@@ -118,7 +118,7 @@ def sampling(bench: Bench, out: dict[str, Any]) -> None:
         few, steps = found[:4], replace(settings, steps=5)
         sample(network, few, steps)
         counted = kernels(lambda few=few, steps=steps: sample(network, few, steps), bench.device)
-        # The host's encoding is a step's worth of kernels more.
+        # Encoding the host launches as many kernels as one more step.
         counted["launches_per_evaluation"] = counted["launches"] / (steps.nfe + 1)
         out["kernels"][name] = counted
         bench.save()
@@ -144,7 +144,7 @@ def _rates(bench, network, tasks: list[Task], settings, totals, name: str, hosts
         if rows and (rows[-1]["seconds"] > SLOW_CALL or expected > min(LONGEST_CALL, bench.left)):
             break
         _, first, peak = bench.peak_memory(call)
-        # The first call of a size may have to ask the card for memory.
+        # The first call of a size may have to allocate memory.
         seconds = first if first > SLOW_CALL / 2 else min(first, bench.timed(call)[1])
         row = {"host": name, "hosts": len(chosen), "samples": count, "seconds": seconds, "first_seconds": first}
         rows.append(row | {"samples_per_s": count / seconds, "peak_GiB": peak})
@@ -152,11 +152,11 @@ def _rates(bench, network, tasks: list[Task], settings, totals, name: str, hosts
 
 
 def edge_floats(config: Any, sender_vectors: bool) -> int:
-    """Floats that a message layer reads and writes of each edge at the least, with a product of matrices in the middle.
+    """Minimum floats that a message layer reads and writes per edge, with a product of matrices in the middle.
 
     Radial functions and harmonics read (n + 9), hidden units written and read (2 H), weights of all paths written and
     read (2 P), the sender's scalars and vectors read (C [+ 3 C]), with `P = 5 C + Ct`, or `2 C + Ct` where senders
-    have no vectors.  What receivers read and write is left out: there are 20 to 60 edges to each.
+    have no vectors.  What receivers read and write is left out: each has 20 to 60 edges.
     """
     C, Ct, H = config.channels, config.tensor_channels, config.hidden
     paths = (5 if sender_vectors else 2) * C + Ct
@@ -198,7 +198,7 @@ def _bound(bench: Bench, network, tasks: list[Task], nfe: int, name: str, rates:
 
 
 def memory(bench: Bench, out: dict[str, Any]) -> None:
-    """Sampling and energies when the card really runs out of memory: smaller batches, the same results."""
+    """Sampling and energies when the GPU really runs out of memory: smaller batches, the same results."""
     import torch
 
     from inpaint_hpc.network.weights import load_network

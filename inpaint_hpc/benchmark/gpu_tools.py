@@ -1,4 +1,4 @@
-"""What the stages of the GPU benchmark share: clocks, memory, kernels, and crystals to work on."""
+"""Shared by the stages of the GPU benchmark: timing, memory, kernels, and test crystals."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Bench:
         device: 'cuda' or 'cpu'.
         data: folder with wbm_dev.h5 and electrodes files.
         train: packed file with a split.
-        tiny: everything in the smallest sizes.
-        save: writes what is known so far; to be called after each part of a long stage.
-        until: `time.monotonic()` after which a stage should begin no more parts.
-        end: that of the whole run.
+        tiny: use the smallest sizes for everything.
+        save: writes the results so far; to be called after each part of a long stage.
+        until: `time.monotonic()` after which a stage should start no more parts.
+        end: the same for the whole run.
     """
 
     device: str
@@ -49,11 +49,11 @@ class Bench:
 
     @property
     def left(self) -> float:
-        """Seconds that the stage has left."""
+        """Remaining seconds of the stage."""
         return self.until - time.monotonic()
 
     def at_most(self, seconds: float) -> float:
-        """Time limit of a process in s: so much, or what is left of the whole run."""
+        """Time limit of a process in s: the given one, or the remaining time of the whole run."""
         return max(20.0, min(seconds, self.end - time.monotonic()))
 
     @cached_property
@@ -76,7 +76,7 @@ class Bench:
             torch.cuda.synchronize()
 
     def timed(self, function: Callable[[], Any]) -> tuple[Any, float]:
-        """The result, and the seconds of the clock until the device had it."""
+        """The result, and the wall time until the device had it."""
         self.synchronize()
         started = time.perf_counter()
         result = function()
@@ -174,7 +174,7 @@ def kernels(function: Callable[[], Any], device: str, top: int = 12) -> dict[str
 
 
 def quantiles(values: Sequence[float]) -> dict[str, float]:
-    """The middle and the tail of a distribution."""
+    """Median and tail of a distribution."""
     if not len(values):
         return {}
     names = {"median": 0.5, "q90": 0.9, "q99": 0.99, "largest": 1.0}
@@ -187,14 +187,14 @@ def shuffled_rows(dataset: PackedDataset) -> list[int]:
 
 
 def emptied_tasks(dataset: PackedDataset, n: int, fewest: int, most: int, guests: int | None = None) -> list[Task]:
-    """Tasks that take one ion out of a crystal and ask for as many back.
+    """Tasks that remove one ion from a crystal and place as many again.
 
     Args:
         dataset: crystals, gone through in the order of their hashes.
-        n: at most so many tasks.
+        n: maximum number of tasks.
         fewest, most: atoms of the host.
-        guests: only crystals with so many of the ion; None takes any number.  Where the crystals do not suffice, so
-            many Li are to be added to crystals as they are.
+        guests: only crystals with this many atoms of the ion; None takes any number.  If there are too few, this many
+            Li are added to unchanged crystals.
     """
     of_ion = np.stack([np.add.reduceat(dataset.numbers == ion, dataset.offsets[:-1]) for ion in IONS])
     hosts = dataset.n_atoms - of_ion
@@ -215,7 +215,7 @@ def emptied_tasks(dataset: PackedDataset, n: int, fewest: int, most: int, guests
 
 
 def crystals_of(dataset: PackedDataset, n: int, fewest: int, most: int) -> list[Crystal]:
-    """Crystals of so many atoms in the order of the hashes of their names, repeated if there are not enough."""
+    """Crystals of a given size in the order of the hashes of their names, repeated if there are not enough."""
     fit = (dataset.n_atoms >= fewest) & (dataset.n_atoms <= most)
     chosen = [dataset[row] for row in [row for row in shuffled_rows(dataset) if fit[row]][:n]]
     if not chosen:

@@ -25,7 +25,7 @@ TEST_SECONDS, CAMPAIGN_SECONDS = 90, 120
 
 
 def training(bench: Bench, out: dict[str, Any]) -> None:
-    """Steps and structures per second of the two training configurations, and of making batches alone."""
+    """Steps and structures per second of the two training configurations, and of drawing batches alone."""
     import torch
 
     threads = torch.get_num_threads()
@@ -82,7 +82,7 @@ def _training(bench: Bench, path: Path, folder: Path) -> dict[str, Any]:
 
 
 def campaign(bench: Bench, out: dict[str, Any]) -> None:
-    """A campaign of small WBM hosts on one Ray actor and in one process: the same archive?  How busy is the card?"""
+    """A campaign of small WBM hosts on one Ray actor and in one process: compares archives and GPU use."""
     with tempfile.TemporaryDirectory(prefix="gpu-campaign-") as text:
         folder = Path(text)
         n = 4 if bench.tiny else 60
@@ -96,7 +96,7 @@ def campaign(bench: Bench, out: dict[str, Any]) -> None:
             "resources": {
                 "device": bench.device,
                 "actors": 1,
-                # A card wants many tasks at a time.
+                # A GPU needs many tasks at a time.
                 "min_shards": 8,
                 "threads": 1 if bench.tiny else min(8, os.cpu_count() or 1),
             },

@@ -1,7 +1,7 @@
-"""Several guests in empty hosts: does the tool hand out the right placement, rank it first, and relax into it?
+"""Several guests in empty hosts: whether the tool returns the right placement, ranks it first, and relaxes into it.
 
 A pair is an empty host and the discharged crystal that it should become.  Matches are `StructureMatcher(ltol=0.3,
-stol=0.3).fit` with the reference: the host relaxed without its guests, so that exact agreement cannot be asked for.
+stol=0.3).fit` with the reference: the host relaxed without its guests, so exact agreement cannot be expected.
 
 LES, the share of hosts where a search finds a state as low as the reference's: after full relaxation with CHGNet the
 first candidate matches the reference, or is at most 5 meV per atom above the reference relaxed in the same way.
@@ -35,7 +35,7 @@ SAME_STATE = 5e-3  # eV per atom
 
 @dataclass(frozen=True)
 class Stages:
-    """What the ranking by stages came to.
+    """Results of the ranking by stages.
 
     Attributes:
         static, short, full: whether the first candidate matches: as placed; after a short relaxation of the guests of
@@ -52,12 +52,12 @@ class Stages:
 
 
 def hand_out(network: Any, pair: ElectrodePair, samples: int = 16, seed: int = 0, **settings: Any) -> dict[str, Any]:
-    """What the tool hands out for a pair, beside joint sampling alone and the site network alone.
+    """What the tool returns for a pair, compared with joint sampling alone and the site network alone.
 
     Returns:
         A row: any of the joint samples, any candidate from the site network, any candidate at all that matches; whether
-        the first by energy does, among all and among those that samples show; candidates, CHGNet evaluations, seconds
-        of the clock and of the processor.
+        the first by energy does, among all and among those that samples show; candidates, CHGNet evaluations, wall and
+        CPU time in s.
     """
     start, cpu = time.perf_counter(), time.process_time()
     result = inpaint(network, pair.host, [pair.guest_z] * pair.n_guest, samples, seed=seed, **settings)
@@ -152,7 +152,7 @@ def lowest_state(pair: ElectrodePair, row: dict[str, Any], seed: int = 0) -> dic
 
 
 def random_placements(pair: ElectrodePair, evaluations: int, seed: int = 0, tries: int = 20_000) -> list[Crystal]:
-    """Guests at random where there is room, so many placements as `evaluations`, lowest CHGNet energy first."""
+    """`evaluations` random placements of the guests where there is room, lowest CHGNet energy first."""
     key = hashlib.sha256(f"{pair.name}:{seed}".encode()).digest()
     rng = np.random.default_rng(int.from_bytes(key[:8], "little"))
     host, guests = pair.host, np.full(pair.n_guest, pair.guest_z)
@@ -210,7 +210,7 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def share(values: Sequence[bool]) -> tuple[float, float, float] | None:
-    """Share of true values and its 95 % Wilson score interval; None of nothing."""
+    """Share of true values and its 95 % Wilson score interval; None without values."""
     n = len(values)
     if not n:
         return None

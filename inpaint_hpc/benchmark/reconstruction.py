@@ -1,7 +1,7 @@
-"""Reconstruction: take all atoms of an ion out of a relaxed crystal, put as many back, compare.
+"""Reconstruction: remove all atoms of an ion from a relaxed crystal, place as many again, compare.
 
 The protocol of Dai et al. (ICML AI4Science 2024) on WBM.  The host keeps the cell and the coordinates that it relaxed
-to around the ion, so part of the answer leaks; electrode pairs do not have this flaw.
+to around the ion, which leaks part of the answer; electrode pairs do not have this flaw.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class Reconstruction:
 
     Attributes:
         reference: the full crystal.
-        ion: atomic number of the ion that was taken out.
-        n_guests: how many of them.
+        ion: atomic number of the ion that was removed.
+        n_guests: number of ions removed.
         matches: `StructureMatcher.fit` of each sample, bool (S,).
         rmsd: root mean square distance in A of the guests from the nearest image of the reference under the host's
             symmetry, in the frame of the host, (S,); NaN where a guest is over 1 A away from all of them.
         clusters: equal samples: indices of the members, the representative first; largest cluster first.
-        failures: for each sample its `kind_of_failure`, '' where it matches; empty if not asked for.
+        failures: for each sample its `kind_of_failure`, '' where it matches; empty if not requested.
     """
 
     reference: Crystal
@@ -61,10 +61,10 @@ class Reconstruction:
 def choose_references(
     path: str, ion: int, limit: int | None = None, max_atoms: int | None = 20, seed: int = 0
 ) -> list[Crystal]:
-    """Random crystals of a packed file that hold the ion and something else, in the file's order.
+    """Random crystals of a packed file that contain the ion and something else, in the file's order.
 
     Raises:
-        InputError: none is there.
+        InputError: there are none.
     """
     dataset = PackedDataset(path, max_atoms=max_atoms)
     rows = [

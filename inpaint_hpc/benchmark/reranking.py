@@ -1,6 +1,6 @@
-"""Does CHGNet's ranking pay?  The best of several samples by energy against a random one of them.
+"""The benefit of ranking by CHGNet: the best of several samples by energy against a random one of them.
 
-The hosts are those of `reconstruction`: all atoms of an ion taken out of a relaxed crystal, as many put back.
+The hosts are those of `reconstruction`: all atoms of an ion removed from a relaxed crystal, as many placed again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def rerank(
     Args:
         network: a score network.
         reference: the whole crystal.
-        ion: atomic number of what is taken out of it.
+        ion: atomic number of the ion that is removed.
         sampling: settings; `samples` are drawn.
         pipeline: settings, with a relaxation.
         device: torch device of sampling and CHGNet.

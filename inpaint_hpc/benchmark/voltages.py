@@ -1,8 +1,8 @@
 """Average voltages of insertion electrodes whose guests the model has placed, against those of the Materials Project.
 
 For each pair the guests are placed in the empty host as it relaxed without them, the best placement is relaxed with
-everything free to move, and its voltage follows from the energies of both relaxed members and of the metal.  Beside it:
-the same with the true discharged structure in the place of the placed one, which is as well as CHGNet can do.
+everything free to move, and its voltage follows from the energies of both relaxed members and of the metal.  For
+comparison: the same with the true discharged structure instead of the placed one, the best that CHGNet can do.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from inpaint_hpc.scoring.relaxation.relax import Relaxation, relax
 
 @dataclass(frozen=True)
 class VoltageProtocol:
-    """How a pair is worked through.
+    """Settings for each pair.
 
     Attributes:
         samples: placements drawn for each pair.
@@ -47,7 +47,7 @@ class VoltageProtocol:
 def choose_pairs(pairs: Iterable[ElectrodePair], max_atoms: int | None = 40) -> list[ElectrodePair]:
     """Recommended pairs of at most `max_atoms` atoms (discharged), in the order of the sha256 of their names.
 
-    The first so many of them are a random subset that does not depend on what else is in the file.
+    The first n of them are a random subset that does not depend on the rest of the file.
     """
     chosen = [
         pair

@@ -1,1 +1,1 @@
-"""Campaigns on disk: configuration, run directory, tables of tasks, the worker, what it records, status."""
+"""Campaigns on disk: configuration, run directory, task tables, the worker and its records, status."""

@@ -18,7 +18,7 @@ from inpaint_hpc.pipeline.settings import STAGED, PipelineSettings, searches
 from inpaint_hpc.sampling.sequential import guest_steps
 from inpaint_hpc.sampling.settings import SamplingSettings
 
-# One core, network of default size: 21 microseconds per edge in full batches, a little more with what comes around it.
+# One core, network of default size: 21 microseconds per edge in full batches, a little more with overheads.
 CPU_SECONDS = 25e-6
 # Work of the network on each guest, whatever its neighbours, in edges.
 GUEST_EDGES = 10.0
@@ -30,7 +30,7 @@ RELAX_EVALUATIONS = {"guests": 30.0, "positions": 40.0, "cell": 40.0}
 HOST_MOVES = ("replacement", "repaint")
 # Single guests drawn for a task with several guests, and energies without forces in units of those with forces.
 SEARCH_SAMPLES, ENERGY_ONLY = 20.0, 0.5
-SETTLED = 0.6  # share of the candidates that are settled
+SETTLED = 0.6  # share of the candidates that are refined by the score model
 # Samples that remain after deduplication, measured on WBM hosts: one guest, several guests.
 CANDIDATES = (0.4, 0.8)
 
@@ -86,12 +86,12 @@ class CostModel:
             single = self.edges(n_atoms, 1, volumes)[1]
             total = total + SEARCH_SAMPLES * self.sampling.nfe * (single + GUEST_EDGES)
             total = total + ENERGY_ONLY * evaluation_budget(self.pipeline.evaluations, n_guests) * SCORE_EDGES * atoms
-            # One guest after another: each time the host is encoded anew and one guest moves; then all settle.
-            settling = SETTLE_STEPS * (sample + GUEST_EDGES * n_guests)
+            # One guest after another: each time the host is encoded anew and one guest moves; then all are refined.
+            refining = SETTLE_STEPS * (sample + GUEST_EDGES * n_guests)
             turns = n_guests * (host + guest_steps(self.sampling.steps, n_guests) * (single + GUEST_EDGES))
-            total = total + self.pipeline.sequential * (turns + settling)
+            total = total + self.pipeline.sequential * (turns + refining)
             if self.pipeline.settle:
-                total = total + SETTLED * self.pipeline.candidates * (settling + SCORE_EDGES * atoms)
+                total = total + SETTLED * self.pipeline.candidates * (refining + SCORE_EDGES * atoms)
         if self.pipeline.relaxes:
             briefly = min(CANDIDATES[n_guests > 1] * samples, STAGED * (self.pipeline.top_k or 0))
             total = total + briefly * self.pipeline.stage_steps * SCORE_EDGES * atoms

@@ -1,4 +1,4 @@
-"""Signs of life of a worker, written by a thread of its own while the worker computes."""
+"""Heartbeats of a worker, written by a separate thread while the worker computes."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ EVERY = 5.0
 class Heartbeat:
     """Writes workers/NAME.json every few seconds until it is closed.
 
-    Every record carries `state` (idle, running, ended) and `progressed`, the time when the worker last came forward:
-    a worker that beats but does not progress hangs.  A full disk is not reported here; the worker finds it out when it
+    Every record carries `state` (idle, running, ended) and `progressed`, the time when the worker last made
+    progress: one with fresh heartbeats but no progress hangs.  A full disk is not reported here, but when the worker
     writes its result.
 
     Args:
         run: the run directory.
-        name: of the worker.
+        name: name of the worker.
         every: s between two records.
-        fields: what all records say.
+        fields: fields of all records.
     """
 
     def __init__(self, run: RunDirectory, name: str, every: float = EVERY, **fields: Any) -> None:
@@ -34,7 +34,7 @@ class Heartbeat:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Write a record now, and from now on regularly; does nothing if it does so already."""
+        """Write a record now and at regular intervals from now on; does nothing if already started."""
         if self._thread is None:
             self._closed.clear()
             self._thread = threading.Thread(target=self._beat, name=f"heartbeat of {self._name}", daemon=True)
@@ -42,7 +42,7 @@ class Heartbeat:
             self._thread.start()
 
     def update(self, **fields: Any) -> None:
-        """Change what the next record says; the worker has come forward."""
+        """Change fields of the next record; counts as progress."""
         with self._lock:
             self._fields.update(fields, progressed=time.time())
 
@@ -54,7 +54,7 @@ class Heartbeat:
             self._run.heartbeat(self._name, record)
 
     def close(self) -> None:
-        """Stop; the last record says that the worker has ended."""
+        """Stop; the last record states that the worker has ended."""
         if self._thread is not None:
             self._closed.set()
             self._thread.join()

@@ -13,8 +13,8 @@ from typing import Any
 class Journal:
     """Appends JSON lines to a file; every line carries `time` (s since 1970).
 
-    A line goes out in one `write` to a file opened for appending.  A line that a kill has cut off is closed by the next
-    writer, and `read_journal` skips it.
+    Each line is one `write` to a file opened for appending.  A line cut off by a kill is terminated by the next writer
+    and skipped by `read_journal`.
 
     Args:
         path: the file; its folder is made when the first line is written.

@@ -1,4 +1,4 @@
-"""Does a result file belong to a campaign, is it intact, and what is in it?"""
+"""Checks that a result file is intact and belongs to a campaign, and counts its contents."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from inpaint_hpc.errors import InputError
 
 
 def result_problem(path: Path, info: Mapping[str, Any]) -> str | None:
-    """What is wrong with a result file, in one line that names it; None when all is well.
+    """What is wrong with a result file, in one line that names it; None if nothing is.
 
     Args:
         path: the file; read completely.

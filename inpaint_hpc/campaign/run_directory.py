@@ -1,6 +1,6 @@
-"""The run directory: a campaign frozen on disk, and the only place where its state lives.
+"""The run directory: a campaign frozen on disk, and the only place where its state is kept.
 
-Layout: docs/campaign.md.  Files are written once, by rename, and never changed; workers and readers need no locks.
+Layout: docs/campaign.md.  Files are written once, atomically, and never changed; workers and readers need no locks.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class RunDirectory:
 
     Attributes:
         path: the folder.
-        info: what campaign.json holds.
+        info: content of campaign.json.
 
     Raises:
         InputError: no such folder, not a run directory, damaged, or made by a newer version.
@@ -80,10 +80,10 @@ class RunDirectory:
         return load_config(self.path / "config.yaml")
 
     def settings(self) -> tuple[SamplingSettings, PipelineSettings]:
-        """Settings of sampling and pipeline as frozen; `samples` differs from task to task and is the default here.
+        """The frozen settings of sampling and pipeline; `samples` varies between tasks and has its default here.
 
         Raises:
-            InputError: settings that this version does not know.
+            InputError: settings unknown to this version.
         """
         from inpaint_hpc.pipeline.settings import PipelineSettings
         from inpaint_hpc.sampling.settings import SamplingSettings
@@ -96,7 +96,7 @@ class RunDirectory:
         if unknown:
             raise InputError(
                 f"{self.path}: made by another version of inpaint_hpc (unknown {section} setting "
-                f"'{min(unknown)}'); go on with version {self.info['versions'].get('inpaint_hpc')}"
+                f"'{min(unknown)}'); continue with version {self.info['versions'].get('inpaint_hpc')}"
             )
         return self.info[section]
 
@@ -156,7 +156,7 @@ class RunDirectory:
     # Results
 
     def result_path(self, unit: WorkUnit) -> Path:
-        """Where the result of a unit is, or will be."""
+        """Path of the result of a unit, whether or not it exists."""
         part = "" if len(unit) == self.shard(unit.shard)[1] else f".{unit.start}-{unit.stop}"
         folder = self.path / "results" / f"{unit.shard // SHARDS_PER_FOLDER:03d}"
         return folder / f"shard-{unit.shard:06d}{part}.h5"
@@ -166,7 +166,7 @@ class RunDirectory:
         return [self.result_path(unit) for unit in self.result_units()]
 
     def result_units(self) -> list[WorkUnit]:
-        """Units with a result file that is not empty, sorted; files that do not belong here are passed over."""
+        """Units with a result file that is not empty, sorted; files that do not belong here are ignored."""
         _, n_tasks, _ = self.shards
         found = []
         for name in self._result_names():
@@ -180,7 +180,7 @@ class RunDirectory:
         return sorted(found)
 
     def files_of_results(self) -> list[Path]:
-        """All files that pass for results by name, in the order of units; also empty and foreign ones, to be judged."""
+        """All files named like results, in the order of units; including empty and foreign ones, not yet checked."""
 
         def place(path: Path) -> tuple[int, int, str]:
             match = _RESULT.fullmatch(path.name)
@@ -189,8 +189,8 @@ class RunDirectory:
         return sorted((self.path / "results").glob("*/shard-*.h5"), key=place)
 
     def archive_attributes(self) -> dict[str, str]:
-        """What an archive of this campaign says of it, since it may outlive the run directory: the campaign's id, name
-        and sha256 of the weights, and the text of config.yaml."""
+        """Attributes for an archive of this campaign, which may outlive the run directory: the campaign's id, name and
+        sha256 of the weights, and the text of config.yaml."""
         weights = self.info.get("weights") or {}
         known = {"campaign": self.info.get("campaign")}
         known |= {f"weights_{name}": weights.get(name) for name in ("name", "sha256")}
@@ -209,7 +209,7 @@ class RunDirectory:
                     yield entry.name
 
     def problem_of(self, unit: WorkUnit) -> str | None:
-        """What is wrong with the result of a unit, in one line; None when its checksum holds and it belongs here."""
+        """What is wrong with the result of a unit, in one line; None if its checksum is right and it belongs here."""
         from .result_checks import result_problem
 
         return result_problem(self.result_path(unit), self.info)
@@ -220,7 +220,7 @@ class RunDirectory:
         return {unit: problem for unit, problem in problems.items() if problem is not None}
 
     def set_aside(self, unit: WorkUnit) -> Path:
-        """Move the result file of a unit to RUN/damaged, so that the unit is pending again; where it is now.
+        """Move the result file of a unit to RUN/damaged, so that the unit is pending again; returns its new path.
 
         Raises:
             OSError: it cannot be moved.
@@ -232,10 +232,10 @@ class RunDirectory:
         return target
 
     def pending_units(self, verify: bool = False) -> list[WorkUnit]:
-        """What no done unit covers, as few units as possible, sorted.
+        """What no finished unit covers, in as few units as possible, sorted.
 
         Args:
-            verify: read every result file and take damaged ones as not there; otherwise names and sizes decide.
+            verify: read every result file and treat damaged ones as missing; otherwise names and sizes decide.
         """
         done: dict[int, list[WorkUnit]] = {}
         damaged = self.damaged_units() if verify else {}
@@ -246,7 +246,7 @@ class RunDirectory:
         return [unit for shard, n in sizes for unit in _gaps(shard, n, done.get(shard, ()))]
 
     def pending_in(self, shard: int) -> list[WorkUnit]:
-        """What no done unit of a shard covers, by names and sizes, sorted.
+        """What no finished unit of a shard covers, by names and sizes, sorted.
 
         Raises:
             InputError: no such shard.
@@ -263,21 +263,21 @@ class RunDirectory:
         return _gaps(shard, len(whole), parts)
 
     def remove_leftovers(self, older_than: float = 3600.0) -> int:
-        """Remove temporary files of workers and drivers that were killed while they wrote; how many there were.
+        """Remove temporary files of workers and drivers that were killed while writing; returns how many.
 
         Args:
-            older_than: age in s from which on nobody can still be writing a file.
+            older_than: age in s beyond which a file cannot still be being written.
         """
         removed = 0
         places = (self.path, self.path / "workers", *(self.path / "results").glob("*"))
         for path in (path for place in places for path in place.glob(".*.tmp")):
-            with suppress(OSError):  # somebody else was faster
+            with suppress(OSError):  # already removed by another process
                 if time.time() - path.stat().st_mtime > older_than:
                     path.unlink()
                     removed += 1
         return removed
 
-    # What workers and the driver tell while they run
+    # What workers and the driver report while they run
 
     def heartbeat(self, name: str, record: Mapping[str, Any]) -> None:
         """Write workers/NAME.json, or NAME.json for a name that starts with 'driver', with name and time added.
@@ -296,7 +296,7 @@ class RunDirectory:
             try:
                 record = json.loads(path.read_text())
             except (OSError, ValueError):
-                continue  # being replaced right now, or not there
+                continue  # being replaced right now, or missing
             found[path.stem] = record
         return found
 
@@ -305,11 +305,11 @@ class RunDirectory:
         return Journal(self.path / "logs" / f"{name}.jsonl")
 
     def report_journal(self, name: str) -> Journal:
-        """Where a worker writes a line for each unit that it finished."""
+        """The journal in which a worker writes a line for each unit it finishes."""
         return Journal(self.path / "reports" / f"{name}.jsonl")
 
     def reports(self) -> dict[WorkUnit, UnitReport]:
-        """The last report on each unit.  Only for showing: a kill can lose the report of a unit that is done."""
+        """The last report on each unit.  Only for display: a kill can lose the report of a finished unit."""
         found: dict[WorkUnit, UnitReport] = {}
         for path in sorted((self.path / "reports").glob("*.jsonl")):
             for record in read_journal(path):
@@ -322,7 +322,7 @@ class RunDirectory:
 
 
 def _gaps(shard: int, n: int, done: Sequence[WorkUnit]) -> list[WorkUnit]:
-    """What sorted units of a shard of `n` tasks leave out."""
+    """The gaps between sorted units of a shard of `n` tasks."""
     pending, position = [], 0
     # A unit without tasks at the end closes the last gap.
     for start, stop in [*((unit.start, unit.stop) for unit in done), (n, n)]:

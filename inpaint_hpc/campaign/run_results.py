@@ -1,4 +1,4 @@
-"""Results of run directories for the archive's verbs: which files there are, and merging them (docs/campaign.md)."""
+"""Results of run directories for the archive's verbs: listing the files and merging them (docs/campaign.md)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def collect_inputs(
 ) -> CollectReport:
     """Merge results of run directories, result files and archives into one archive.
 
-    An archive of one run has the run's id, weights and configuration.  What is missing is known when all inputs are run
+    An archive of one run has the run's id, weights and configuration.  Missing tasks are reported if all inputs are run
     directories.
 
     Args:
@@ -47,7 +47,7 @@ def collect_inputs(
 
 
 def files_of(inputs: Sequence[str | Path]) -> list[Path]:
-    """Result files and archives of run directories, and files as they are.
+    """Result files and archives of run directories; files are passed through.
 
     Raises:
         InputError: a folder that is not a run directory, or one without any result.

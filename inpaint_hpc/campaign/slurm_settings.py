@@ -1,4 +1,4 @@
-"""What an allocation of SLURM is asked for, as the `slurm` section of a campaign and the profiles of sites say it."""
+"""Resources to request from SLURM, as given in the `slurm` section of a campaign and in site profiles."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, field_validator
 from inpaint_hpc.configuration import Section
 
 _DURATION = re.compile(r"(?:(?P<days>\d+)-)?(?P<fields>\d+(?::\d+){0,2})")
-# Set here, and everything breaks if they are set otherwise.
+# Options that submission sets itself; other values would break it.
 _OURS = (
     *(
         "array",
@@ -32,7 +32,7 @@ def parse_minutes(value: Any) -> int:
     """Minutes of a time limit as SLURM writes them: 30, '30', '90:00' (minutes:seconds), '2:00:00', '1-12:00:00'.
 
     Raises:
-        ValueError: not such a time, or none at all.
+        ValueError: not a time limit in this form, or less than a minute.
     """
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise ValueError(f"write a time limit in minutes or as 'H:MM:SS' in quotes, not {value!r}")
@@ -53,26 +53,26 @@ def parse_minutes(value: Any) -> int:
 
 
 class SlurmSettings(Section):
-    """Resources of an allocation, in SLURM's words, and how many of them there are to be.
+    """Resources of an allocation, in SLURM's terms, and the number of allocations.
 
     Attributes:
-        nodes: nodes of an allocation.
-        allocations: jobs that share the campaign, each with a Ray cluster of its own; elements of a job array.
-        array_parallelism: at most so many of them at once; None leaves that to the queue.
-        time: its limit; it is requeued when that is not enough.  In minutes, read by `parse_minutes`.
-        partition, account, qos, constraint, reservation: as sbatch has them; None leaves them to the cluster.
+        nodes: nodes per allocation.
+        allocations: number of jobs that share the campaign, each with its own Ray cluster; elements of a job array.
+        array_parallelism: maximum number of them running at once; None leaves that to the queue.
+        time: time limit in minutes, read by `parse_minutes`; an unfinished job is requeued.
+        partition, account, qos, constraint, reservation: as for sbatch; None leaves them to the cluster.
         gpus_per_node: e.g. 4 or 'a100:4'.
         gres: instead of `gpus_per_node`, e.g. 'gpu:4'.
-        cpus_per_task: processors of a node for us.
-        mem: memory of a node, e.g. '64G'; '0' is all of it.
-        exclusive: no other jobs on the nodes.
-        extra: more options of sbatch by long name, e.g. {licenses: scratch}; true for those without a value.
-        setup: shell lines before the start, e.g. 'module load python'.
-        actors, threads, device: workers per node; by default as the campaign's configuration says.
-        signal_seconds: s before the limit at which SLURM warns us; by default a sixth of the limit, 60 at most.
-        head_timeout: s without a sign of life of the first node after which the others put the job back into the
-            queue; file systems of clusters may show a sign a minute late.
-        claim_timeout: s without a sign of life of an allocation after which others may do what it had in hand.
+        cpus_per_task: processors per node.
+        mem: memory per node, e.g. '64G'; '0' is all of it.
+        exclusive: allow no other jobs on the nodes.
+        extra: other sbatch options by long name, e.g. {licenses: scratch}; true for those without a value.
+        setup: shell lines to run before the start, e.g. 'module load python'.
+        actors, threads, device: workers per node; by default as in the campaign's configuration.
+        signal_seconds: s before the limit at which SLURM warns; by default a sixth of the limit, at most 60.
+        head_timeout: s without a heartbeat of the first node after which the others requeue the job; file systems of
+            clusters may show a heartbeat a minute late.
+        claim_timeout: s without a heartbeat of an allocation after which others may take over its shards.
     """
 
     nodes: int = Field(1, ge=1)
@@ -106,7 +106,7 @@ class SlurmSettings(Section):
             if key in _OURS:
                 raise ValueError(f"'{key}' cannot be set in 'extra': submit sets it itself")
             if not re.fullmatch(r"[a-z][a-z0-9-]*", key):
-                raise ValueError(f"'{key}' is no option of sbatch; write its long name without dashes")
+                raise ValueError(f"'{key}' is not an sbatch option; write its long name without dashes")
             if "\n" in str(wanted):
                 raise ValueError(f"the value of '{key}' has more than one line")
         return cleaned
@@ -120,15 +120,15 @@ class SlurmSettings(Section):
 
     @property
     def warning_seconds(self) -> int:
-        """When SLURM is to warn before the limit; short limits have no minute to spare."""
+        """How long before the limit SLURM should warn, s; short limits cannot spare a minute."""
         return self.signal_seconds or max(5, min(60, self.time * 60 // 6))
 
 
 class SlurmSection(SlurmSettings):
-    """The `slurm` section of a campaign's configuration: settings, on top of those of a profile.
+    """The `slurm` section of a campaign's configuration: settings that override those of a profile.
 
     Attributes:
-        profile: of the site, a name or a file; None leaves what is not said here to the defaults.
+        profile: site profile, a name or a file; None leaves everything not set here at its default.
     """
 
     profile: str | None = None

@@ -1,4 +1,4 @@
-"""How a campaign goes, read from its run directory alone: from any shell, while it runs or afterwards."""
+"""Progress of a campaign, read from its run directory alone: from any shell, while it runs or afterwards."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from .result_checks import result_counts
 from .run_directory import RunDirectory
 from .work_units import UnitReport, WorkUnit
 
-# A worker beats every five seconds; a busy file system may delay a few of them.
+# Workers write a heartbeat every five seconds; a busy file system may delay a few of them.
 ALIVE_SECONDS = 60.0
-# Reports older than this say little about how fast it goes now.
+# Reports older than this are not used to estimate the present speed, s.
 RECENT_SECONDS = 1800.0
 
 
 @dataclass(frozen=True)
 class WorkerStatus:
-    """A worker as its last heartbeat shows it.
+    """A worker as of its last heartbeat.
 
     Attributes:
-        name, host, pid, device: who it is.
-        alive: it has beaten within `ALIVE_SECONDS` and has not said that it ended.
+        name, host, pid, device: identity of the worker.
+        alive: the last heartbeat is at most `ALIVE_SECONDS` old and does not say that the worker ended.
         age: s since the last heartbeat.
         state: idle, running or ended.
-        unit: what it works on, None when idle.
+        unit: unit it is running; None when idle.
         tasks, failed: since it started.
-        samples_per_second: while it worked.
+        samples_per_second: averaged over the time spent on units.
     """
 
     name: str
@@ -59,19 +59,19 @@ class Status:
         path: the run directory.
         campaign: its id.
         created: when, ISO 8601.
-        tasks, tasks_done, tasks_failed: all; with a result, failed ones included; of these, failed.
-        shards, shards_done: all; completely done.
+        tasks, tasks_done, tasks_failed: all tasks; those with a result, including failed ones; those that failed.
+        shards, shards_done: all shards; those completely done.
         samples: possible samples so far.
-        invalid: impossible ones, thrown away.
+        invalid: impossible samples, discarded.
         cost_done: share of the estimated cost that is done, 0 to 1.
-        samples_per_second: of all workers that are alive, lately; 0 when none is.
-        eta_seconds: to go at this pace; None when it is not known.
-        workers: all that ever worked on it, those alive first.
-        drivers: last records of the drivers by name; each with `alive`.
-        last_error: last known error, '' without one, and
-        last_error_time: when, s since 1970.
+        samples_per_second: recent rate of all workers that are alive; 0 if none is.
+        eta_seconds: remaining time at this rate; None if unknown.
+        workers: all workers that ever worked on it, those alive first.
+        drivers: last records of the drivers by name, each with `alive`.
+        last_error: last known error, '' if none.
+        last_error_time: when it occurred, s since 1970.
         failures: the last few failed units: unit, error, worker, time.
-        collected: the archive is there.
+        collected: whether the archive exists.
         time: when this was read, s since 1970.
     """
 
@@ -122,7 +122,7 @@ class Status:
 def read_status(run: RunDirectory | str | Path, now: float | None = None) -> Status:
     """The state of a campaign.
 
-    Results are counted by the names of their files; how many samples and failures they hold, the workers have reported.
+    Results are counted by the names of their files; numbers of samples and failures come from the workers' reports.
 
     Args:
         run: the run directory.
@@ -188,12 +188,12 @@ def _covered(units: Iterable[WorkUnit], n_shards: int) -> np.ndarray:
 
 
 def _reports_on(run: RunDirectory, units: list[WorkUnit]) -> list[UnitReport]:
-    """Reports on units that are done; where a kill has lost one, the result itself is asked."""
+    """Reports on finished units; one lost in a kill is made from the result file."""
     known = run.reports()
     found, covered = [], (-1, 0)
     for unit in sorted(units, key=lambda unit: (unit.shard, unit.start, -unit.stop)):
         if unit.shard == covered[0] and unit.stop <= covered[1]:
-            continue  # a part of a unit that was counted
+            continue  # part of a unit already counted
         covered = (unit.shard, unit.stop)
         if unit in known:
             found.append(known[unit])
@@ -223,7 +223,7 @@ def _worker(name: str, beat: dict[str, Any], now: float) -> WorkerStatus:
 
 
 def _is_alive(beat: dict[str, Any], now: float) -> bool:
-    """Whether a worker or driver lives: a recent heartbeat that does not say it ended, and here also its process."""
+    """Whether a worker or driver is alive: its heartbeat is recent and not final and, if here, its process exists."""
     said = str(beat.get("state") or beat.get("status") or "")
     if said in ("ended", "done", "failed") or said.startswith("stopped"):
         return False
@@ -256,7 +256,7 @@ def _last_error(failures: list[UnitReport], heartbeats: dict[str, dict[str, Any]
 def _pace(
     reports: list[UnitReport], alive: set[str], run: RunDirectory, now: float, cost_left: float
 ) -> tuple[float, float | None]:
-    """Samples per second and seconds to go, from what the workers that are alive did lately."""
+    """Samples per second and remaining seconds, from the recent work of the workers that are alive."""
     if cost_left <= 0.0:
         return 0.0, 0.0
     recent = [r for r in reports if r.worker in alive and r.seconds > 0.0 and now - r.time <= RECENT_SECONDS]

@@ -33,12 +33,12 @@ class CampaignTask:
 
     Attributes:
         row: row in tasks.h5.
-        id: sha256 of everything that decides its result, 64 hexadecimal digits.
+        id: sha256 of everything that determines its result, 64 hexadecimal digits.
         host: the host, float64.
         guests: sorted atomic numbers, one per guest.
-        samples: valid samples wanted.
+        samples: number of valid samples to draw.
         cost: estimated cost, see `cost.py`.
-        reference: fractional coordinates of the atoms that were taken out (`remove`), float64 (n_guests, 3) in the
+        reference: fractional coordinates of the atoms that were removed (`remove`), float64 (n_guests, 3) in the
             order of `guests`; None where guests are new.
     """
 
@@ -52,10 +52,10 @@ class CampaignTask:
 
     @property
     def task(self) -> Task:
-        """What the pipeline takes.
+        """The task as the pipeline takes it.
 
         Raises:
-            InputError: a host and guests that the pipeline refuses.
+            InputError: host and guests that the pipeline refuses.
         """
         from inpaint_hpc.sampling.tasks import Task
 
@@ -64,7 +64,7 @@ class CampaignTask:
 
 @contextmanager
 def open_table(path: Path) -> Iterator[h5py.File]:
-    """One of the tables for reading.
+    """Open one of the tables for reading.
 
     Raises:
         InputError: missing or damaged.
@@ -132,7 +132,7 @@ def read_hosts(folder: Path, rows: Iterable[int]) -> dict[int, Crystal]:
 
 
 def _take(dataset: h5py.Dataset, rows: np.ndarray) -> np.ndarray:
-    """Rows of a dataset: one read of the range they span, which for the rows of a unit is exactly them."""
+    """Rows of a dataset: one read of the range they span, which for a unit is exactly its rows."""
     low, high = int(rows.min()), int(rows.max()) + 1
     if high - low <= 4 * len(rows) + 1024:
         return dataset[low:high][rows - low]

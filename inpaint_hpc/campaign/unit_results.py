@@ -1,4 +1,4 @@
-"""Writing the result of a unit, and reporting on it."""
+"""Writes the result of a unit and reports on it."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _ADVICE = {
 
 
 def write_unit(run: RunDirectory, unit: WorkUnit, records: list[TaskRecord]) -> list[TaskRecord]:
-    """Write the result file of a unit, atomically; the records as they were written.
+    """Write the result file of a unit atomically; returns the records as written.
 
-    A record with values that a result may not have is written as failed.
+    A record with invalid values is written as failed.
 
     Raises:
         StorageError: it cannot be written.
@@ -63,16 +63,16 @@ def _sound(record: TaskRecord) -> TaskRecord:
 
 
 def fail_unit(run: RunDirectory, unit: WorkUnit, error: str, attempts: int, worker: str = "driver") -> UnitReport:
-    """Record all tasks of a unit as failed: for tasks that kill their process and so cannot do it themselves.
+    """Record all tasks of a unit as failed: for tasks that kill their process and so cannot do so themselves.
 
     Needs no network.
 
     Args:
         run: the run directory.
-        unit: the unit, as a rule of one task.
+        unit: the unit, usually of one task.
         error: what happened, one line.
         attempts: how often it was tried, at least 1.
-        worker: who says so.
+        worker: name of who records this.
 
     Raises:
         StorageError: as `run_unit`.
@@ -98,7 +98,7 @@ def unit_report(
         records: its records.
         seconds: wall time.
         worker: name of the worker.
-        stages: wall time in s by stage of what the records do not know.
+        stages: wall time in s of stages that are not in the records.
     """
     spent = Counter(stages)
     for record in records:
@@ -120,14 +120,14 @@ def unit_report(
 
 
 def done_report(unit: WorkUnit, path: Path, worker: str) -> UnitReport:
-    """The report on a unit whose result is there already."""
+    """The report on a unit whose result exists already."""
     return UnitReport(
         unit=unit, seconds=0.0, stages={}, worker=worker, time=time.time(), already_done=True, **result_counts(path)
     )
 
 
 def require_writable(folder: Path) -> None:
-    """Make a folder and see that it can be written to: better to fail before the work than after it.
+    """Make a folder and check that it is writable: better to fail before the work than after it.
 
     Raises:
         StorageError: it cannot.
@@ -144,7 +144,7 @@ def _storage(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         why = error.strerror or str(error)
-        advice = _ADVICE.get(error.errno or 0, "see to it")
+        advice = _ADVICE.get(error.errno or 0, "fix the cause")
         raise StorageError(
-            f"{path}: cannot be written ({why}); {advice}, then go on with `inpaint-hpc resume`"
+            f"{path}: cannot be written ({why}); {advice}, then continue with `inpaint-hpc resume`"
         ) from error

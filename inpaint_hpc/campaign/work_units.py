@@ -1,4 +1,4 @@
-"""Units of work: what a driver hands to a worker, and what the worker says when it is done."""
+"""Units of work: what a driver dispatches to a worker, and the worker's report."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 class WorkUnit:
     """Tasks `start` to `stop - 1` of a shard.
 
-    Units sort by shard, then start.  `RunDirectory.unit` and `pending_units` know which of them are whole shards.
+    Units sort by shard, then start.  `RunDirectory.unit` and `pending_units` mark those that are whole shards.
 
     Attributes:
         shard: number of the shard.
         start: first task within the shard.
         stop: one past the last task within the shard.
-        whole: is it a whole shard?  Only for printing; equal units may differ in it.
+        whole: whether it is a whole shard; only for printing, and ignored in comparisons.
     """
 
     shard: int
@@ -36,7 +36,7 @@ class WorkUnit:
         return str(self.shard) if self.whole else f"{self.shard}.{self.start}-{self.stop}"
 
     def halves(self) -> tuple[WorkUnit, WorkUnit]:
-        """The unit in two, to find the task that kills its worker.
+        """Split the unit in two, to find the task that kills its worker.
 
         Raises:
             ValueError: a unit of one task.
@@ -49,20 +49,20 @@ class WorkUnit:
 
 @dataclass(frozen=True)
 class UnitReport:
-    """What a finished unit cost and gave.
+    """What a finished unit cost and produced.
 
     Attributes:
         unit: the unit.
         tasks: tasks in it, failed ones included.
         samples: possible samples kept.
-        invalid: impossible samples thrown away.
+        invalid: impossible samples discarded.
         failed: tasks recorded as failed.
         seconds: wall time of the unit.
         stages: wall time in s by stage (`sample`, `deduplicate`, `score`, `write` ...).
         worker: name of the worker.
         time: when it was done, s since 1970.
         error: last line of the error of the last failed task, '' without failures.
-        already_done: the result was there already and nothing was run; seconds are 0 then.
+        already_done: the result existed already and nothing was run; `seconds` is then 0.
     """
 
     unit: WorkUnit

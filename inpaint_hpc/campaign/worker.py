@@ -1,6 +1,6 @@
-"""The worker: loads the networks once, turns units into result files.
+"""The worker: loads the networks once and turns units into result files.
 
-The same worker runs in the driver's process, in a Ray actor on one machine and in one inside of a SLURM allocation.
+The same worker runs in the driver's process, in a Ray actor on one machine, and in one inside a SLURM allocation.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from .work_units import UnitReport, WorkUnit
 
 __all__ = ["ShardWorker", "fail_unit"]
 
-# Edges of the tasks that go through the pipeline together, in batches of the device: enough to fill the last batch.
+# Tasks go through the pipeline together until their edges fill this many batches of the device.
 BATCHES_TOGETHER = 2
-# Halvings of the edge budget for a single task that runs out of memory.
+# Maximum halvings of the edge budget for a single task that runs out of memory.
 MAX_HALVINGS = 4
 
 
@@ -43,15 +43,15 @@ class ShardWorker:
         run_path: the run directory.
         device: torch device, 'cpu', 'cuda' or 'cuda:1'.
         threads: torch threads of this process; None leaves them as they are.
-        name: of heartbeat and logs; by default host name and process id.  Letters, digits, '-', '_' and '.'.
+        name: name of heartbeat and logs; by default host name and process id.  Letters, digits, '-', '_' and '.'.
 
     Attributes:
         run: the run directory.
         name: of the worker.
-        edge_budget: graph edges in a batch; None until memory is short within a unit, unless configured.
+        edge_budget: maximum graph edges per batch; unless configured, None until a unit runs short of memory.
 
     Raises:
-        InputError: not a run directory, weights that are not the frozen ones, or no such device.
+        InputError: not a run directory, the weights are not the frozen ones, or there is no such device.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class ShardWorker:
 
         Args:
             device: 'cpu' or 'cuda'.
-            gpus: how many there should be.
+            gpus: number of GPUs expected.
         """
         import torch
 
@@ -106,14 +106,14 @@ class ShardWorker:
         if device == "cpu" or seen >= gpus:
             return ""
         built = f"torch {torch.__version__} for CUDA {torch.version.cuda}" if torch.version.cuda else "a torch for CPUs"
-        return f"{built} sees {seen} of {gpus} GPUs; look at nvidia-smi and the driver there, or use --device cpu"
+        return f"{built} sees {seen} of {gpus} GPUs; check nvidia-smi and the driver there, or use --device cpu"
 
     def run_unit(self, unit: WorkUnit) -> UnitReport:
-        """Run the tasks of a unit and write its result file; returns at once if it is there already and intact.
+        """Run the tasks of a unit and write its result file; returns at once if an intact one exists.
 
         Raises:
             StorageError: the result cannot be written (disk full, read-only ...); fatal for the whole campaign until
-                the cause is gone, nothing finished is lost.
+                the cause is removed, but no finished result is lost.
             InputError: no such unit.
         """
         start = time.perf_counter()
@@ -144,7 +144,7 @@ class ShardWorker:
         return report
 
     def records(self, tasks: Sequence[CampaignTask]) -> list[TaskRecord]:
-        """Records of tasks, which go through the pipeline together; nothing is written or tried again."""
+        """Records of tasks, which go through the pipeline together; nothing is written or retried."""
         from inpaint_hpc.pipeline.inpaint import run_tasks
 
         records: dict[str, TaskRecord] = {}
@@ -159,7 +159,7 @@ class ShardWorker:
         return [records[task.id] for task in tasks]
 
     def close(self) -> None:
-        """Stop the heartbeat; the last one says that the worker has ended.  The worker may be used again."""
+        """Stop the heartbeat; the last one states that the worker has ended.  The worker may be used again."""
         self._heartbeat.close()
         self._log_file.close()
         self._reports.close()
@@ -185,7 +185,7 @@ class ShardWorker:
     def _run_tasks(
         self, tasks: list[CampaignTask], unit: WorkUnit, attempts: int = 0, halvings: int = 0
     ) -> list[TaskRecord]:
-        """Records of tasks; one that raises is tried once more alone, then recorded as failed."""
+        """Records of tasks; one that raises is retried once on its own, then recorded as failed."""
         from inpaint_hpc.sampling.batching import is_out_of_memory, release_memory
 
         try:
@@ -198,7 +198,7 @@ class ShardWorker:
             for record in records:
                 self._log_task(record, unit)
             return records
-        # Outside of the except clause: there the traceback would keep the tensors of the failed batch alive.
+        # Outside the except clause, where the traceback would keep the tensors of the failed batch alive.
         if no_memory and halvings < MAX_HALVINGS:
             release_memory(self.device)
             self._halve_budget(tasks, unit)
@@ -266,7 +266,7 @@ class ShardWorker:
         )
 
     def _log(self, event: str, level: str = "info", **fields: Any) -> None:
-        # A disk that is full says so when the result is written.
+        # A full disk is reported when the result is written.
         with contextlib.suppress(OSError):
             self._log_file.append(level=level, event=event, **fields)
 

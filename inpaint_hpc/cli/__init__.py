@@ -1,1 +1,1 @@
-"""The command line: a module for each verb, nothing that a library call cannot do."""
+"""The command line: one module per verb, with nothing that a library call cannot do."""

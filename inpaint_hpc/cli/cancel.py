@@ -10,12 +10,12 @@ import click
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
 def cancel(run: Path) -> None:
-    """Cancel the SLURM jobs of a campaign, waiting and running ones; what is done stays.
+    """Cancel all pending and running SLURM jobs of a campaign; finished results are kept.
 
-    They do not come back by themselves; `inpaint-hpc submit RUN` goes on.
+    Cancelled jobs are not requeued; `inpaint-hpc submit RUN` continues the campaign.
     """
     from inpaint_hpc.campaign.run_directory import RunDirectory
     from inpaint_hpc.cluster.slurm.submit import cancel_run
 
     cancelled = cancel_run(RunDirectory(run))
-    click.echo(f"cancelled {', '.join(cancelled)}" if cancelled else f"{run}: no job waits or runs")
+    click.echo(f"cancelled {', '.join(cancelled)}" if cancelled else f"{run}: no job is pending or running")

@@ -15,17 +15,17 @@ _SHOWN = 20
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Archive to write; RUN/archive.h5 by default.",
+    help="Archive to write.  [default: RUN/archive.h5]",
 )
-@click.option("--strict", is_flag=True, help="Refuse damaged result files and missing tasks; write nothing then.")
-@click.option("--overwrite", is_flag=True, help="Replace an existing file; RUN/archive.h5 always is.")
+@click.option("--strict", is_flag=True, help="Write nothing if result files are damaged or tasks are missing.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing file (RUN/archive.h5 is always replaced).")
 def collect(inputs: tuple[Path, ...], out: Path | None, strict: bool, overwrite: bool) -> int:
-    """Merge results of a run into one archive.
+    """Merge the results of a run into one archive.
 
-    RUN is a run directory, also one that is still running; FILE is a result file or an archive.  Each task is taken
-    once.  The archive replaces an older one when it is complete, so killing this is safe.
+    RUN is a run directory, which may still be running; FILE is a result file or an archive.  Each task is included
+    once.  An older archive is replaced only when the new one is complete, so this command may be killed at any time.
 
-    Exit status: 0 when every task has a result, 1 when some are missing, 2 after an error.
+    Exit status: 0 if every task has a result, 1 if some are missing, 2 after an error.
     """
     from inpaint_hpc.campaign.run_results import collect_inputs
     from inpaint_hpc.errors import InputError
@@ -33,7 +33,7 @@ def collect(inputs: tuple[Path, ...], out: Path | None, strict: bool, overwrite:
     if out is None and len(inputs) == 1 and inputs[0].is_dir():
         out = inputs[0] / "archive.h5"
     elif out is None:
-        raise click.UsageError("Say with --out where the archive goes.")
+        raise click.UsageError("Give the archive to write with --out.")
     elif out.exists() and not overwrite:
         raise InputError(f"{out}: exists already; add --overwrite to replace it")
     with FileProgress({"check": "checking", "merge": "merging"}) as progress:
@@ -42,7 +42,10 @@ def collect(inputs: tuple[Path, ...], out: Path | None, strict: bool, overwrite:
         click.echo(f"left out: {line}", err=True)
     if len(report.damaged) > _SHOWN:
         click.echo(f"left out: {len(report.damaged) - _SHOWN} more damaged files", err=True)
-    for count, what in ((report.duplicates, "results of tasks that are in it"), (report.unexpected, "foreign tasks")):
+    for count, what in (
+        (report.duplicates, "results of tasks already in the archive"),
+        (report.unexpected, "tasks of other campaigns"),
+    ):
         if count:
             click.echo(f"left out: {count} {what}", err=True)
     if report.missing:
@@ -56,10 +59,10 @@ def collect(inputs: tuple[Path, ...], out: Path | None, strict: bool, overwrite:
 
 
 class FileProgress:
-    """A bar for each stage, on a terminal only.
+    """A progress bar for each stage, shown only on a terminal.
 
     Args:
-        stages: what the bar of each stage is called.
+        stages: label of the bar of each stage.
     """
 
     def __init__(self, stages: dict[str, str]) -> None:

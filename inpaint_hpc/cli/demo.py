@@ -12,25 +12,37 @@ from inpaint_hpc.errors import InputError
 
 
 @click.command()
-@click.option("--out", default="demo", show_default=True, metavar="DIR", help="Where structures and pictures go.")
-@click.option("--samples", default=16, show_default=True, help="Valid samples wanted of each host and ion.")
-@click.option("--guests", default="Li,Mg", show_default=True, metavar="EL,EL", help="Ions, one placed at a time.")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--no-score", is_flag=True, help="Without CHGNet: rank by agreement of samples.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--weights", metavar="NAME|PATH", help="Packaged weights or a .safetensors file.")
-@click.option("--cluster", type=click.Choice(["ray", "inline"]), default="ray", show_default=True)
+@click.option("--out", default="demo", show_default=True, metavar="DIR", help="Folder for structures and pictures.")
+@click.option("--samples", default=16, show_default=True, help="Valid samples per host and ion.")
+@click.option("--guests", default="Li,Mg", show_default=True, metavar="EL,EL", help="Ions, placed one at a time.")
+@click.option("--seed", default=0, show_default=True, help="The same seed and weights give the same samples.")
+@click.option("--no-score", is_flag=True, help="Do not use CHGNet; rank by agreement between samples.")
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Torch device; auto uses a GPU if there is one.",
+)
+@click.option("--weights", metavar="NAME|PATH", help="Name of packaged weights, or a .safetensors file.")
+@click.option(
+    "--cluster",
+    type=click.Choice(["ray", "inline"]),
+    default="ray",
+    show_default=True,
+    help="Ray actors on this machine, or a single worker in this process.",
+)
 def demo(out: str, samples: int, guests: str, **options: Any) -> None:
     """Where Li and Mg sit in seven MnO2 polymorphs.
 
-    A campaign like any other: one ion at a time in each of the packaged hosts, on Ray actors, sites ranked by CHGNet
-    energy.  Leaves the run directory with its archive (DIR/run), structures (DIR/ION/HOST/rank-000.cif ...), one
-    picture per host (DIR/HOST.png) and DIR/results.json.
+    An ordinary campaign: one ion at a time is placed in each packaged host, on Ray actors, and sites are ranked by
+    CHGNet energy.  Writes the run directory with its archive (DIR/run), structures (DIR/ION/HOST/rank-000.cif ...),
+    one picture per host (DIR/HOST.png) and DIR/results.json.
     """
     start = time.perf_counter()
     ions = list(dict.fromkeys(part.strip() for part in guests.split(",") if part.strip()))
     if not ions:
-        raise InputError("no guests to place: give ions like --guests Li,Mg")
+        raise InputError("no guests to place: give ions, for example --guests Li,Mg")
 
     from inpaint_hpc.campaign.config import CampaignConfig
     from inpaint_hpc.configuration import validate
@@ -67,12 +79,12 @@ def demo(out: str, samples: int, guests: str, **options: Any) -> None:
     write_json(document("demo", results, seconds, files), f"{out}/results.json")
     print_summary(results)
     drawn, impossible = sum(r.n_drawn for r in results), sum(r.n_invalid for r in results)
-    click.echo(f"{drawn} samples, {impossible} of them impossible and drawn again; {seconds:.0f} s")
+    click.echo(f"{drawn} samples, {impossible} of them physically impossible and redrawn; {seconds:.0f} s")
     click.echo(f"{len(by_host)} pictures, {sum(map(len, files))} structures and results.json in {out}")
 
 
 def _run(directory: Any, cluster: str, device: str) -> list:
-    """Do what is left of the campaign and read its archive, in the order of the hosts' names."""
+    """Run the remaining tasks of the campaign and read its archive, in the order of the hosts' names."""
     from inpaint_hpc.archive.read import Archive
     from inpaint_hpc.campaign.run_results import collect_run
     from inpaint_hpc.campaign.task_records import results_of
@@ -82,7 +94,7 @@ def _run(directory: Any, cluster: str, device: str) -> list:
     with RunProgress() as progress:
         report = run_campaign(directory, cluster, device=device, progress=progress)
     if report.stopped:
-        raise InputError(f"stopped by {report.stopped}; the same command goes on from what is done")
+        raise InputError(f"stopped by {report.stopped}; run the same command again to continue")
     collect_run(directory)
     with Archive(directory.archive_path) as archive:
         records = sorted(archive.iter_records(), key=lambda record: record.host.name)

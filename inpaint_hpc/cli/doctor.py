@@ -10,12 +10,12 @@ import click
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 @click.pass_context
 def doctor(ctx: click.Context, as_json: bool) -> None:
-    """Show versions, devices, weights, and whether SLURM is there.
+    """Show versions, devices, weights, and whether SLURM is available.
 
-    Exit status 1 when something needed is missing or damaged.
+    Exit status 1 if something that is needed is missing or damaged.
     """
     from inpaint_hpc.cluster.inspection import inspect_environment
 
@@ -28,7 +28,7 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
         for problem in report["problems"]:
             click.echo(f"PROBLEM: {problem}")
         if not report["problems"]:
-            click.echo("all that is needed is here")
+            click.echo("everything needed is installed")
     ctx.exit(1 if report["problems"] else 0)
 
 

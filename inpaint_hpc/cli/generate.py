@@ -15,25 +15,29 @@ DEFAULT_OUT = "generated"
 
 
 @click.command()
-@click.option("--composition", required=True, metavar="FORMULA", help="Atoms in the cell, e.g. Li4Mn4O8.")
+@click.option("--composition", required=True, metavar="FORMULA", help="Composition of the whole cell, e.g. Li4Mn4O8.")
 @click.option("--cell", metavar="A,B,C,ALPHA,BETA,GAMMA", help="Cell lengths in A and angles in degrees.")
-@click.option("--volume-per-atom", type=float, metavar="A^3", help="Instead of --cell, with --family.")
+@click.option("--volume-per-atom", type=float, metavar="A^3", help="Volume per atom, with --family; instead of --cell.")
 @click.option(
     "--family",
     type=click.Choice(["cubic", "tetragonal", "orthorhombic", "hexagonal", "rhombohedral", "monoclinic", "triclinic"]),
     default="cubic",
     show_default=True,
+    help="Crystal family of the cell, with --volume-per-atom.",
 )
 @click.option(
-    "--shape", multiple=True, metavar="NAME=VALUE", help="b_over_a, c_over_a, alpha, beta or gamma; repeatable."
+    "--shape",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Shape of the cell: b_over_a, c_over_a, alpha, beta or gamma; repeatable.",
 )
 @sampling_options
 def generate(composition: str, cell: str | None, volume_per_atom: float | None, family: str, **options: Any) -> int:
     """Place all atoms of a composition in a cell.
 
-    Structures that pymatgen's StructureMatcher finds different are ranked by CHGNet energy (relaxed first, with
-    --relax) and written to DIR/FORMULA/rank-000.cif and so on.  DIR is 'generated' unless --out says otherwise; with
-    --json nothing is written without --out.
+    Structures that differ according to pymatgen's StructureMatcher are ranked by CHGNet energy (after relaxation, with
+    --relax) and written to DIR/FORMULA/rank-000.cif and so on.  DIR is 'generated' unless set with --out; with --json,
+    files are written only if --out is given.
 
     Example: inpaint-hpc generate --composition Li8O4 --cell 4.62,4.62,4.62,90,90,90
     """
@@ -84,7 +88,7 @@ def _parse_cell(text: str):
     except ValueError:
         values = []
     if len(values) != 6:
-        raise InputError(f"cannot read --cell '{text}': write six numbers like 5,5,5,90,90,90")
+        raise InputError(f"cannot read --cell '{text}': write six numbers, for example 5,5,5,90,90,90")
     lengths, angles = np.array(values[:3]), np.array(values[3:])
     if not ((lengths > 0).all() and (angles > 0).all() and (angles < 180).all()):
         raise InputError(f"--cell {text}: lengths must be positive and angles between 0 and 180 degrees")

@@ -20,29 +20,29 @@ DEFAULT_OUT = "inpainted"
     multiple=True,
     required=True,
     metavar="EL[=N]",
-    help="Element and number of guests; repeatable.",
+    help="Element and number of guest atoms; repeatable.",
 )
 @click.option(
     "--strategy",
     type=click.Choice(["auto", "conditional", "sequential", "replacement", "repaint"]),
     default="auto",
     show_default=True,
-    help="auto: several guests also by a search over the sites; sequential: guests one after another; the last two "
-    "are those of the literature, for comparison.",
+    help="auto: joint sampling, plus a search over the sites for several guests; sequential: one guest after another; "
+    "replacement and repaint: methods from the literature, for comparison.",
 )
-@click.option("--tolerance", default=0.5, show_default=True, help="Samples within this distance (A) are equal.")
-@click.option("--symprec", default=0.1, show_default=True, help="Distance tolerance (A) of the host's symmetry.")
+@click.option("--tolerance", default=0.5, show_default=True, help="Samples within this distance (A) count as equal.")
+@click.option("--symprec", default=0.1, show_default=True, help="Distance tolerance (A) for the host's symmetry.")
 @sampling_options
 def inpaint(hosts: tuple[str, ...], guests: tuple[str, ...], strategy: str, **options: Any) -> int:
     """Place guests in host crystals.
 
-    HOST is a CIF, POSCAR, pymatgen JSON, packed HDF5 or ASE-readable file, a folder of them or a quoted pattern;
-    FILE::SELECTION takes part of a file, e.g. hosts.h5::0:10.
+    HOST is a CIF, POSCAR, pymatgen JSON, packed HDF5 or ASE-readable file, a folder of such files, or a quoted pattern;
+    FILE::SELECTION selects part of a file, e.g. hosts.h5::0:10.
 
-    Prints a table per host, best candidate first by CHGNet energy, and writes structures to DIR/HOST/rank-000.cif
-    and so on (rank files of an earlier run there are replaced) with results.json.  DIR is 'inpainted' unless --out
-    says otherwise; with --json nothing is written without --out.  With --relax, ranks, tables and structures are those
-    after relaxation, and candidates that end in the same minimum are one.
+    Prints a table per host, ranked by CHGNet energy, and writes the structures to DIR/HOST/rank-000.cif and so on
+    (replacing rank files of an earlier run) along with results.json.  DIR is 'inpainted' unless set with --out; with
+    --json, files are written only if --out is given.  With --relax, ranks, tables and structures are those after
+    relaxation, and candidates that relax into the same minimum are merged.
 
     Example: inpaint-hpc inpaint LiMn2O4-host.cif --guest Li=2 --samples 32 --relax guests --top-k 4
     """
@@ -73,7 +73,7 @@ def inpaint(hosts: tuple[str, ...], guests: tuple[str, ...], strategy: str, **op
 
 
 def show(command: str, results: list, start: float, options: dict[str, Any], default_out: str) -> int:
-    """Write structures, print the table or the JSON document; exit status 1 if there is no candidate at all."""
+    """Write structures and print the table or the JSON document; exit status 1 if there are no candidates at all."""
     from inpaint_hpc.cli.output import print_results
     from inpaint_hpc.pipeline.result_files import document, to_json, write_candidates, write_json
 

@@ -10,11 +10,18 @@ import click
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
-@click.option("--job", metavar="ID", help="Of this job, or element of an array; by default the last.")
-@click.option("--rank", type=click.IntRange(min=0), help="Of this node of the job only; 0 has the driver.")
-@click.option("--lines", "-n", type=click.IntRange(min=1), default=40, show_default=True, help="The last so many.")
+@click.option("--job", metavar="ID", help="Job or array element to show.  [default: the last submission]")
+@click.option("--rank", type=click.IntRange(min=0), help="Only this node of the job; node 0 runs the driver.")
+@click.option(
+    "--lines",
+    "-n",
+    type=click.IntRange(min=1),
+    default=40,
+    show_default=True,
+    help="Number of lines to show, counted from the end.",
+)
 def logs(run: Path, job: str | None, rank: int | None, lines: int) -> None:
-    """Show what the SLURM job of a campaign wrote, node by node."""
+    """Show the output of a campaign's SLURM job, node by node."""
     from inpaint_hpc.campaign.run_directory import RunDirectory
     from inpaint_hpc.cluster.slurm.submissions import log_files
     from inpaint_hpc.errors import InputError

@@ -1,4 +1,4 @@
-"""The command `inpaint-hpc`: finds the verb, and turns every expected failure into one line."""
+"""The command `inpaint-hpc`: finds the verb and reports every expected failure in one line."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from inpaint_hpc.errors import InpaintHpcError
 
 # Verb: (module with a click command of that name, one line of help).  Modules are imported when their verb is used.
 VERBS = {
-    "inpaint": ("inpaint_hpc.cli.inpaint", "Place guest ions in host crystals; table and structures."),
-    "generate": ("inpaint_hpc.cli.generate", "Place all atoms: composition and cell in, structures out."),
-    "sites": ("inpaint_hpc.cli.sites", "Find the sites that hosts offer to an ion; table and structures."),
-    "demo": ("inpaint_hpc.cli.demo", "Li and Mg in seven MnO2 polymorphs, in minutes."),
-    "init": ("inpaint_hpc.cli.init", "Write a commented configuration of a campaign."),
-    "plan": ("inpaint_hpc.cli.plan", "Say what a campaign will cost before it is run."),
-    "run": ("inpaint_hpc.cli.run", "Run a campaign: hosts x guests of a YAML file, on Ray actors."),
-    "resume": ("inpaint_hpc.cli.resume", "Go on with a campaign, whatever stopped it."),
-    "status": ("inpaint_hpc.cli.status", "Show how a campaign goes, from any shell."),
-    "submit": ("inpaint_hpc.cli.submit", "Submit a campaign to SLURM, or go on with one there."),
+    "inpaint": ("inpaint_hpc.cli.inpaint", "Place guest ions in host crystals."),
+    "generate": ("inpaint_hpc.cli.generate", "Generate whole structures from a composition and a cell."),
+    "sites": ("inpaint_hpc.cli.sites", "Find the sites for an ion in host crystals."),
+    "demo": ("inpaint_hpc.cli.demo", "Place Li and Mg in seven MnO2 polymorphs, in a few minutes."),
+    "init": ("inpaint_hpc.cli.init", "Write a commented campaign configuration."),
+    "plan": ("inpaint_hpc.cli.plan", "Estimate what a campaign will cost before running it."),
+    "run": ("inpaint_hpc.cli.run", "Run a campaign (hosts x guests from a YAML file) on this machine."),
+    "resume": ("inpaint_hpc.cli.resume", "Continue a campaign, whatever stopped it."),
+    "status": ("inpaint_hpc.cli.status", "Show the progress of a campaign, from any shell."),
+    "submit": ("inpaint_hpc.cli.submit", "Submit a campaign to SLURM, or continue one there."),
     "cancel": ("inpaint_hpc.cli.cancel", "Cancel the SLURM jobs of a campaign."),
-    "logs": ("inpaint_hpc.cli.logs", "Show what the SLURM job of a campaign wrote."),
-    "collect": ("inpaint_hpc.cli.collect", "Merge results of a campaign into one HDF5 archive."),
+    "logs": ("inpaint_hpc.cli.logs", "Show the output of a campaign's SLURM job."),
+    "collect": ("inpaint_hpc.cli.collect", "Merge the results of a campaign into one HDF5 archive."),
     "verify": ("inpaint_hpc.cli.verify", "Check result files and archives: checksums, counts, ranges."),
     "export": ("inpaint_hpc.cli.export", "Write structures or a table of candidates from an archive."),
-    "voltage": ("inpaint_hpc.cli.voltage", "Intercalation energies, hull and voltage curve of hosts."),
-    "series": ("inpaint_hpc.cli.series", "Fill a host with 0, 1, 2 ... guests: hull and voltage curve."),
+    "voltage": ("inpaint_hpc.cli.voltage", "Compute intercalation energies, convex hulls and voltage curves."),
+    "series": ("inpaint_hpc.cli.series", "Fill a host with 0, 1, 2 ... guests; hull and voltage curve."),
     "train": ("inpaint_hpc.cli.train", "Train a score network on a packed file."),
     "pack": ("inpaint_hpc.cli.pack", "Pack crystals of any format into one HDF5 file."),
-    "pairs": ("inpaint_hpc.cli.pairs", "Make electrode pairs to train on from filled crystals."),
+    "pairs": ("inpaint_hpc.cli.pairs", "Make electrode pairs for training from filled crystals."),
     "weights": ("inpaint_hpc.cli.weights", "List, describe and verify network weights."),
-    "doctor": ("inpaint_hpc.cli.doctor", "Show versions, devices, weights and what is missing."),
+    "doctor": ("inpaint_hpc.cli.doctor", "Show versions, devices, weights and anything missing."),
 }
 
 EXIT_ERROR = 2
@@ -44,9 +44,9 @@ EXIT_INTERRUPTED = 130
 
 
 class VerbGroup(click.Group):
-    """A click group that imports a verb's module only to run it, and reports errors as one line.
+    """A click group that imports a verb's module only when it is used, and reports errors in one line.
 
-    Errors are handled here and not around the entry point, so that click's test runner sees what users see.
+    Errors are handled here rather than around the entry point, so that click's test runner sees what users see.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -79,7 +79,7 @@ class VerbGroup(click.Group):
                 raise
             _fail("interrupted", EXIT_INTERRUPTED)
         except BrokenPipeError:
-            # The reader of our output (head, less) is gone; Python would complain once more when it flushes at exit.
+            # The reader of our output (head, less) is gone; Python would complain again when it flushes at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
         except (InpaintHpcError, click.ClickException, OSError, MemoryError) as error:
@@ -113,7 +113,12 @@ def _fail(message: str, code: int) -> NoReturn:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="inpaint-hpc")
-@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error; anywhere in the line.")
+@click.option(
+    "--debug",
+    is_flag=True,
+    expose_value=False,
+    help="Show the traceback of an error; may stand anywhere in the command line.",
+)
 def cli() -> None:
     """Find the sites of guest ions in crystals with an equivariant score model."""
 

@@ -1,4 +1,4 @@
-"""Options that several verbs share, and how their values are read."""
+"""Options shared by several verbs, and the parsing of their values."""
 
 from __future__ import annotations
 
@@ -18,35 +18,62 @@ CHGNET = ("0.3.0", "0.2.0", "r2scan")
 def sampling_options(command: Callable) -> Callable:
     """Options of sampling, scoring and output."""
     options = [
-        click.option("--samples", default=16, show_default=True, help="Valid samples wanted of each host."),
+        click.option("--samples", default=16, show_default=True, help="Valid samples per host or composition."),
         click.option("--steps", default=40, show_default=True, help="Network evaluations per sample."),
         click.option(
             "--sampler",
             type=click.Choice(["ancestral", "predictor-corrector", "heun", "dpm-solver"]),
             default="ancestral",
             show_default=True,
+            help="Integrator of the reverse diffusion.",
         ),
-        click.option("--seed", default=0, show_default=True, help="Same seed and weights, same samples."),
-        click.option("--redraws", default=3, show_default=True, help="Times impossible samples are drawn again."),
-        click.option("--no-score", is_flag=True, help="Without CHGNet: rank by agreement of samples."),
+        click.option("--seed", default=0, show_default=True, help="The same seed and weights give the same samples."),
+        click.option(
+            "--redraws",
+            default=3,
+            show_default=True,
+            help="Maximum rounds of resampling for physically impossible samples.",
+        ),
+        click.option("--no-score", is_flag=True, help="Do not use CHGNet; rank by agreement between samples."),
         click.option(
             "--relax",
             type=click.Choice(RELAX),
             default="none",
             show_default=True,
-            help="Relax in CHGNet's forces, then rank: guests in the frozen host, all positions, or the cell too.",
+            help="What to relax with CHGNet before ranking: guests in the frozen host, all positions, or the cell too.",
         ),
-        click.option("--top-k", type=click.IntRange(min=1), help="Relax only the most promising so many."),
-        click.option("--fmax", default=0.05, show_default=True, help="Relaxed when no force is larger, eV/A."),
-        click.option("--relax-steps", default=500, show_default=True, help="Most steps of a relaxation."),
+        click.option(
+            "--top-k", type=click.IntRange(min=1), metavar="K", help="Relax only the K most promising candidates."
+        ),
+        click.option(
+            "--fmax",
+            default=0.05,
+            show_default=True,
+            help="Largest force at which a structure counts as relaxed, eV/A.",
+        ),
+        click.option("--relax-steps", default=500, show_default=True, help="Maximum number of relaxation steps."),
         click.option("--chgnet", type=click.Choice(CHGNET), default="0.3.0", show_default=True, help="CHGNet weights."),
-        click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
-        click.option("--weights", metavar="NAME|PATH", help="Packaged weights or a .safetensors file."),
-        click.option("--edge-budget", type=int, help="Graph edges per batch, the measure of its memory."),
-        click.option("--out", metavar="DIR", help="Where structures go."),
-        click.option("--format", type=click.Choice(FORMATS), default="cif", show_default=True),
-        click.option("--top", type=click.IntRange(min=1), help="Show and write only the best so many candidates."),
-        click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout and nothing else."),
+        click.option(
+            "--device",
+            type=click.Choice(["auto", "cpu", "cuda"]),
+            default="auto",
+            show_default=True,
+            help="Torch device; auto uses a GPU if there is one.",
+        ),
+        click.option("--weights", metavar="NAME|PATH", help="Name of packaged weights, or a .safetensors file."),
+        click.option("--edge-budget", type=int, help="Maximum graph edges per batch; limits memory."),
+        click.option("--out", metavar="DIR", help="Folder for structures and results.json."),
+        click.option(
+            "--format",
+            type=click.Choice(FORMATS),
+            default="cif",
+            show_default=True,
+            help="Format of the structure files.",
+        ),
+        click.option(
+            "--top", type=click.IntRange(min=1), metavar="N", help="Show and write only the N best candidates."
+        ),
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else."),
     ]
     for option in reversed(options):
         command = option(command)
@@ -54,10 +81,10 @@ def sampling_options(command: Callable) -> Callable:
 
 
 def parse_guests(values: Sequence[str]) -> dict[str, int]:
-    """('Li=4', 'Na') -> {'Li': 4, 'Na': 1}; an element given twice is added up.
+    """('Li=4', 'Na') -> {'Li': 4, 'Na': 1}; counts of an element given twice are added.
 
     Raises:
-        InputError: a count that is not a whole number, or no name.
+        InputError: a count is not a whole number, or a name is missing.
     """
     guests: dict[str, int] = {}
     for value in values:
@@ -69,10 +96,10 @@ def parse_guests(values: Sequence[str]) -> dict[str, int]:
 
 
 def choose_device(name: str) -> str:
-    """'auto' -> 'cuda' where there is one, else 'cpu'.
+    """'auto' -> 'cuda' if available, else 'cpu'.
 
     Raises:
-        InputError: CUDA asked for but not there.
+        InputError: CUDA was requested but is not available.
     """
     import torch
 

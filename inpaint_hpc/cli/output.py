@@ -1,4 +1,4 @@
-"""What the verbs show: progress on stderr, tables on stdout."""
+"""Output of the verbs: progress on stderr, tables on stdout."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _STAGES = {
     "sample": "sampling",
-    "redraw": "drawing again",
+    "redraw": "resampling",
     "score": "CHGNet energies",
     "relax": "relaxation",
     "picture": "pictures",
@@ -33,7 +33,7 @@ _UNITS = {
 
 
 class PipelineProgress:
-    """A bar for each stage on a terminal, one line per finished stage elsewhere; always on stderr.
+    """A progress bar for each stage on a terminal, otherwise one line per finished stage; always on stderr.
 
     Example:
         with PipelineProgress() as progress:
@@ -83,7 +83,7 @@ class PipelineProgress:
 
 
 def print_results(results: Sequence[InpaintResult], top: int | None = None) -> None:
-    """One table per result on stdout, with its invalid rate and notes below."""
+    """Print one table per result on stdout, with its invalid rate and notes below."""
     console = stdout_console()
     for result in results:
         if result.candidates:
@@ -97,7 +97,7 @@ def print_results(results: Sequence[InpaintResult], top: int | None = None) -> N
 
 
 def print_summary(results: Sequence[InpaintResult]) -> None:
-    """One row per result on stdout: its best candidate, and the ranks of sites known from experiment."""
+    """Print one row per result on stdout: its best candidate, and the ranks of experimentally known sites."""
     from rich import box
     from rich.table import Table
 
@@ -192,7 +192,9 @@ def _footer(result: InpaintResult) -> str:
         text += f", most often {reason} ({count})"
     if result.confidence is not None:
         most = max(candidate.count for candidate in result.candidates)
-        text += f"; {most} of {result.n_valid} agree: right for {100 * result.confidence:.0f} % of known hosts alike"
+        text += (
+            f"; {most} of {result.n_valid} agree: correct for {100 * result.confidence:.0f} % of similar known hosts"
+        )
     return f"{text}; {sum(result.seconds.values()):.1f} s"
 
 
@@ -205,7 +207,7 @@ def _above(energy: float | None, best: float | None) -> str:
 
 
 def _steps(candidate: Candidate) -> str:
-    """Steps of a relaxation that converged, with a word if it did not."""
+    """Number of relaxation steps, followed by the outcome unless it converged."""
     if candidate.relaxed is None:
         return "-"
     outcome = "" if candidate.relaxed.outcome == "converged" else f" {candidate.relaxed.outcome}"

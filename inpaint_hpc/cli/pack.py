@@ -15,25 +15,26 @@ _SHOWN_ERRORS = 20
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Packed file to write (.h5)."
 )
-@click.option("--max-atoms", type=click.IntRange(min=1), help="Leave out crystals with more atoms.")
+@click.option("--max-atoms", type=click.IntRange(min=1), help="Leave out crystals with more atoms than this.")
 @click.option(
     "--val-modulus",
     type=click.IntRange(min=2),
     default=50,
     show_default=True,
-    help="One reduced formula in so many goes to the validation part.",
+    metavar="N",
+    help="One in N reduced formulas goes to the validation part.",
 )
-@click.option("--keep-going", is_flag=True, help="Leave out what cannot be read, and say so at the end.")
+@click.option("--keep-going", is_flag=True, help="Leave out what cannot be read and list it at the end.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
-@click.option("--title", help="What the file holds.")
-@click.option("--source", help="Where the crystals come from.")
-@click.option("--licence", help="Their licence, e.g. 'CC BY 4.0'.")
-@click.option("--citation", help="What to cite.")
+@click.option("--title", help="What the file contains (stored in it).")
+@click.option("--source", help="Where the crystals come from (stored in the file).")
+@click.option("--licence", help="Licence of the crystals, e.g. 'CC BY 4.0'.")
+@click.option("--citation", help="Publication to cite.")
 def pack(inputs, out, max_atoms, val_modulus, keep_going, overwrite, **attributes) -> None:
     """Pack crystals into one HDF5 file, for training or as hosts.
 
-    INPUTS are files (CIF, POSCAR, pymatgen JSON, packed HDF5, anything ASE reads), folders, or quoted patterns; with
-    FILE::SELECTION a part of a file.  The format is described in docs/packed-format.md.
+    INPUTS are files (CIF, POSCAR, pymatgen JSON, packed HDF5, anything ASE reads), folders, or quoted patterns;
+    FILE::SELECTION selects part of a file.  The format is described in docs/packed-format.md.
     """
     from inpaint_hpc.crystals.conversion import pack_files
     from inpaint_hpc.errors import InputError
@@ -56,7 +57,7 @@ def pack(inputs, out, max_atoms, val_modulus, keep_going, overwrite, **attribute
 
 
 class _Bar:
-    """Progress over input files, on a terminal only."""
+    """Progress over the input files, shown only on a terminal."""
 
     def __enter__(self) -> _Bar:
         from rich.console import Console

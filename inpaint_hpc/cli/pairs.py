@@ -7,26 +7,55 @@ from pathlib import Path
 
 import click
 
-_AT_ONCE = {"cpu": 64, "cuda": 4096}  # crystals relaxed between two writes of the file; a GPU wants them all at once
+_AT_ONCE = {
+    "cpu": 64,
+    "cuda": 4096,
+}  # crystals relaxed between two writes of the file; a GPU is most efficient with all at once
 
 
 @click.command()
 @click.argument("packed", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Pairs to write (.h5).")
-@click.option("--limit", type=click.IntRange(min=1), help="Take so many crystals, by hash of their ids.")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Relax no more after so long.")
-@click.option("--max-atoms", type=click.IntRange(min=2), default=40, show_default=True, help="Of the filled crystal.")
-@click.option("--include", type=click.Path(path_type=Path, dir_okay=False), help="Put the pairs of this file first.")
-@click.option("--without", metavar="COLUMN", help="Leave out crystals where this column of PACKED is not 0.")
-@click.option("--steps", type=click.IntRange(min=1), default=40, show_default=True, help="Most steps of a relaxation.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File of pairs to write (.h5)."
+)
+@click.option(
+    "--limit", type=click.IntRange(min=1), metavar="N", help="Use only N crystals, chosen by hash of their ids."
+)
+@click.option(
+    "--minutes", type=click.FloatRange(min=0, min_open=True), help="Start no more relaxations after this many minutes."
+)
+@click.option(
+    "--max-atoms",
+    type=click.IntRange(min=2),
+    default=40,
+    show_default=True,
+    help="Maximum number of atoms in the filled crystal.",
+)
+@click.option(
+    "--include", type=click.Path(path_type=Path, dir_okay=False), help="Include the pairs in this file, first."
+)
+@click.option("--without", metavar="COLUMN", help="Leave out crystals for which this column of PACKED is not 0.")
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    default=40,
+    show_default=True,
+    help="Maximum number of relaxation steps.",
+)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Torch device; auto uses a GPU if there is one.",
+)
+@click.option("--threads", type=click.IntRange(min=1), help="Number of CPU threads.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 def pairs(packed, out, limit, minutes, max_atoms, include, without, steps, device, threads, overwrite) -> None:
-    """Make electrode pairs to train on: the ions taken out of crystals, the empty hosts relaxed by CHGNet.
+    """Make electrode pairs for training: remove the ions from crystals and relax the empty hosts with CHGNet.
 
-    Taken are training crystals of PACKED with one of Li, Na, K, Mg, Ca, Zn, Al, a transition metal and an anion.  The
-    file is written anew every 64 crystals (4096 on a GPU): whatever stops the work, what was done is there.
+    Uses the training crystals in PACKED that contain one of Li, Na, K, Mg, Ca, Zn, Al, a transition metal and an anion.
+    The file is rewritten every 64 crystals (4096 on a GPU), so an interruption loses at most the last batch.
     """
     from inpaint_hpc.errors import InputError
 

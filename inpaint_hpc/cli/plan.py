@@ -15,19 +15,21 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path), metavar="CONFIG.yaml")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="By default as in the configuration.")
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Torch device.  [default: as in the configuration]"
+)
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0),
     default=20.0,
     show_default=True,
-    help="What the calibration may take; 0 leaves it out and assumes an average CPU core.",
+    help="Maximum time for calibration; 0 skips it and assumes an average CPU core.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout and nothing else.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else.")
 def plan(config: Path, device: str | None, seconds: float, as_json: bool) -> None:
-    """Say what a campaign will cost: tasks, shards, hours, disk and files.
+    """Estimate what a campaign will cost: tasks, shards, hours, disk space and files.
 
-    Runs a few of its tasks on this machine to measure its speed, in a temporary folder; writes nothing else.
+    Runs a few tasks in a temporary folder to measure the speed of this machine; writes nothing else.
     """
     from inpaint_hpc.campaign.config import load_config
     from inpaint_hpc.cli.options import choose_device
@@ -55,7 +57,7 @@ def _lines(plan: Plan) -> list[str]:
     kind, hours = ("GPU", plan.gpu_hours) if plan.core_hours is None else ("CPU core", plan.core_hours)
     lines = [f"tasks      {plan.tasks} in {plan.hosts} hosts, {plan.samples} samples"]
     if plan.duplicates:
-        lines.append(f"           {plan.duplicates} more were asked for twice")
+        lines.append(f"           {plan.duplicates} duplicates were dropped")
     lines += [f"left out   {count} x {reason}" for reason, count in plan.left_out.items()]
     lines += [
         f"shards     {plan.shards}, about {_time(plan.shard_seconds / 3600.0)} each",

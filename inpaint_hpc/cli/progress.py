@@ -1,4 +1,4 @@
-"""Progress of long jobs: a bar on a terminal, a plain line now and then elsewhere.  Always on stderr."""
+"""Progress of long jobs: a bar on a terminal, otherwise an occasional line; always on stderr."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 
 class TrainingProgress:
-    """Shows step, loss, structures per second and time to go of a training run."""
+    """Shows step, loss, structures per second and remaining time of a training run."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -33,11 +33,11 @@ class TrainingProgress:
         self.bar.stop()
 
     def start(self, crystals: int, done: float) -> None:
-        """Say what is about to happen."""
+        """Show the number of crystals and the progress so far."""
         self.bar.update(self.task, completed=done, text=f"{crystals} crystals")
 
     def update(self, step: int, loss: float, rate: float, done: float, to_go: float) -> None:
-        """Called by the trainer now and then."""
+        """Called by the trainer at intervals."""
         minutes = f"{to_go / 60:.1f} min to go"
         text = f"step {step}  loss {loss:.4f}  {rate:.1f} structures/s  {minutes}"
         self.bar.update(self.task, completed=done, text=text)

@@ -17,21 +17,24 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
-@click.option("--no-verify", is_flag=True, help="Trust names and sizes of result files instead of their checksums.")
+@click.option(
+    "--no-verify", is_flag=True, help="Trust the names and sizes of result files instead of verifying checksums."
+)
 @click.option(
     "--cluster",
     type=click.Choice(["slurm", "ray", "inline"]),
-    help="SLURM, by default if the run was submitted to it; Ray actors on this machine; one worker in this process.",
+    help="Where to run: SLURM, Ray actors on this machine, or a single worker in this process.  [default: slurm if the "
+    "run was submitted to it, else ray]",
 )
 @resource_options
 @slurm_options
 def resume(run: Path, no_verify: bool, cluster: str | None, no_collect: bool, top: int, **options: Any) -> int:
-    """Go on with a campaign, whatever stopped it.
+    """Continue a campaign, whatever stopped it.
 
-    RUN is a run directory.  Results that are damaged are moved to RUN/damaged and done again; what dead drivers of this
-    run left running on this machine is ended.  A run that was submitted to SLURM is submitted again, with what was
-    asked for the last time and the options given here; jobs that wait or run count, and only what is missing beside
-    them is submitted.  Exit status as of `inpaint-hpc run`.
+    RUN is a run directory.  Damaged results are moved to RUN/damaged and computed again; processes left running on
+    this machine by dead drivers of this run are killed.  A run that was submitted to SLURM is submitted again, with the
+    settings of the last submission and the options given here; only as many jobs are added as are missing beside those
+    pending or running.  Exit status as for `inpaint-hpc run`.
     """
     from inpaint_hpc.campaign.run_directory import RunDirectory
     from inpaint_hpc.cluster.slurm.submissions import submissions
@@ -52,9 +55,11 @@ def _submit_missing(run: RunDirectory, verify: bool, no_collect: bool, options: 
 
     if verify:
         for unit, problem in run.damaged_units().items():
-            click.echo(f"unit {unit} is done again: {problem}; it is now {run.set_aside(unit)}", err=True)
+            click.echo(
+                f"unit {unit} will be computed again: {problem}; the file was moved to {run.set_aside(unit)}", err=True
+            )
     if not run.pending_units():
-        click.echo(f"{run.path}: all is done; `inpaint-hpc collect {run.path}` makes the archive", err=True)
+        click.echo(f"{run.path}: all tasks are done; `inpaint-hpc collect {run.path}` makes the archive", err=True)
         return 0
     profile, former = options.pop("profile"), last_settings(run)
     section = run.config.slurm if former is None or profile else former
@@ -65,5 +70,5 @@ def _submit_missing(run: RunDirectory, verify: bool, no_collect: bool, options: 
     if sent:
         print_submission(run, settings, sent)
     else:
-        click.echo(f"{run.path}: as many jobs wait or run as were asked for; nothing is missing", err=True)
+        click.echo(f"{run.path}: as many jobs are pending or running as were requested; nothing to submit", err=True)
     return 0

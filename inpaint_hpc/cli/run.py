@@ -22,15 +22,21 @@ _LINE_SECONDS = 30.0
 
 
 def resource_options(command: Any) -> Any:
-    """Options of `run` and `resume` that say with what a campaign runs; none of them changes a result."""
+    """Options of `run` and `resume` for the resources of a campaign; none of them changes a result."""
     options = [
-        click.option("--actors", type=click.IntRange(min=1), help="Workers; by default as in the configuration."),
-        click.option("--threads", type=click.IntRange(min=1), help="Torch threads of each worker."),
         click.option(
-            "--device", type=click.Choice(["auto", "cpu", "cuda"]), help="By default as in the configuration."
+            "--actors", type=click.IntRange(min=1), help="Number of workers.  [default: as in the configuration]"
         ),
-        click.option("--no-collect", is_flag=True, help="Leave the results in the run directory, make no archive."),
-        click.option("--top", type=click.IntRange(min=0), default=20, show_default=True, help="Tasks in the summary."),
+        click.option("--threads", type=click.IntRange(min=1), help="Torch threads per worker."),
+        click.option(
+            "--device",
+            type=click.Choice(["auto", "cpu", "cuda"]),
+            help="Torch device.  [default: as in the configuration]",
+        ),
+        click.option("--no-collect", is_flag=True, help="Leave the results in the run directory and make no archive."),
+        click.option(
+            "--top", type=click.IntRange(min=0), default=20, show_default=True, help="Number of tasks in the summary."
+        ),
     ]
     for option in reversed(options):
         command = option(command)
@@ -39,22 +45,27 @@ def resource_options(command: Any) -> Any:
 
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path), metavar="CONFIG.yaml")
-@click.option("--out", type=click.Path(path_type=Path), metavar="RUN", help="Run directory instead of 'output'.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Run directory, instead of 'output' in the configuration.",
+)
 @click.option(
     "--cluster",
     type=click.Choice(["ray", "inline"]),
     default="ray",
     show_default=True,
-    help="Ray actors on this machine, or one worker in this process.",
+    help="Ray actors on this machine, or a single worker in this process.",
 )
 @resource_options
 def run(config: Path, out: Path | None, **options: Any) -> int:
     """Run a campaign: hosts x guests from CONFIG.yaml, on this machine.
 
-    Everything is frozen in the run directory, so that the same command or `inpaint-hpc resume RUN` goes on after any
-    interruption.  At the end the results are merged into RUN/archive.h5.
+    Everything the campaign needs is frozen in the run directory, so after any interruption the same command or
+    `inpaint-hpc resume RUN` continues it.  At the end the results are merged into RUN/archive.h5.
 
-    Exit status: 0 when every task has a result, 1 when some are missing, 2 after an error, 130 after Ctrl-C.
+    Exit status: 0 if every task has a result, 1 if some are missing, 2 after an error, 130 after Ctrl-C.
     """
     from inpaint_hpc.campaign.config import load_config
     from inpaint_hpc.planning.create_run import create_run
@@ -83,7 +94,7 @@ def finish(
     no_collect: bool,
     top: int,
 ) -> int:
-    """Do what is left of a campaign, collect and show; the exit status."""
+    """Run the remaining tasks of a campaign, collect and show the results; returns the exit status."""
     from inpaint_hpc.campaign.run_results import collect_run
     from inpaint_hpc.cluster.local import run_campaign
 
@@ -94,7 +105,7 @@ def finish(
         click.echo(f"{progress.summary(state)}", err=True)
     if report.stopped:
         click.echo(
-            f"stopped by {report.stopped}, {report.tasks_pending} tasks are left; go on with "
+            f"stopped by {report.stopped}, {report.tasks_pending} tasks are left; continue with "
             f"`inpaint-hpc resume {directory.path}`",
             err=True,
         )
@@ -114,18 +125,17 @@ def finish(
 
 
 def say_what_is_left_out(run: Path, report: CollectReport) -> None:
-    """Damaged results and missing tasks, on stderr."""
+    """Report damaged results and missing tasks on stderr."""
     for line in report.damaged[:20]:
         click.echo(f"left out: {line}", err=True)
     if report.missing:
         click.echo(
-            f"missing: {report.missing} of {report.expected} tasks; `inpaint-hpc resume {run}` does them", err=True
+            f"missing: {report.missing} of {report.expected} tasks; `inpaint-hpc resume {run}` runs them", err=True
         )
 
 
 def print_best(archive_path: Path, top: int) -> None:
-    """The best candidate of the first `top` tasks, one row each, on stdout; reads no more than these."""
-
+    """Print the best candidate of each of the first `top` tasks on stdout, one row each; reads only these."""
     import numpy as np
     from rich import box
     from rich.console import Console
@@ -173,7 +183,7 @@ def print_best(archive_path: Path, top: int) -> None:
 
 
 class RunProgress(logging.Handler):
-    """Progress of a drive on stderr: a bar on a terminal, a line now and then elsewhere; warnings in between."""
+    """Progress of a driver on stderr: a bar on a terminal, otherwise an occasional line; with warnings in between."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -181,7 +191,7 @@ class RunProgress(logging.Handler):
         from rich.text import Text
 
         class TwoLines(Progress):
-            """The bar, and below it what does not fit beside it."""
+            """The bar, and below it the text that does not fit beside it."""
 
             text = "starting workers"
 
@@ -243,7 +253,7 @@ def _rates(state: DriveState) -> str:
     if not state.units_done and not state.in_flight:
         return f"starting {state.workers} workers"
     if state.elsewhere and not state.in_flight:
-        return f"waiting for {state.elsewhere} shards that other drivers have in hand"
+        return f"waiting for {state.elsewhere} shards claimed by other drivers"
     text = f"{state.units_left} shards left  {state.samples_per_second:.1f} samples/s"
     text += f"  {state.in_flight} of {state.workers} workers busy  {state.cores:.1f} cores"
     if state.gpu_percent is not None:

@@ -15,47 +15,79 @@ from inpaint_hpc.errors import InputError
 
 @click.command()
 @click.argument("hosts", nargs=-1, required=True, metavar="HOST...")
-@click.option("--guest", required=True, metavar="EL", help="The ion.")
+@click.option("--guest", required=True, metavar="EL", help="The guest ion.")
 @click.option(
-    "--counts", default="max", show_default=True, metavar="A..B|N,N|max", help="Numbers of guests in the cell."
+    "--counts",
+    default="max",
+    show_default=True,
+    metavar="A..B|N,N|max",
+    help="Numbers of guests per host cell; max: 1 to as many as fit.",
 )
-@click.option("--samples", default=16, show_default=True, help="Joint samples for each number of guests.")
+@click.option("--samples", default=16, show_default=True, help="Joint samples per number of guests.")
 @click.option("--steps", default=40, show_default=True, help="Network evaluations per sample.")
-@click.option("--seed", default=0, show_default=True, help="Same seed and weights, same samples.")
-@click.option("--evaluations", default=48, show_default=True, help="CHGNet energies of orderings for each number.")
-@click.option("--top-k", type=click.IntRange(min=1), default=2, show_default=True, help="Candidates relaxed of each.")
+@click.option("--seed", default=0, show_default=True, help="The same seed and weights give the same samples.")
+@click.option("--evaluations", default=48, show_default=True, help="CHGNet energies of orderings per number of guests.")
+@click.option(
+    "--top-k",
+    type=click.IntRange(min=1),
+    default=2,
+    show_default=True,
+    help="Candidates to relax per composition.",
+)
 @click.option(
     "--cells",
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Search supercells of up to so many.",
+    help="Largest supercell to search, in host cells.",
 )
 @click.option(
-    "--shapes", type=click.IntRange(min=1), default=2, show_default=True, help="Supercells of each size, compact first."
+    "--shapes",
+    type=click.IntRange(min=1),
+    default=2,
+    show_default=True,
+    help="Supercell shapes to search per size, most compact first.",
 )
 @click.option(
     "--relax",
     type=click.Choice(["none", "guests", "positions", "cell"]),
     default="cell",
     show_default=True,
-    help="What is relaxed; the empty host is treated alike.",
+    help="What to relax; the empty host is treated the same way.",
 )
-@click.option("--relax-steps", type=click.IntRange(min=1), default=200, show_default=True)
-@click.option("--chgnet", type=click.Choice(CHGNET), default="0.3.0", show_default=True)
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--weights", metavar="NAME|PATH", help="Packaged weights or a .safetensors file.")
-@click.option("--out", default="series", show_default=True, metavar="DIR", help="Structures, series.json, series.png.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout and nothing else.")
+@click.option(
+    "--relax-steps",
+    type=click.IntRange(min=1),
+    default=200,
+    show_default=True,
+    help="Maximum number of relaxation steps.",
+)
+@click.option("--chgnet", type=click.Choice(CHGNET), default="0.3.0", show_default=True, help="CHGNet weights.")
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Torch device; auto uses a GPU if there is one.",
+)
+@click.option("--weights", metavar="NAME|PATH", help="Name of packaged weights, or a .safetensors file.")
+@click.option(
+    "--out",
+    default="series",
+    show_default=True,
+    metavar="DIR",
+    help="Folder for structures, series.json and series.png.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else.")
 def series(hosts: tuple[str, ...], guest: str, counts: str, **options: Any) -> None:
-    """Fill a host with 0, 1, 2 ... guests: hull and voltage curve.
+    """Fill a host with 0, 1, 2 ... guests; hull and voltage curve.
 
-    For each number of guests the occupation of the host's sites is searched, and the best candidates are relaxed.
-    Prints a table per host and writes the best structure of each number, series.json and a picture of hulls and
-    voltage curves to DIR.
+    For each number of guests, occupations of the host's sites are searched and the best candidates are relaxed.
+    Prints a table per host and writes to DIR the best structure for each number of guests, series.json, and a picture
+    of the hulls and voltage curves.
 
-    With --cells 2, orderings are searched in supercells of two host cells too, at every concentration that these hold:
-    half a guest per cell, and arrangements that the host's own cell is too small for.
+    With --cells 2, orderings are also searched in supercells of two host cells, at every concentration they allow:
+    half a guest per host cell, and arrangements for which the host's own cell is too small.
 
     Example: inpaint-hpc series MnO2.cif --guest Li --counts 0..4
     """
@@ -137,7 +169,7 @@ def parse_counts(text: str) -> list[int] | None:
     """'0..4' -> [0, 1, 2, 3, 4]; '1,2,4' -> [1, 2, 4]; '3' -> [3]; 'max' and '0..max' -> None.
 
     Raises:
-        InputError: not written so.
+        InputError: not in one of these forms.
     """
     text = text.strip()
     if text == "max" or text.endswith("..max"):

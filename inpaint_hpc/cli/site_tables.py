@@ -11,13 +11,15 @@ if TYPE_CHECKING:
 
 
 def print_sites(networks: Sequence[SiteNetwork]) -> None:
-    """For each network its sites, and the shortest distances between them."""
+    """Print the sites of each network and the shortest distances between them."""
     from inpaint_hpc.cli.output import stdout_console
 
     console = stdout_console()
     for network in networks:
         if not network.orbits:
-            console.print(f"{network.host.name}: no sites; every sampled position is on a host atom", markup=False)
+            console.print(
+                f"{network.host.name}: no sites; every sampled position is on top of a host atom", markup=False
+            )
             continue
         console.print(_sites(network))
         if len(network.orbits) > 1:

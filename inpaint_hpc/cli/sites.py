@@ -18,30 +18,42 @@ from inpaint_hpc.cli.options import choose_device, parse_guests
     multiple=True,
     required=True,
     metavar="EL[=N]",
-    help="The ion; with =N, joint samples have N guests. By default as many as fill the best sites once and twice.",
+    help="The ion; with =N, joint samples have N guests.  [default: enough to fill the best sites once, and twice]",
 )
-@click.option("--symprec", default=0.1, show_default=True, help="Distance tolerance (A) of the host's symmetry.")
-@click.option("--merge", default=0.5, show_default=True, help="Positions this near to a site (A) belong to it.")
-@click.option("--single", default=8, show_default=True, help="Single-guest samples in a round.")
-@click.option("--joint", default=4, show_default=True, help="Joint samples in a round.")
-@click.option("--rounds", type=click.IntRange(min=1), default=4, show_default=True, help="At most so many rounds.")
-@click.option("--steps", default=40, show_default=True, help="Network evaluations per sample.")
-@click.option("--seed", default=0, show_default=True, help="Same seed and weights, same sites.")
+@click.option("--symprec", default=0.1, show_default=True, help="Distance tolerance (A) for the host's symmetry.")
 @click.option(
-    "--energies", type=click.IntRange(min=0), default=12, show_default=True, help="CHGNet energies of so many sites."
+    "--merge", default=0.5, show_default=True, help="Positions within this distance (A) of a site belong to it."
 )
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--weights", metavar="NAME|PATH", help="Packaged weights or a .safetensors file.")
-@click.option("--edge-budget", type=int, help="Graph edges per batch, the measure of its memory.")
-@click.option("--out", metavar="DIR", help="Write the host with all its sites, tables and sites.json there.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout and nothing else.")
+@click.option("--single", default=8, show_default=True, help="Single-guest samples per round.")
+@click.option("--joint", default=4, show_default=True, help="Joint samples per round.")
+@click.option("--rounds", type=click.IntRange(min=1), default=4, show_default=True, help="Maximum number of rounds.")
+@click.option("--steps", default=40, show_default=True, help="Network evaluations per sample.")
+@click.option("--seed", default=0, show_default=True, help="The same seed and weights give the same sites.")
+@click.option(
+    "--energies",
+    type=click.IntRange(min=0),
+    default=12,
+    show_default=True,
+    help="Maximum number of sites for which CHGNet energies are computed.",
+)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Torch device; auto uses a GPU if there is one.",
+)
+@click.option("--weights", metavar="NAME|PATH", help="Name of packaged weights, or a .safetensors file.")
+@click.option("--edge-budget", type=int, help="Maximum graph edges per batch; limits memory.")
+@click.option("--out", metavar="DIR", help="Folder for the hosts with all their sites, tables and sites.json.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else.")
 def sites(hosts: tuple[str, ...], guests: tuple[str, ...], **options: Any) -> int:
-    """Find the sites that hosts offer to an ion.
+    """Find the sites for an ion in host crystals.
 
-    HOST is read as by `inpaint-hpc inpaint`. Samples are drawn until a round finds no new site; their positions are
-    clustered under the host's symmetry.
+    HOST is read as in `inpaint-hpc inpaint`.  Samples are drawn until a round finds no new site; their positions are
+    clustered using the host's symmetry.
 
-    Prints, for each host, a table of sites (Wyckoff position, sites in the cell, share of the samples, spread,
+    For each host, prints a table of sites (Wyckoff position, sites in the cell, share of the samples, spread,
     neighbours, CHGNet energy of one guest relaxed in the frozen host) and the shortest distances between them.
 
     Example: inpaint-hpc sites LiMn2O4-host.cif --guest Li --out sites
@@ -51,7 +63,7 @@ def sites(hosts: tuple[str, ...], guests: tuple[str, ...], **options: Any) -> in
 
     start = time.perf_counter()
     if len(guests) != 1:
-        raise InputError(f"one ion at a time, not {', '.join(guests)}; run once for each")
+        raise InputError(f"give one ion at a time, not {', '.join(guests)}; run the command once for each")
     ((guest, count),) = parse_guests(guests).items()
     crystals = read_hosts(list(hosts))
     device = choose_device(options["device"])
@@ -88,7 +100,7 @@ def sites(hosts: tuple[str, ...], guests: tuple[str, ...], **options: Any) -> in
 
 
 def _show(networks: list, weights: Any, options: dict[str, Any], seconds: float) -> int:
-    """Write files, print tables or the JSON document; exit status 1 if no host has a site."""
+    """Write files and print tables or the JSON document; exit status 1 if no host has a site."""
     from inpaint_hpc.analysis.site_report import site_document, write_sites
     from inpaint_hpc.cli.site_tables import print_sites
     from inpaint_hpc.pipeline.result_files import to_json, write_json

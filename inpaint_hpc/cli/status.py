@@ -20,15 +20,24 @@ _SHOWN_JOBS = 12
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
-@click.option("--watch", is_flag=True, help="Show it again and again until the campaign is done or Ctrl-C.")
-@click.option("--every", type=click.FloatRange(min=0.2), default=5.0, show_default=True, help="Seconds, with --watch.")
+@click.option("--watch", is_flag=True, help="Refresh until the campaign is done or Ctrl-C is pressed.")
 @click.option(
-    "--json", "as_json", is_flag=True, help="One JSON object on stdout and nothing else; with --watch a line each."
+    "--every",
+    type=click.FloatRange(min=0.2),
+    default=5.0,
+    show_default=True,
+    help="Seconds between refreshes, with --watch.",
+)
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print one JSON object on stdout and nothing else; with --watch, one per line.",
 )
 def status(run: Path, watch: bool, every: float, as_json: bool) -> None:
-    """Show how a campaign goes: tasks, speed, time to go, workers, errors.
+    """Show the progress of a campaign: tasks, speed, remaining time, workers, errors.
 
-    Reads the run directory, so it works from any shell and any machine that sees it, and asks SLURM about its jobs.
+    Reads the run directory, so it works from any shell on any machine that can see it; also asks SLURM about the jobs.
     """
     from inpaint_hpc.campaign.run_directory import RunDirectory
     from inpaint_hpc.campaign.status import read_status
@@ -61,7 +70,7 @@ def _lines(found: Status, jobs: Poll) -> list[str]:
         f"tasks    {found.tasks_done} of {found.tasks} done ({percent:.1f} %), {found.tasks_failed} failed, "
         f"{found.tasks_pending} pending",
         f"shards   {found.shards_done} of {found.shards} done",
-        f"samples  {found.samples}, and {found.invalid} impossible ones thrown away ({100 * found.invalid_rate:.1f} %)",
+        f"samples  {found.samples}, and {found.invalid} impossible ones discarded ({100 * found.invalid_rate:.1f} %)",
     ]
     if found.done:
         archive = "archive.h5 is there" if found.collected else f"`inpaint-hpc collect {found.path}` makes the archive"
@@ -70,7 +79,7 @@ def _lines(found: Status, jobs: Poll) -> list[str]:
         to_go = "unknown" if found.eta_seconds is None else _duration(found.eta_seconds)
         lines.append(f"speed    {found.samples_per_second:.2f} samples/s, {to_go} to go")
     elif not found.workers_alive and not jobs.living:
-        lines.append(f"speed    nothing runs; `inpaint-hpc resume {found.path}` goes on")
+        lines.append(f"speed    nothing is running; `inpaint-hpc resume {found.path}` continues")
     lines.append(f"workers  {found.workers_alive} alive of {len(found.workers)}")
     for worker in found.workers[:_SHOWN_WORKERS]:
         where = f"unit {worker.unit}" if worker.unit else worker.state
@@ -88,11 +97,11 @@ def _lines(found: Status, jobs: Poll) -> list[str]:
 
 
 def job_lines(path: Path, jobs: Poll) -> list[str]:
-    """A line for each job that waits or runs, and for those of the last submission that did not end well."""
+    """A line for each pending or running job, and for each job of the last submission that did not end well."""
     states = list(jobs.states.values())
     last = states[-1].job.partition("_")[0] if states else ""
     shown = [state for state in states if state.living or state.job.partition("_")[0] == last]
-    lines = [f"jobs     SLURM says nothing ({jobs.problem}); what follows is from the run directory"] * bool(
+    lines = [f"jobs     SLURM cannot be asked ({jobs.problem}); what follows is from the run directory"] * bool(
         jobs.problem and states
     )
     for state in shown[:_SHOWN_JOBS]:
@@ -103,7 +112,7 @@ def job_lines(path: Path, jobs: Poll) -> list[str]:
         if state.state == "PENDING" and state.reason == "BeginTime":
             text += ": it was requeued and starts again soon"
         if not state.living and state.state != "COMPLETED":
-            text += f"; `inpaint-hpc logs {path}` shows why, `inpaint-hpc resume {path}` goes on"
+            text += f"; `inpaint-hpc logs {path}` shows why, `inpaint-hpc resume {path}` continues"
         lines.append(text)
     more = Counter(state.state for state in shown[_SHOWN_JOBS:])
     if more:

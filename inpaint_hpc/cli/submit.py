@@ -21,26 +21,37 @@ _PATIENCE = 15.0
 
 
 def slurm_options(command: Any) -> Any:
-    """Options that say what to ask SLURM for; they take the place of the configuration's and the profile's."""
+    """Options for what to request from SLURM; they override the configuration and the profile."""
     options = [
         click.option(
-            "--profile", metavar="NAME|FILE", help="Profile of the site: generic, cpu, perlmutter, or a file."
+            "--profile", metavar="NAME|FILE", help="Profile of the cluster: generic, cpu, perlmutter, or a file."
         ),
-        click.option("--nodes", type=click.IntRange(min=1), help="Nodes of each allocation."),
-        click.option("--allocations", type=click.IntRange(min=1), help="Jobs that share the campaign, as a job array."),
-        click.option("--array-parallelism", type=click.IntRange(min=1), help="At most so many of them at once."),
-        click.option("--time", metavar="LIMIT", help="Minutes or H:MM:SS; a job is requeued when that is not enough."),
-        click.option("--partition", "-p", help="As for sbatch; so are the next ones."),
-        click.option("--account", "-A"),
-        click.option("--qos", "-q"),
-        click.option("--constraint", "-C"),
-        click.option("--gpus-per-node", metavar="N"),
-        click.option("--gres", metavar="GRES"),
-        click.option("--cpus-per-task", "-c", type=click.IntRange(min=1), help="Processors of each node."),
-        click.option("--mem", metavar="SIZE", help="Memory of each node."),
-        click.option("--sbatch", "extra", multiple=True, metavar="NAME[=VALUE]", help="Any other option of sbatch."),
+        click.option("--nodes", type=click.IntRange(min=1), help="Nodes per allocation."),
         click.option(
-            "--setup", multiple=True, metavar="LINE", help="A shell line before the start, e.g. 'module load python'."
+            "--allocations", type=click.IntRange(min=1), help="Number of jobs that share the campaign, as a job array."
+        ),
+        click.option(
+            "--array-parallelism", type=click.IntRange(min=1), help="Maximum number of these jobs running at once."
+        ),
+        click.option(
+            "--time", metavar="LIMIT", help="Time limit, in minutes or H:MM:SS; unfinished jobs are requeued."
+        ),
+        click.option("--partition", "-p", help="Partition (see sbatch)."),
+        click.option("--account", "-A", help="Account to charge (see sbatch)."),
+        click.option("--qos", "-q", help="Quality of service (see sbatch)."),
+        click.option("--constraint", "-C", help="Required node features (see sbatch)."),
+        click.option("--gpus-per-node", metavar="N", help="GPUs per node (see sbatch)."),
+        click.option("--gres", metavar="GRES", help="Generic resources per node, e.g. gpu:4 (see sbatch)."),
+        click.option("--cpus-per-task", "-c", type=click.IntRange(min=1), help="CPUs per node."),
+        click.option("--mem", metavar="SIZE", help="Memory per node, e.g. 64G."),
+        click.option(
+            "--sbatch", "extra", multiple=True, metavar="NAME[=VALUE]", help="Any other sbatch option; repeatable."
+        ),
+        click.option(
+            "--setup",
+            multiple=True,
+            metavar="LINE",
+            help="Shell line to run before the start, e.g. 'module load python'; repeatable.",
         ),
     ]
     for option in reversed(options):
@@ -50,14 +61,21 @@ def slurm_options(command: Any) -> Any:
 
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path), metavar="CONFIG.yaml|RUN")
-@click.option("--out", type=click.Path(path_type=Path), metavar="RUN", help="Run directory instead of 'output'.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Run directory, instead of 'output' in the configuration.",
+)
 @slurm_options
-@click.option("--actors", type=click.IntRange(min=1), help="Workers on each node; one per GPU by default.")
-@click.option("--threads", type=click.IntRange(min=1), help="Torch threads of each worker.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="By default as in the configuration.")
-@click.option("--collect-after", is_flag=True, help="Make the archive in a job of its own after all others.")
+@click.option("--actors", type=click.IntRange(min=1), help="Workers per node.  [default: one per GPU]")
+@click.option("--threads", type=click.IntRange(min=1), help="Torch threads per worker.")
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Torch device.  [default: as in the configuration]"
+)
+@click.option("--collect-after", is_flag=True, help="Make the archive in a separate job after all others.")
 @click.option("--no-collect", is_flag=True, help="Make no archive at the end.")
-@click.option("--dry-run", is_flag=True, help="Print the plan and the sbatch script on stdout, and submit nothing.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and the sbatch script on stdout and submit nothing.")
 def submit(
     source: Path,
     out: Path | None,
@@ -67,11 +85,11 @@ def submit(
     no_collect: bool,
     **options: Any,
 ) -> None:
-    """Submit a campaign to SLURM: CONFIG.yaml makes the run directory, an existing RUN is gone on with.
+    """Submit a campaign to SLURM: a new one from CONFIG.yaml, or an existing RUN to continue.
 
-    Each job asks for nodes, starts a Ray cluster over them and works off what is not done yet; the last one makes
-    RUN/archive.h5.  When the time limit comes, a node fails or another job takes its place, a job goes back to the
-    queue and goes on later.  `inpaint-hpc status RUN` shows how it goes, `logs RUN` what it says, `cancel RUN` ends it.
+    Each job requests nodes, starts a Ray cluster across them and runs the remaining tasks; the last one to finish makes
+    RUN/archive.h5.  A job that reaches its time limit, loses a node or is preempted is requeued and continues later.
+    `inpaint-hpc status RUN` shows the progress, `logs RUN` the output, and `cancel RUN` cancels the jobs.
     """
     from inpaint_hpc.cluster.slurm.site_profiles import load_settings
     from inpaint_hpc.cluster.slurm.submit import submit_run
@@ -91,13 +109,13 @@ def submit(
 
 
 def slurm_choices(options: dict[str, Any]) -> dict[str, Any]:
-    """Options of the command line as settings."""
+    """Command-line options as settings."""
     extra = dict(_parse_option(text) for text in options["extra"])
     return {**options, "extra": extra, "setup": list(options["setup"])}
 
 
 def print_submission(run: RunDirectory, settings: SlurmSettings, sent: list[Submission]) -> None:
-    """The ids of what was submitted on stdout, the rest on stderr."""
+    """Print the ids of the submitted jobs on stdout, the rest on stderr."""
     left = sum(len(unit) for unit in run.pending_units())
     jobs = sum(len(submission.jobs) for submission in sent if submission.kind == "run")
     click.echo(
@@ -109,7 +127,7 @@ def print_submission(run: RunDirectory, settings: SlurmSettings, sent: list[Subm
         click.echo(submission.job)
         if submission.kind == "collect":
             click.echo(f"job {submission.job} makes the archive after the others", err=True)
-    click.echo(f"`inpaint-hpc status {run.path}` shows how it goes", err=True)
+    click.echo(f"`inpaint-hpc status {run.path}` shows the progress", err=True)
 
 
 def _collector(collect_after: bool, no_collect: bool) -> str:
@@ -119,9 +137,9 @@ def _collector(collect_after: bool, no_collect: bool) -> str:
 
 
 def _open_or_create(source: Path, out: Path | None, path: Path | None = None) -> tuple[RunDirectory, Any, Path]:
-    """The run, made at `path` if it is new; the `slurm` section that was said last; where the run belongs.
+    """The run, made at `path` if it is new; the latest `slurm` section; the path of the run directory.
 
-    The section of a configuration may have changed since it was frozen.
+    The section of a configuration may have changed since the run was frozen.
     """
     from inpaint_hpc.campaign.config import load_config
     from inpaint_hpc.campaign.run_directory import RunDirectory
@@ -129,7 +147,7 @@ def _open_or_create(source: Path, out: Path | None, path: Path | None = None) ->
 
     if source.is_dir():
         if out is not None:
-            raise click.UsageError("--out goes with a configuration; a run directory stays where it is.")
+            raise click.UsageError("--out is only for a configuration; a run directory stays where it is.")
         run = RunDirectory(source)
         return run, run.config.slurm, run.path
     config = load_config(source, {"output": str(out)} if out is not None else None)
@@ -148,7 +166,7 @@ def _dry_run(
     settings = load_settings(profile, chosen, section)
     plan = plan_submission(run, settings, collect, place)
     if plan.problem:
-        click.echo(f"# SLURM was not asked ({plan.problem}): partition, account and limits of arrays are not checked")
+        click.echo(f"# SLURM was not asked ({plan.problem}): partition, account and array limits are not checked")
     click.echo("# sbatch was not called and nothing is kept")
     click.echo(f"# {place}: {plan.tasks_left} tasks in {plan.shards_left} shards are left")
     shape = " + ".join(map(str, plan.arrays))
@@ -161,16 +179,16 @@ def _dry_run(
         name, _, option = key.partition(".")
         value = settings.extra[option.lstrip("-").replace("_", "-")] if option else said[name]
         click.echo(f"# {key}: {value} (from {source_of})")
-    click.echo("# everything else is a default of SLURM or of inpaint-hpc")
+    click.echo("# everything else is a default of SLURM or inpaint-hpc")
     for text in plan.scripts:
         click.echo(text)
 
 
 @contextmanager
 def patience() -> Iterator[None]:
-    """sbatch waits for two minutes, without a word, where a queue takes no more jobs."""
-    said = "sbatch does not answer yet: the queue may be full, or slurmctld slow; Ctrl-C gives up, nothing is lost"
-    stream = sys.stderr  # what sbatch itself says there is collected for the error message
+    """Explain the silence of sbatch, which waits up to two minutes when the queue accepts no more jobs."""
+    said = "sbatch has not answered yet: the queue may be full or slurmctld slow; Ctrl-C gives up and loses nothing"
+    stream = sys.stderr  # sbatch's own stderr is collected for the error message
     timer = threading.Timer(_PATIENCE, lambda: click.echo(said, file=stream))
     timer.daemon = True
     timer.start()

@@ -10,18 +10,30 @@ import click
 
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path))
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint in the run directory, exactly.")
-@click.option("--data", type=click.Path(path_type=Path), help="Packed HDF5; overrides the configuration.")
+@click.option("--resume", is_flag=True, help="Continue exactly from the checkpoint in the run directory.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="Packed HDF5 file of training data; overrides the configuration."
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory; overrides the configuration.")
-@click.option("--steps", type=click.IntRange(min=1), help="Budget in steps; overrides the configuration's budget.")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Budget in minutes, likewise.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--steps", type=click.IntRange(min=1), help="Training budget in steps; overrides the configuration.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Training budget in minutes; overrides the configuration.",
+)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Torch device; auto uses a GPU if there is one.",
+)
 def train(config, resume, data, out, steps, minutes, device) -> None:
-    """Train a score network by denoising score matching, as CONFIG (YAML) says.
+    """Train a score network by denoising score matching, as configured in CONFIG (YAML).
 
     Writes to the run directory: checkpoint.pt, model.safetensors with its card model.json (averaged weights),
-    train.csv and validation.csv.  SIGTERM or SIGUSR1 end the run cleanly with a checkpoint.  Several GPUs, or CPU
-    cores: torchrun --nproc-per-node N -m inpaint_hpc train CONFIG.
+    train.csv and validation.csv.  SIGTERM or SIGUSR1 ends the run cleanly with a checkpoint.  To use several
+    GPUs or CPU cores: torchrun --nproc-per-node N -m inpaint_hpc train CONFIG.
     """
     from inpaint_hpc.errors import InputError
     from inpaint_hpc.training.config import load_config

@@ -12,9 +12,9 @@ import click
 def verify(inputs: tuple[Path, ...]) -> int:
     """Check result files and archives: checksums, counts, ranges, no missing numbers.
 
-    FILE is a result file or an archive; RUN is a run directory, all of whose result files and archive are checked.
+    FILE is a result file or an archive; for a run directory RUN, all its result files and its archive are checked.
 
-    Exit status: 0 when all is well, 1 when there are problems, which are printed one per line.
+    Exit status: 0 if all is well, 1 if there are problems, which are printed one per line.
     """
     from inpaint_hpc.archive.verify import verify as check
     from inpaint_hpc.campaign.run_results import files_of

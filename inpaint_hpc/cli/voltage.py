@@ -18,26 +18,45 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("sources", nargs=-1, required=True, metavar="ARCHIVE | RUN | HOST FILLED...")
 @click.option("--ion", "ions", multiple=True, metavar="EL", help="Only guests of this element; repeatable.")
-@click.option("--host", "hosts", multiple=True, metavar="NAME", help="Only hosts of this name or pattern; repeatable.")
-@click.option("--charge", type=float, help="Charge of the ion, where it is not the usual one.")
+@click.option(
+    "--host", "hosts", multiple=True, metavar="NAME", help="Only hosts matching this name or pattern; repeatable."
+)
+@click.option("--charge", type=float, help="Charge of the ion, if not its usual one.")
 @click.option(
     "--relax",
     type=click.Choice(["none", "positions", "cell"]),
     default="cell",
     show_default=True,
-    help="Of structures; an archive's candidates were relaxed by its campaign, and the host is treated alike.",
+    help="What to relax in HOST and FILLED.  For an archive, the host is relaxed as its candidates were.",
 )
-@click.option("--fmax", default=0.05, show_default=True, help="Of structures: relaxed when no force is larger, eV/A.")
-@click.option("--chgnet", type=click.Choice(CHGNET), default="0.3.0", show_default=True, help="Of structures.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option(
+    "--fmax",
+    default=0.05,
+    show_default=True,
+    help="Largest force at which HOST and FILLED count as relaxed, eV/A.",
+)
+@click.option(
+    "--chgnet",
+    type=click.Choice(CHGNET),
+    default="0.3.0",
+    show_default=True,
+    help="CHGNet weights for HOST and FILLED.",
+)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Torch device; auto uses a GPU if there is one.",
+)
 @click.option("--picture", type=click.Path(path_type=Path), metavar="FILE.png", help="Draw hulls and voltage curves.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout and nothing else.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else.")
 def voltage(sources: tuple[str, ...], ions: tuple[str, ...], hosts: tuple[str, ...], **options: Any) -> None:
-    """Intercalation energies, voltages and volume changes of hosts, by CHGNet.
+    """Compute intercalation energies, voltages and volume changes of hosts with CHGNet.
 
-    Of an ARCHIVE or a RUN directory: for each host and guest element the best candidates of all tasks, their
-    convex hull and the steps of the voltage against the guest's metal.  Of structures: HOST without the ion, FILLED the
-    same framework with it, in cells of any size.
+    From an ARCHIVE or a RUN directory: for each host and guest element, the best candidates of all tasks, their convex
+    hull, and the voltage steps against the metal of the guest.  From structures: HOST is the framework without the ion,
+    and each FILLED is the same framework with it, in a cell of any size.
 
     Example: inpaint-hpc voltage RUN/archive.h5 --ion Li --picture voltage.png
 
@@ -75,7 +94,7 @@ def _profiles(
         path = Path(sources[0])
         path = path / "archive.h5" if path.is_dir() else path
         if not path.exists():
-            raise InputError(f"{path}: no such archive; `inpaint-hpc collect RUN` makes one of a run")
+            raise InputError(f"{path}: no such archive; `inpaint-hpc collect RUN` makes one from a run")
         with Archive(path) as archive:
             charges = None if charge is None else dict.fromkeys(ions or range(1, 119), charge)
             return archive_profiles(archive, hosts or None, ions or None, charges, device)
@@ -93,7 +112,7 @@ def _profiles(
 
 
 def print_profile(profile: VoltageProfile) -> None:
-    """Print the table, the steps of the voltage and the notes of a profile."""
+    """Print the table, the voltage steps and the notes of a profile."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table

@@ -14,7 +14,7 @@ def weights() -> None:
 
 @weights.command("list")
 def list_() -> None:
-    """The weights that come with the package."""
+    """List the weights that come with the package."""
     from inpaint_hpc.network.weights import DEFAULT, list_weights
 
     for info in list_weights():
@@ -26,7 +26,7 @@ def list_() -> None:
 @weights.command()
 @click.argument("name", required=False)
 def info(name: str | None) -> None:
-    """The model card of a packaged set, or of a .safetensors file, as JSON."""
+    """Print the model card of packaged weights or a .safetensors file as JSON."""
     from inpaint_hpc.network.weights import find_weights
 
     click.echo(json.dumps(find_weights(name).card, indent=2))
@@ -35,7 +35,7 @@ def info(name: str | None) -> None:
 @weights.command()
 @click.argument("name", required=False)
 def verify(name: str | None) -> None:
-    """Load the weights: checksum, sizes and finite numbers.  Without NAME, all packaged sets."""
+    """Load weights and check checksum, sizes and finite values; without NAME, all packaged weights."""
     from inpaint_hpc.network.weights import find_weights, list_weights, load_network
 
     for found in [find_weights(name)] if name else list_weights():

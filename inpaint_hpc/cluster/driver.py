@@ -1,4 +1,4 @@
-"""The driver: hands units to workers, retries and splits those that kill their worker, and tells how it goes."""
+"""The driver: dispatches units to workers, retries and splits units that kill their worker, reports progress."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from inpaint_hpc.campaign.run_directory import RunDirectory
 
 _POLL_SECONDS = 0.5
-# So long a driver waits for units that others have in hand, if it cannot tell how long they should take.
+# How long to wait for units claimed by other drivers when no run-time estimate exists, s.
 LINGER_SECONDS = 300.0
 
 _LOG = logging.getLogger("inpaint_hpc.driver")
@@ -49,26 +49,26 @@ def drive(
 ) -> DriveReport:
     """Run all units of a campaign that are not done, on the workers of an executor, which is closed at the end.
 
-    SIGINT and SIGTERM stop it within `grace`; a second one at once.  Several drivers may work on one run: they claim
-    the shards that they have in hand (shard_claims.py), and results are the same, whoever writes them; on one host a
-    second driver of the same name is refused.
+    SIGINT and SIGTERM stop it within `grace`; a second one stops it at once.  Several drivers may work on one run: they
+    claim the shards they are working on (shard_claims.py), and the results do not depend on which driver writes them;
+    a second driver of the same name on one host is refused.
 
     Args:
         run: the campaign.
         executor: the workers; not started yet.
         progress: called about twice a second, and when a unit ends.
-        stop_at: time (s since 1970) at which the workers will be taken away.  No unit is handed out that would not end
-            before it, judged by those that did.
-        verify: read all results first, and do those again that are damaged.
+        stop_at: time (s since 1970) at which the workers will be lost.  Units not expected to end before it, judging by
+            finished ones, are not dispatched.
+        verify: read all results first, and redo those that are damaged.
         shards: only these; all by default.
-        name: of heartbeat, lock and log; drivers of different parts of a run need different ones.
-        grace: s that units in flight get to end when the drive is stopped.
-        claim_timeout: s without a sign of life of another driver after which its claims are void.
+        name: name of heartbeat, lock and log; drivers of different parts of a run need different ones.
+        grace: time for units in flight to end when the driver is stopped, s.
+        claim_timeout: s without a heartbeat of another driver after which its claims are void.
 
     Raises:
-        StorageError: results cannot be written; what is finished is kept.
-        ClusterError: workers cannot be had, or end whatever they are given.
-        InputError: another driver on this host works on the run, or workers cannot load what was frozen.
+        StorageError: results cannot be written; finished results are kept.
+        ClusterError: no workers can be started, or they die whatever they are given.
+        InputError: another driver on this host is working on the run, or workers cannot load the frozen files.
     """
     return _Drive(run, executor, progress, stop_at, verify, shards, name, grace, claim_timeout).run()
 
@@ -111,7 +111,7 @@ class _Drive:
         lock = DriverLock(self.directory.path / f"{self.name}.lock")
         alone = lock.acquire()
         if not alone:
-            _LOG.warning("a driver on another host works on this run as well")
+            _LOG.warning("a driver on another host is also working on this run")
         self.claims.open(alone)
         try:
             if self.verify:
@@ -121,7 +121,7 @@ class _Drive:
                 try:
                     self._work()
                 except Interrupted:
-                    pass  # while the workers were started; `stopped` says by what
+                    pass  # while the workers were starting; `stopped` has the reason
                 finally:
                     try:
                         if self.first_dispatch is not None:
@@ -149,7 +149,7 @@ class _Drive:
                 raise self.fatal
             if self.stopped:
                 break
-            # Normally nothing; but results can be deleted or damaged by others while we work.
+            # Normally nothing; but others can delete or damage results in the meantime.
             self._find_pending()
             if self.pending and self.state.units_done + self.state.isolated == done:
                 raise ClusterError(f"{self.directory.path}: units that were done have no result files; is it writable?")
@@ -194,7 +194,7 @@ class _Drive:
             self._stop("others", now)
 
     def _affordable(self) -> float:
-        """Largest cost that ends before `stop_at`; half as much again as expected is allowed for."""
+        """Largest cost that can finish before `stop_at`, allowing 1.5 times the expected time."""
         left = self.stop_at - time.time()
         if left <= 0:
             return -1.0
@@ -231,7 +231,7 @@ class _Drive:
             _LOG.warning("unit %s: %d tasks failed, last: %s", unit, report.failed, report.error)
 
     def _died(self, outcome: Outcome) -> None:
-        """Try again; then halve; then record the task that is alone."""
+        """Retry the unit; then split it; then record a single task as failed."""
         unit = outcome.unit
         self.state.deaths += 1
         self.deaths_in_a_row += 1
@@ -263,7 +263,7 @@ class _Drive:
         _LOG.warning("unit %s recorded as failed: %s", unit, error)
 
     def _fail(self, error: InpaintHpcError) -> None:
-        """Hand out nothing more, and raise once the units in flight have had their time."""
+        """Dispatch nothing more, and raise after the units in flight have had time to end."""
         self.fatal = self.fatal or error
         self.give_up_at = time.time() + self.grace
 
@@ -285,7 +285,7 @@ class _Drive:
             if self.shards is None or unit.shard in self.shards:
                 place = self.directory.set_aside(unit)
                 self._log("damaged", unit=str(unit), error=problem, moved_to=str(place))
-                _LOG.warning("unit %s is done again: %s", unit, problem)
+                _LOG.warning("unit %s will be computed again: %s", unit, problem)
 
     def _cost(self, unit: WorkUnit) -> float:
         _, n_tasks, cost = self.directory.shard(unit.shard)
@@ -295,7 +295,7 @@ class _Drive:
         left = self.pending.n_tasks + self.sharing.n_tasks + sum(map(len, self.in_flight))
         self.state.tasks_done = self.state.tasks - left
 
-    # Telling
+    # Reporting
 
     def _note(self, outcome: Outcome) -> None:
         self.state.last_error = outcome.reason
@@ -303,7 +303,7 @@ class _Drive:
         _LOG.warning("unit %s on %s: %s (%s)", outcome.unit, outcome.worker, outcome.kind, outcome.reason)
 
     def _log(self, event: str, **record: Any) -> None:
-        with contextlib.suppress(OSError):  # a full disk is reported by what matters, the results
+        with contextlib.suppress(OSError):  # a full disk is reported when a result is written
             self.journal.append(event=event, **record)
 
     def _show(self) -> None:
@@ -328,7 +328,7 @@ class _Drive:
             self.progress(state)
 
     def _write_record(self, status: str) -> None:
-        """Where the heartbeat thread finds what to write."""
+        """Set the record that the heartbeat thread writes."""
         self.beat.record = {
             "status": status,
             "host": socket.gethostname(),
@@ -340,7 +340,7 @@ class _Drive:
 
     @contextlib.contextmanager
     def _heartbeats(self, lock: DriverLock) -> Iterator[None]:
-        """NAME.json every few seconds, and what it says at the end."""
+        """Write NAME.json every few seconds, and its final state at the end."""
         self.beat = DriverHeartbeat(self.directory, self.name, lock.refresh, self.claims.beat)
         self._write_record("starting")
         self.beat.start()
@@ -359,7 +359,7 @@ class _Drive:
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """The first SIGINT or SIGTERM stops the drive, the second one interrupts it."""
+        """The first SIGINT or SIGTERM stops the driver, the second one interrupts it."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return

@@ -1,4 +1,4 @@
-"""Signs of life of a driver, written by a thread of its own, also while the driver works on a unit itself."""
+"""Heartbeats of a driver, written by a separate thread, even while the driver itself runs a unit."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class DriverHeartbeat:
 
     Args:
         run: the run directory.
-        name: of the driver.
-        also: called with each sign of life.
+        name: name of the driver.
+        also: called with each heartbeat.
 
     Attributes:
         record: what is written.
@@ -31,18 +31,18 @@ class DriverHeartbeat:
         self._thread = threading.Thread(target=self._keep_beating, name="heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Beat now, and from now on regularly."""
+        """Write a heartbeat now and at regular intervals from now on."""
         self._beat()
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop, with `record` as the last sign."""
+        """Stop, with `record` as the last heartbeat."""
         self._ended.set()
         self._thread.join()
         self._beat()
 
     def _beat(self) -> None:
-        with contextlib.suppress(OSError):  # a full disk is reported by what matters, the results
+        with contextlib.suppress(OSError):  # a full disk is reported when a result is written
             self._run.heartbeat(self._name, self.record)
         for tell in self._also:
             tell()

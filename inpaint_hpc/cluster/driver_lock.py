@@ -19,7 +19,7 @@ EXPIRY = 60.0
 
 
 class DriverLock:
-    """A lock file that says who holds it, and is void when that process is gone or its heartbeat is old.
+    """A lock file that names its holder, and is void when that process has ended or its heartbeat is old.
 
     Args:
         path: the file.
@@ -32,7 +32,7 @@ class DriverLock:
         self._content: str | None = None
 
     def acquire(self) -> bool:
-        """Take the lock; False if a driver on another host holds it, which is no reason to wait.
+        """Take the lock; False if a driver on another host holds it, in which case both may work.
 
         Raises:
             InputError: a living driver on this host holds it.
@@ -61,7 +61,7 @@ class DriverLock:
         raise InputError(f"{self.path}: several drivers start at once; try again")
 
     def _void(self) -> bool:
-        """Whether the lock may be removed; False when it is of another host and fresh."""
+        """Whether the lock may be removed; False when it belongs to another host and is fresh."""
         try:
             age = time.time() - self.path.stat().st_mtime
             text = self.path.read_text()
@@ -85,13 +85,13 @@ class DriverLock:
         )
 
     def refresh(self) -> None:
-        """Say that the holder lives."""
+        """Renew the heartbeat of the holder."""
         if self._mine():
             with contextlib.suppress(OSError):
                 os.utime(self.path)
 
     def release(self) -> None:
-        """Give the lock back, if it is still ours."""
+        """Release the lock, if it is still ours."""
         if self._mine():
             self._remove()
         self._content = None

@@ -1,4 +1,4 @@
-"""How a campaign goes, as progress displays and driver.json show it."""
+"""Progress of a driver, as shown by progress displays and driver.json."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass
 
 @dataclass
 class DriveState:
-    """How a drive goes.
+    """Progress of a driver.
 
     Attributes:
-        tasks, tasks_done: of the campaign or the part of it that this driver has; done includes earlier drivers.
+        tasks, tasks_done: of the campaign, or of the driver's part of it; done includes earlier drivers.
         units_done, samples, invalid, failed: by this driver.
-        units_left: units, as a rule whole shards, that are in flight or wait.
-        deaths: workers that died with a unit in hand.
+        units_left: units (usually whole shards) in flight or pending.
+        deaths: workers that died while running a unit.
         isolated: tasks recorded as failed because they killed every worker.
-        in_flight: units that workers have.
-        elsewhere: units that wait for other drivers of this run, which have them in hand.
-        workers: workers, starting ones included.
-        seconds: since the drive began.
-        samples_per_second: since the first unit was handed out.
-        eta_seconds: to go, by estimated cost; None before the first unit is done.
+        in_flight: units being run by workers.
+        elsewhere: units claimed by other drivers of this run.
+        workers: workers, including those starting.
+        seconds: time since the driver started.
+        samples_per_second: since the first unit was dispatched.
+        eta_seconds: remaining time, by estimated cost; None before the first unit is done.
         cores: processor cores in use by workers on this host.
         gpu_percent: mean use of this host's GPUs; None without any.
         last_error: one line, '' if there was none.
@@ -48,12 +48,12 @@ class DriveState:
 
 @dataclass(frozen=True)
 class DriveReport:
-    """What a drive achieved.
+    """What a driver achieved.
 
     Attributes:
         state: its last state.
-        stopped: why it ended before everything was done: 'SIGINT', 'SIGTERM', 'time', 'others' (drivers that have the
-            rest in hand); '' if all is done.
+        stopped: why it ended before everything was done: 'SIGINT', 'SIGTERM', 'time', 'others' (other drivers have
+            claimed the rest); '' if all is done.
         tasks_pending: tasks without a result.
     """
 

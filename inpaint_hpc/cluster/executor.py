@@ -1,4 +1,4 @@
-"""What the driver needs of a way to run units."""
+"""The interface between the driver and the workers that run units."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ DONE, RAISED, DIED, LOST = "done", "raised", "died", "lost"
 
 
 class ClusterError(InpaintHpcError):
-    """The workers cannot be had: Ray does not start, or they end again and again.  The message is one line."""
+    """No workers: Ray does not start, or workers keep dying.  The message is one line."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a unit that was handed out.
+    """The outcome of a dispatched unit.
 
     Attributes:
         unit: the unit.
-        kind: `done`; `raised`: the worker lives, but the unit as a whole raised; `died`: the worker's process ended;
-            `lost`: the machinery around the worker broke, which says nothing about the unit.
-        report: of a unit that is done.
-        reason: one line, '' when done.
+        kind: `done`; `raised`: the worker is alive, but the unit as a whole raised; `died`: the worker's process ended;
+            `lost`: the infrastructure around the worker failed, through no fault of the unit.
+        report: report on a unit that is done.
+        reason: one line; '' when done.
         worker: name of the worker.
         error: an error after which no other unit can succeed: `StorageError`, `InputError`.
     """
@@ -53,18 +53,18 @@ class Executor(Protocol):
     """Workers that run units.  All methods are called from one thread."""
 
     def start(self) -> None:
-        """Make the workers come up; may return before they have.
+        """Start the workers; may return before they are ready.
 
         Raises:
-            ClusterError: they cannot be had.
+            ClusterError: they cannot be started.
             InputError: no such device, not a run directory ...
         """
 
     def idle(self) -> int:
-        """How many units could be submitted now."""
+        """Number of units that could be submitted now."""
 
     def submit(self, unit: WorkUnit) -> None:
-        """Hand a unit to an idle worker.
+        """Give a unit to an idle worker.
 
         Raises:
             RuntimeError: no worker is idle.
@@ -80,17 +80,17 @@ class Executor(Protocol):
         """
 
     def interrupt(self) -> None:
-        """Called from a signal handler: give up what blocks `wait`, if waiting means working."""
+        """Called from a signal handler: abandon the unit if `wait` itself is running it."""
 
     def workers(self) -> Sequence[WorkerState]:
         """All workers."""
 
     def close(self) -> None:
-        """End the workers and everything started for them, finished or not; may be called again."""
+        """Stop the workers and everything started for them, finished or not; may be called again."""
 
 
 def shard_worker() -> type:
-    """The worker of all campaigns; imported late, it needs torch."""
+    """The worker class of all campaigns; imported late because it needs torch."""
     from inpaint_hpc.campaign.worker import ShardWorker
 
     return ShardWorker

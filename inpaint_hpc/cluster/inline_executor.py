@@ -1,4 +1,4 @@
-"""Run units in this process: for debugging, for machines without Ray, and as the measure of Ray's overhead."""
+"""Run units in this process: for debugging, for machines without Ray, and to measure Ray's overhead."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .executor import DONE, LOST, RAISED, Outcome, WorkerState, one_line, shard_
 
 
 class Interrupted(KeyboardInterrupt):
-    """Leaves a unit half way; passes through every `except Exception`."""
+    """Abandons a unit half way; not caught by `except Exception`."""
 
 
 class InlineExecutor:

@@ -1,4 +1,4 @@
-"""What this machine and installation offer: versions, devices, weights, SLURM's commands."""
+"""What this machine and installation provide: versions, devices, weights, SLURM's commands."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def inspect_environment() -> dict[str, Any]:
     Returns:
         inpaint_hpc, python, platform: versions; packages, optional: version or None by name; cpu: cores this process
         may use, and memory_GiB; devices: name, kind, memory_GiB of each torch device; weights: name, path, sha256,
-        verified; slurm: path or None by command; problems: one line each, empty when all that is needed is there.
+        verified; slurm: path or None by command; problems: one line each, empty if everything needed is there.
     """
     problems: list[str] = []
     packages = package_versions()
@@ -42,7 +42,7 @@ def inspect_environment() -> dict[str, Any]:
 
 
 def _cores() -> int:
-    """Cores this process may use, which in a batch job are fewer than the machine has."""
+    """Cores that this process may use; in a batch job, fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 

@@ -1,4 +1,4 @@
-"""Run a campaign on this machine: which workers its resources allow, and the executor that has them."""
+"""Run a campaign on this machine: the workers that its resources allow, and their executor."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from inpaint_hpc.campaign.run_directory import RunDirectory
 
 CLUSTERS = ("ray", "inline")
-# What a CPU worker with network, CHGNet and a batch takes; `auto` does not fill a machine beyond its memory.
+# Memory of a CPU worker with network, CHGNet and a batch; `auto` starts no more workers than fit in memory.
 _WORKER_BYTES = 1.5 * 2**30
 
 
 @dataclass(frozen=True)
 class Workers:
-    """How many workers there are to be, and what each has.
+    """Number of workers, and the resources of each.
 
     Attributes:
         actors: number of workers.
         device: 'cpu' or 'cuda'.
-        threads: torch threads of each.
+        threads: torch threads per worker.
         gpus: GPUs of this machine that they share; 0 on CPUs.
     """
 
@@ -47,7 +47,7 @@ class Workers:
 
     @property
     def gpus_per_actor(self) -> float:
-        """Share of a GPU, rounded down to what Ray can count, so that all fit."""
+        """Share of a GPU per worker, rounded down to Ray's resolution so that all fit."""
         return math.floor(1e4 * min(1.0, self.gpus / self.actors)) / 1e4
 
 
@@ -56,11 +56,11 @@ def choose_workers(actors: int | str = "auto", threads: int | None = None, devic
 
     Args:
         actors: `auto` takes one per GPU, or one per `threads` CPU cores as far as memory allows.
-        threads: torch threads of each; None shares the cores out.
+        threads: torch threads per worker; None divides the cores among the workers.
         device: 'cpu', 'cuda' or 'auto', which takes GPUs where there are any.
 
     Raises:
-        InputError: CUDA asked for but not there.
+        InputError: CUDA was requested but is not available.
     """
     gpus = 0 if device == "cpu" else visible_gpus()
     if device == "cuda" and not gpus:
@@ -76,7 +76,7 @@ def choose_workers(actors: int | str = "auto", threads: int | None = None, devic
 
 
 def available_cores() -> int:
-    """Cores that this process may use, which in a batch job are fewer than the machine has."""
+    """Cores that this process may use; in a batch job, fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
@@ -85,11 +85,11 @@ def make_executor(
 ) -> Executor:
     """An executor on this machine, not started yet.
 
-    Threads are not bound to cores: two campaigns on one machine would be bound to the same ones.
+    Threads are not pinned to cores: two campaigns on one machine would be pinned to the same ones.
 
     Args:
         run_path: the run directory.
-        workers: what it is to have; 'inline' has one worker whatever `workers.actors` says.
+        workers: the workers to start; 'inline' has one worker whatever `workers.actors` is.
         cluster: 'ray' or 'inline'.
         factory: makes a worker from (run_path, device, threads, name); by default `ShardWorker`.
 
@@ -100,7 +100,7 @@ def make_executor(
         return InlineExecutor(run_path, workers.device, workers.threads, factory)
     if cluster != "ray":
         raise InputError(f"unknown cluster '{cluster}': choose one of {', '.join(CLUSTERS)}")
-    # torch and the BLAS below it read these when they are loaded, before anybody could set them.
+    # torch and its BLAS read these when they are loaded, before anyone could set them.
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(workers.threads))
     node = RayNode(run_path, cpus=workers.actors * workers.threads, gpus=workers.gpus, variables=threads)
     return RayExecutor(run_path, node, workers.actors, workers.device, workers.threads, workers.gpus_per_actor, factory)
@@ -116,12 +116,12 @@ def run_campaign(
     verify: bool = False,
     stop_at: float | None = None,
 ) -> DriveReport:
-    """Do what is left of a campaign on this machine.
+    """Run the remaining tasks of a campaign on this machine.
 
     Args:
         run: the campaign.
         cluster: 'ray' or 'inline'.
-        actors, threads, device: see `choose_workers`; by default what the campaign's configuration says.
+        actors, threads, device: see `choose_workers`; by default from the campaign's configuration.
         progress, verify, stop_at: see `drive`.
 
     Raises:

@@ -1,7 +1,7 @@
-"""Processes that belong to a campaign: found by a mark in their environment, ended without touching any other.
+"""Processes that belong to a campaign: found by a mark in their environment, killed without touching any other.
 
-Ray ends only what its own bookkeeping knows, and `ray stop` ends every Ray process of the user.  So everything that is
-started for a campaign carries its driver's mark, inherited by all descendants, in a session (setsid) of its own.
+Ray ends only processes that it keeps track of, and `ray stop` ends every Ray process of the user.  So everything that
+is started for a campaign carries its driver's mark, inherited by all descendants, in a session (setsid) of its own.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ FOLDER, RUN, OWNER = "INPAINT_HPC_RAY_FOLDER", "INPAINT_HPC_RAY_RUN", "INPAINT_H
 
 
 def identity(pid: int | None = None) -> str:
-    """'PID:START' of a process, by default this one; unlike a pid it is never used twice.
+    """'PID:START' of a process, by default this one; unlike a pid it is never reused.
 
     Raises:
         psutil.NoSuchProcess: no such process.
@@ -32,7 +32,7 @@ def is_alive(owner: str) -> bool:
     try:
         pid, _, started = owner.partition(":")
         process = psutil.Process(int(pid))
-        # The start is computed from the boot time, which moves a little when the clock is set.
+        # The start time is computed from the boot time, which shifts a little when the clock is set.
         same = abs(process.create_time() - float(started)) < 2.0
         return same and process.status() != psutil.STATUS_ZOMBIE
     except (psutil.Error, ValueError):
@@ -51,7 +51,7 @@ def marked(mark: Mapping[str, str], session: int | None = None) -> list[psutil.P
 
     Args:
         mark: environment variables, at least one.
-        session: all in this session belong, too.  Other processes in the session of this one do not.
+        session: all processes in this session belong too.  Others in the session of this process do not.
     """
     own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     found: dict[int, psutil.Process] = {}
@@ -75,9 +75,9 @@ def marked(mark: Mapping[str, str], session: int | None = None) -> list[psutil.P
 
 
 def end(mark: Mapping[str, str], session: int | None = None, timeout: float = 10.0) -> int:
-    """Kill all processes that are `marked`, also those that are born meanwhile; how many there were.
+    """Kill all `marked` processes, including those started meanwhile; returns how many there were.
 
-    Results are written by rename, so that there is nothing a worker could tidy up in the time it would be given.
+    Results are written atomically, so workers need no time to clean up.
     """
     ended = set()
     deadline = time.monotonic() + timeout
@@ -93,7 +93,7 @@ def end(mark: Mapping[str, str], session: int | None = None, timeout: float = 10
 
 
 def end_orphans(run: str | Path) -> int:
-    """Kill what dead drivers of a run left on this machine; how many processes there were."""
+    """Kill processes that dead drivers of a run left on this machine; returns how many there were."""
     run = str(Path(run).resolve())
     owners = set()
     for process in marked({RUN: run}):

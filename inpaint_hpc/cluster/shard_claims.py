@@ -1,8 +1,8 @@
-"""Who works on which shard: a small file per shard in hand, so that several drivers share one run without a server.
+"""Which driver works on which shard: one small file per claimed shard, so that drivers share a run without a server.
 
-RUN/claims/shard-000017.json names the owner that has shard 17 in hand; RUN/claims/owner-KEY.json is the sign of life
-of an owner.  A claim is void when its owner's file is gone, or has not been touched for a while.  Nothing depends on
-claims but the time of the workers: two owners of one shard write the same result.
+RUN/claims/shard-000017.json names the owner of shard 17; RUN/claims/owner-KEY.json is the heartbeat of an owner.  A
+claim is void when its owner's file is gone or has not been touched for a while.  Claims only save computing time: two
+owners of one shard would write the same result.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from .processes import identity, is_alive
 
 # Network file systems may show a touch a minute late.
 EXPIRY = 90.0
-# However old a sign of life looks, it is watched for so long, because clocks of nodes may differ.
+# A heartbeat is watched for this long however old it looks, because clocks of nodes may differ, s.
 _WATCH = 15.0
 _CLAIM = re.compile(r"shard-(\d+)\.json")
 
 
 @dataclass
 class _Sign:
-    """What was seen last of an owner: the time of its file, and when that changed, on our clock."""
+    """The last heartbeat seen of an owner: the time of its file, and when it changed by this process's clock."""
 
     touched: int
     changed: float
 
 
 class Claims:
-    """The claims of one driver, and what it sees of others'.
+    """The claims of one driver, and its view of the claims of others.
 
     Args:
         run_path: the run directory.
-        name: of the driver.
-        expiry: s without a sign of life after which the claims of an owner are void.
+        name: name of the driver.
+        expiry: s without a heartbeat after which the claims of an owner are void.
 
     Attributes:
         mine: shards that this driver has claimed.
@@ -57,10 +57,10 @@ class Claims:
         self._opened = False
 
     def open(self, alone: bool) -> None:
-        """Show a sign of life; claims of dead drivers of this machine are void from now on.
+        """Start the heartbeat file; claims of dead drivers of this machine become void.
 
         Args:
-            alone: no other driver of this name lives anywhere: what is left of others of it is void as well.
+            alone: no other driver of this name is alive anywhere, so leftover claims of that name are void too.
         """
         with contextlib.suppress(OSError):
             self.folder.mkdir(mode=0o700, exist_ok=True)
@@ -73,13 +73,13 @@ class Claims:
                 path.unlink(missing_ok=True)
 
     def beat(self) -> None:
-        """Say that this driver lives."""
+        """Renew the heartbeat of this driver."""
         if self._opened:
             with contextlib.suppress(OSError):
                 os.utime(self._sign)
 
     def take(self, shard: int) -> bool:
-        """Claim a shard; False when a living driver has it.  Where nothing can be written, all is ours."""
+        """Claim a shard; False if a living driver holds it.  If nothing can be written, every claim succeeds."""
         if shard in self.mine:
             return True
         path = self._path(shard)
@@ -92,7 +92,7 @@ class Claims:
                 path.unlink(missing_ok=True)
                 continue
             except OSError:
-                break  # the results will say what is wrong
+                break  # writing the results will report what is wrong
             with contextlib.suppress(OSError), os.fdopen(descriptor, "w") as file:
                 file.write(json.dumps({"owner": self._key, "name": self.name}))
             self.mine.add(shard)
@@ -101,12 +101,12 @@ class Claims:
         return True
 
     def steal(self, shard: int) -> None:
-        """Take a shard from whoever has it."""
+        """Claim a shard, whoever holds it."""
         self._path(shard).unlink(missing_ok=True)
         self.take(shard)
 
     def release(self, shard: int) -> None:
-        """Give a shard back; nothing if it is not ours (any more)."""
+        """Release a shard; does nothing if it is not, or no longer, ours."""
         if shard in self.mine:
             self.mine.discard(shard)
             with contextlib.suppress(OSError):
@@ -114,7 +114,7 @@ class Claims:
                     self._path(shard).unlink(missing_ok=True)
 
     def holder(self, shard: int) -> str | None:
-        """Name of the driver that has a shard, this one included; None when nobody living has."""
+        """Name of the living driver that holds a shard, possibly this one; None if there is none."""
         path = self._path(shard)
         try:
             written = path.stat().st_mtime_ns
@@ -132,21 +132,21 @@ class Claims:
         return str(claim.get("name", "another driver"))
 
     def held_for(self, shard: int) -> float:
-        """For how many s the present owner has been seen to hold a shard; 0 when nobody living has it."""
+        """How long the present owner has been seen to hold a shard, s; 0 if no living driver holds it."""
         if self.holder(shard) is None:
             return 0.0
         key = str(_read(self._path(shard)).get("owner", ""))
         return time.monotonic() - self._since.setdefault((shard, key), time.monotonic())
 
     def all(self) -> set[int]:
-        """Shards with a claim, void or not."""
+        """Shards with a claim, valid or void."""
         with contextlib.suppress(OSError):
             matches = [_CLAIM.fullmatch(entry.name) for entry in os.scandir(self.folder)]
             return {int(match[1]) for match in matches if match}
         return set()
 
     def close(self) -> None:
-        """Give everything back."""
+        """Release everything."""
         for shard in list(self.mine):
             self.release(shard)
         with contextlib.suppress(OSError):
@@ -169,7 +169,7 @@ class Claims:
         return self._changes(key, touched) and not _is_dead(_read(path))
 
     def _changes(self, what: str, touched: int) -> bool:
-        """Whether a file is touched now and then, judged by our clock and, if that takes long, by the file system's."""
+        """Whether a file is still being touched, judged by our clock and, after a while, by the file system's."""
         now = time.monotonic()
         sign = self._signs.get(what)
         if sign is None or sign.touched != touched:
@@ -186,7 +186,7 @@ class Claims:
 
 
 def _machine() -> str:
-    """This machine, as far as process ids mean the same: containers have their own."""
+    """This machine and its process-id namespace: containers have their own."""
     try:
         space = os.stat("/proc/self/ns/pid").st_ino
     except OSError:
@@ -195,7 +195,7 @@ def _machine() -> str:
 
 
 def _is_dead(owner: dict[str, str]) -> bool:
-    """Whether an owner was a process of this machine that is gone."""
+    """Whether an owner was a process of this machine that has ended."""
     return owner.get("machine") == _machine() and not is_alive(str(owner.get("process", "")))
 
 

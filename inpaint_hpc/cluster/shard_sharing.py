@@ -1,4 +1,4 @@
-"""Several drivers on one run: which units are ours to do now, and which wait for others that have them in hand."""
+"""Several drivers on one run: which units to run now, and which are claimed by others."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from inpaint_hpc.campaign.run_directory import RunDirectory
 
 _LOOK_SECONDS = 3.0
-# Another driver that takes so many times as long as we would, and at least so long, is helped out.
+# Shards of another driver are taken over if it needs SLOW times as long as expected, and at least SLOW_SECONDS.
 SLOW, SLOW_SECONDS = 3.0, 60.0
 
 
 class Sharing:
-    """Moves units between the queue of a driver and the hands of others.
+    """Moves units between the queue of a driver and the set claimed by other drivers.
 
     Args:
         run: the campaign.
-        claims: of this driver.
-        queue: its units that wait.
+        claims: claims of this driver.
+        queue: its pending units.
     """
 
     def __init__(self, run: RunDirectory, claims: Claims, queue: WorkQueue) -> None:
@@ -34,22 +34,22 @@ class Sharing:
         self._looked = 0.0
 
     def __len__(self) -> int:
-        """Units that wait for others."""
+        """Number of units claimed by others."""
         return sum(map(len, self._elsewhere.values()))
 
     @property
     def n_tasks(self) -> int:
-        """Tasks in the units that wait for others."""
+        """Tasks in the units claimed by others."""
         return sum(len(unit) for units in self._elsewhere.values() for unit in units)
 
     def clear(self) -> None:
-        """Forget what waits for others."""
+        """Forget the units claimed by others."""
         self._elsewhere.clear()
 
     def claim(self, unit: WorkUnit) -> bool:
-        """Whether a unit that was taken from the queue is ours to do now.
+        """Claim a unit that was popped from the queue; whether it should be run now.
 
-        If not, it is done already, or waits for another driver, or what is left of its shard is back in the queue.
+        If not, it is already done, or claimed by another driver, or the rest of its shard is back in the queue.
         """
         shard, queue = unit.shard, self._queue
         if shard in self._claims.mine:
@@ -57,7 +57,7 @@ class Sharing:
         if not self._claims.take(shard):
             self._elsewhere.setdefault(shard, []).extend([unit, *queue.take_out(shard)])
             return False
-        # Others may have done it since we looked, all of it or parts.
+        # Others may have done all or part of it in the meantime.
         queue.take_out(shard)
         left = self._run.pending_in(shard)
         for part in left:
@@ -66,15 +66,15 @@ class Sharing:
         return unit in left
 
     def release(self, shard: int, in_flight: Iterable[WorkUnit]) -> None:
-        """Give a claim back if nothing of its shard is in our hands any more."""
+        """Release a claim once none of its shard is queued or in flight here."""
         if not self._queue.has(shard) and not any(unit.shard == shard for unit in in_flight):
             self._claims.release(shard)
 
     def reclaim(self, expected: Callable[[WorkUnit], float | None]) -> None:
-        """Queue what others have given up, died with, or are much too slow with.  Looks once in a while only.
+        """Queue units whose driver released them, died, or is much too slow.  Checks only every few seconds.
 
         Args:
-            expected: s that a unit would take us; None while that is not known.
+            expected: time a unit would take here, s; None while unknown.
         """
         if not self._elsewhere or time.monotonic() - self._looked < _LOOK_SECONDS:
             return

@@ -1,4 +1,4 @@
-"""Jobs that were queued by version 0.1.0 before November 2026 name this class; goes with the next release."""
+"""Class named by jobs that version 0.1.0 queued before November 2026; to be removed in the next release."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from .slurm import allocation
 
 
 class Allocation(allocation.Allocation):
-    """As those jobs have it: the allocation was the callable itself."""
+    """The form that those jobs have pickled: the allocation itself was the callable."""
 
     def __call__(self) -> str:
         from .slurm.job import AllocationJob

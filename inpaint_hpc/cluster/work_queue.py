@@ -1,4 +1,4 @@
-"""Units that wait for a worker, and what becomes of those that kill it."""
+"""The queue of pending units, and the handling of units that kill their worker."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class WorkQueue:
     """Pending units, most expensive first, so that a campaign does not end on its largest unit.
 
     Args:
-        cost: of a unit.
+        cost: gives the cost of a unit.
     """
 
     def __init__(self, cost: Callable[[WorkUnit], float]) -> None:
@@ -31,30 +31,30 @@ class WorkQueue:
 
     @property
     def n_tasks(self) -> int:
-        """Tasks in all units that wait."""
+        """Tasks in all pending units."""
         return sum(len(unit) for _, unit in self._entries)
 
     def has(self, shard: int) -> bool:
-        """Whether a unit of a shard waits."""
+        """Whether a unit of a shard is pending."""
         return self._in_shard[shard] > 0
 
     @property
     def total_cost(self) -> float:
-        """Of all units that wait."""
+        """Total cost of all pending units."""
         return sum(cost for cost, _ in self._entries)
 
     def fill(self, units: Iterable[WorkUnit]) -> None:
-        """Wait for these and no others; deaths are not forgotten."""
+        """Replace the pending units by these; deaths are not forgotten."""
         self._entries = sorted((self._cost(unit), unit) for unit in units)
         self._in_shard = Counter(unit.shard for _, unit in self._entries)
 
     def push(self, unit: WorkUnit) -> None:
-        """A unit that has to be done (again)."""
+        """Add a unit to be run (again)."""
         bisect.insort(self._entries, (self._cost(unit), unit))
         self._in_shard[unit.shard] += 1
 
     def take_out(self, shard: int) -> list[WorkUnit]:
-        """All units of a shard, which wait no longer."""
+        """Remove all units of a shard from the queue and return them."""
         if not self.has(shard):
             return []
         taken = [unit for _, unit in self._entries if unit.shard == shard]
@@ -63,7 +63,7 @@ class WorkQueue:
         return taken
 
     def pop(self, most: float | None = None) -> WorkUnit | None:
-        """The most expensive unit, or that of those that cost at most `most`; None if there is none."""
+        """Remove and return the most expensive unit, of cost at most `most`; None if there is none."""
         position = len(self._entries)
         if most is not None:
             position = bisect.bisect_right(self._entries, most, key=lambda entry: entry[0])
@@ -74,8 +74,11 @@ class WorkQueue:
         return unit
 
     def died(self, unit: WorkUnit) -> tuple[WorkUnit, ...] | None:
-        """A worker died with a unit in hand.  What was queued instead: the unit itself, its halves, or None if it is a
-        task alone that has now died often enough to be given up.
+        """Record that a worker died running a unit.
+
+        Returns:
+            What was queued again: the unit itself or its halves; None for a single task that has killed its worker
+            often enough to be given up.
         """
         self._deaths[unit] += 1
         self._attempts[unit] += 1
@@ -85,7 +88,7 @@ class WorkQueue:
         if len(unit) > 1 and self._deaths[unit] >= DEATHS_BEFORE_SPLIT:
             queued = unit.halves()
             for half in queued:
-                # The whole has died twice: a half that dies too is split at once, but a task alone gets all chances.
+                # The whole has died twice: a half that dies too is split at once, but a single task gets all attempts.
                 self._deaths[half] = DEATHS_BEFORE_SPLIT - 1 if len(half) > 1 else 0
                 self._attempts[half] = self._attempts[unit]
         for part in queued:
@@ -93,5 +96,5 @@ class WorkQueue:
         return queued
 
     def attempts(self, unit: WorkUnit) -> int:
-        """Deaths with these tasks in hand, those of larger units included."""
+        """Deaths of workers running these tasks, including as part of larger units."""
         return self._attempts[unit]

@@ -1,8 +1,8 @@
 """One crystal as numpy arrays, and a batch of crystals as concatenated tensors.
 
-Every floor of the package passes these two types on.  `Crystal` is what files hold: float64, in the
-input's own order and frame.  `Crystals` is what networks and potentials eat: concatenated tensors with a
-crystal index.  `Guests` is a batch of samples, each of them the guests placed in one host.
+These types are used throughout the package.  `Crystal` is the content of a file: float64, in the input's own
+order and frame.  `Crystals` is the input of networks and potentials: concatenated tensors with a crystal index.
+`Guests` is a batch of samples, each of them the guests placed in one host.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Crystal:
-    """One crystal: what a file holds.
+    """One crystal, as in a file.
 
     Attributes:
         numbers: atomic numbers, int64, shape (n,).
         frac_coords: fractional coordinates, float64, shape (n, 3), not necessarily inside [0, 1).
         lattice: rows are the cell vectors a, b, c in A, float64, shape (3, 3).
-        name: what tables call it, e.g. the file's stem or the packed id.
-        info: free extra columns (an energy, a number of guests ...).
+        name: name shown in tables, e.g. the file's stem or the packed id.
+        info: additional columns (an energy, a number of guests ...).
     """
 
     numbers: np.ndarray
@@ -64,12 +64,12 @@ class Crystal:
         return Composition({s: symbols.count(s) for s in set(symbols)}).formula
 
     def without(self, number: int) -> Crystal:
-        """The crystal with every atom of one element taken out."""
+        """The crystal without the atoms of one element."""
         keep = self.numbers != number
         return replace(self, numbers=self.numbers[keep], frac_coords=self.frac_coords[keep])
 
     def with_guests(self, numbers: np.ndarray, frac_coords: np.ndarray) -> Crystal:
-        """The crystal with guests appended; host rows are the same bits as before."""
+        """The crystal with guests appended; host rows are bit-for-bit unchanged."""
         return replace(
             self,
             numbers=np.concatenate([self.numbers, np.asarray(numbers, dtype=np.int64).reshape(-1)]),
@@ -171,7 +171,7 @@ class Crystals:
 
 @dataclass(frozen=True)
 class Guests:
-    """Guests of a batch of samples.  Sample `s` lives in crystal `host[s]` of a batch of hosts.
+    """Guests of a batch of samples.  Sample `s` belongs to crystal `host[s]` of a batch of hosts.
 
     Attributes:
         numbers: atomic numbers, int64 (G,).

@@ -1,4 +1,4 @@
-"""What a host must be before anything else looks at it."""
+"""Checks that every host must pass first."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def check_crystal(crystal: Crystal, label: str | None = None) -> None:
 
     Args:
         crystal: the crystal; a left-handed cell is fine.
-        label: what the message calls it, by default its name.
+        label: name used in the message, by default the crystal's.
 
     Raises:
         InputError: no atoms, an element outside H to Pu, coordinates or lattice not finite, a cell without volume, or

@@ -1,7 +1,7 @@
 """CIF: pymatgen's parser, made strict, with the atoms in the file's order and frame.
 
-Alone, the parser groups atoms by species, wraps them into the cell, rounds 0.3333 to 1/3 also where nothing asks for
-it, guesses elements from labels ('Cx' becomes carbon) and leaves out what it cannot read, with warnings.
+Alone, the parser groups atoms by species, wraps them into the cell, rounds 0.3333 to 1/3 even where not
+needed, guesses elements from labels ('Cx' becomes carbon) and leaves out what it cannot read, with warnings.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _read_block(block: CifBlock, name: str) -> Crystal:
     file_frac = _fractions(columns, labels)
     _check_occupancy(columns, labels)
 
-    # A label is the row number, so that it says afterwards which row an atom of the expanded cell comes from.
+    # The label is the row number, so that the row of each atom of the expanded cell is known afterwards.
     data: dict[str, Any] = {key: value for key, value in block.data.items() if key.startswith(_KEPT)}
     loops = [loop for loop in block.loops if all(key.startswith(_KEPT) for key in loop)]
     data |= dict(zip(_FRACTIONS, ([repr(float(x)) for x in column] for column in file_frac.T), strict=True))
@@ -87,7 +87,7 @@ def _read_block(block: CifBlock, name: str) -> Crystal:
 
 
 def _check_p1(data: dict[str, Any]) -> None:
-    """Refuse a space group that the parser did not understand: it would go on with the asymmetric unit alone."""
+    """Refuse a space group that the parser did not understand: it would continue with the asymmetric unit alone."""
     if any("symop" in key or "equiv_pos" in key for key in data):
         return
     for key, value in data.items():

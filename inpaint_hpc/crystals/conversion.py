@@ -1,4 +1,4 @@
-"""Files of any readable format into one packed file."""
+"""Packs files of any readable format into one file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from inpaint_hpc.errors import InputError
 
 @dataclass
 class PackReport:
-    """What became of the inputs.
+    """Outcome of the inputs.
 
     Attributes:
         train: crystals in the training part.
@@ -44,7 +44,7 @@ def pack_files(
         paths: as `read_hosts`.
         out: the packed file to write; it appears when everything is in it.
         max_atoms: leave out larger crystals.
-        val_modulus: one formula in so many goes to validation.
+        val_modulus: one in this many formulas goes to validation.
         keep_going: leave out what cannot be read, and report it, instead of raising.
         attributes: file attributes (title, source, licence, citation).
         progress: called with (inputs done, inputs) after each input file.

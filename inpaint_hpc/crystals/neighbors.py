@@ -54,7 +54,7 @@ def ragged_arange(counts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def rows_times(rows: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
     """Row vectors (n, 3) times matrices (n, 3, 3), to the same bits on both paths."""
     if rows.is_cuda:
-        # A batched product of so small matrices takes a GPU many times as long as reading them.
+        # A batched product of such small matrices takes a GPU many times as long as reading them.
         x, y, z = rows[:, 0:1], rows[:, 1:2], rows[:, 2:3]
         return x * matrices[:, 0] + y * matrices[:, 1] + z * matrices[:, 2]
     return (rows[:, None, :] @ matrices)[:, 0]
@@ -90,7 +90,7 @@ def _diagonals(cells: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class PeriodicImages:
-    """What a search for neighbours needs of B cells; the same for every search in them.
+    """Data of B cells for neighbour searches; the same for every search in them.
 
     Attributes:
         cutoff: A.
@@ -135,7 +135,7 @@ def neighbor_pairs(
         receivers: positions (R, 3) in A, wrapped or not; `receiver_group` int64 (R,) the group of each.
         senders: positions (N, 3) in A; `sender_group` int64 (N,), non-decreasing.
         images: cells and cutoff, of `periodic_images`.
-        cell: cell of each group, int64 (G,); None where group g lives in cell g.
+        cell: cell of each group, int64 (G,); None if group g is in cell g.
         same: receivers and senders are the same atoms; an atom is then no neighbour of itself,
             though its own periodic images are.
     """

@@ -2,14 +2,14 @@
 
 Schema 1.0.  Atoms of crystal `i` are rows `sum(n_atoms[:i]) : sum(n_atoms[:i + 1])` of the per-atom datasets:
 
-    ids          utf-8 string (N)              what tables call the crystal
+    ids          utf-8 string (N)              name of the crystal in tables
     n_atoms      int32 (N)                     atoms in the cell
     numbers      uint8 (sum n_atoms)           atomic numbers
     frac_coords  float32 (sum n_atoms, 3)      fractional coordinates, wrapped to [0, 1)
     lattice      float32 (N, 3, 3)             rows a, b, c in A
     split        int8 (N), optional            0 train, 1 validation, 2 evaluation only
 
-Every other one-dimensional dataset of length N is a column that arrives in `Crystal.info`.  File attributes carry
+Every other one-dimensional dataset of length N is a column that is read into `Crystal.info`.  File attributes carry
 `schema_version` and, by custom, title, source, licence, citation, created.  A reader accepts every minor version of its
 own major version.  Electrode files hold two such sets, prefixed `host_` and `ref_`; see `read_electrodes`.
 """
@@ -120,7 +120,7 @@ def read_packed(path: str | Path, selection: str | Sequence[str] | None = None) 
     Args:
         path: the packed HDF5 file.
         selection: None for all; 'mp-1234' or 'mp-1,mp-2' or a sequence of ids; '0:100' or '::10' rows as a Python
-            slice; '17' row 17, unless an id is written so.
+            slice; '17' row 17, unless that is an id.
 
     Raises:
         InputError: as `PackedDataset`, or the selection names nothing.
@@ -132,10 +132,10 @@ def read_packed(path: str | Path, selection: str | Sequence[str] | None = None) 
 
 
 def select_rows(ids: Sequence[str], selection: str | Sequence[str], path: str | Path) -> np.ndarray:
-    """Rows (int64) of `ids` that a selection names, in the selection's order; `read_packed` says how one is written.
+    """Rows (int64) of `ids` that a selection names, in the selection's order; see `read_packed` for the syntax.
 
     Raises:
-        InputError: the selection names nothing; `path` is what the message calls the file.
+        InputError: the selection names nothing; `path` is the file's name in the message.
     """
     if not isinstance(selection, str):
         return _rows_of(ids, selection, path)
@@ -230,24 +230,24 @@ def canonical_reduced_formula(numbers: Iterable[int]) -> str:
 def is_validation(numbers: Iterable[int], modulus: int = 50) -> bool:
     """Whether a composition belongs to validation: sha256 of its canonical reduced formula is 0 modulo `modulus`.
 
-    All polymorphs and supercells of one compound fall on the same side, also in another file.
+    All polymorphs and supercells of one compound fall on the same side, in every file.
     """
     return int(hashlib.sha256(canonical_reduced_formula(numbers).encode("ascii")).hexdigest(), 16) % modulus == 0
 
 
 def hash_order(named: Iterable[Any], name: Callable[[Any], str] = attrgetter("name")) -> list[Any]:
-    """In the order of the sha256 of their names: the first ones of any number are a fair choice, the same everywhere.
+    """Sort by sha256 of the names: the first n are a random but reproducible choice, for any n.
 
     Args:
-        named: crystals, pairs or whatever has a name.
-        name: the name of one of them.
+        named: crystals, pairs or anything else with a name.
+        name: gives the name of one of them.
     """
     return sorted(named, key=lambda one: hashlib.sha256(name(one).encode()).hexdigest())
 
 
 @contextmanager
 def _open(path: Path):
-    """The HDF5 file, with every way in which it can be unreadable turned into one line."""
+    """Open the HDF5 file; any failure to read it becomes a one-line error."""
     import h5py
 
     if not path.exists():

@@ -1,4 +1,4 @@
-"""Reading hosts from files of any usual format, in the file's own order, lattice and frame."""
+"""Reads hosts from files of any common format, in the file's own order, lattice and frame."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PACKED_SUFFIXES = (".h5", ".hdf5")
 ASE_SUFFIXES = (".extxyz", ".xyz", ".traj", ".db", ".xsf", ".res")
 _FOLDER_SUFFIXES = (".cif", ".vasp", ".poscar", ".json", *PACKED_SUFFIXES, *ASE_SUFFIXES)
 
-# A crystal that may still turn out to be unreadable: its name, and the function that reads it.
+# A crystal that has not been read yet: its name, and the function that reads it.
 Entry = tuple[str, Callable[[], Crystal]]
 
 
@@ -35,7 +35,7 @@ def read_hosts(paths: str | Path | Sequence[str | Path]) -> list[Crystal]:
 
     Returns:
         Crystals in the order given (folders and patterns sorted by name), each with its atoms in the file's order and
-        the file's lattice.  Names are file stems or packed ids; a name met again gets '-2', '-3' ...
+        the file's lattice.  Names are file stems or packed ids; a repeated name gets '-2', '-3' ...
 
     Raises:
         InputError: one line that names the file: nothing matches, empty, not readable, partial occupancy, an element
@@ -55,7 +55,7 @@ def iter_hosts(
         paths: as `read_hosts`.
         on_error: called with the error of each crystal or file that cannot be used, which is then left out; None
             raises at the first.
-        names: how often each name was met; pass one dictionary to several calls to keep names unique across them.
+        names: how often each name has occurred; pass one dictionary to several calls to keep names unique across them.
     """
     seen = {} if names is None else names
     for path, selection in expand_paths(paths):
@@ -69,7 +69,7 @@ def iter_hosts(
 
 
 def expand_paths(paths: str | Path | Sequence[str | Path]) -> list[tuple[Path, str | None]]:
-    """Files behind files, folders and patterns, each with its selection (the part after '::') or None.
+    """Files named by paths, folders and patterns, each with its selection (the part after '::') or None.
 
     Raises:
         InputError: nothing given, no such file, no file matches, or a folder without structure files.
@@ -157,10 +157,10 @@ def _reader(path: Path) -> Callable[[Path], list[Entry]]:
 
 
 def _guarded(read: Callable[[], Any], label: str) -> Any:
-    """Result of `read`, with whatever a parser throws at bad input turned into one line that names the file."""
+    """Result of `read`; any exception of a parser becomes a one-line error that names the file."""
     try:
         with warnings.catch_warnings():
-            # Parsers warn about what they repair; what matters here is checked afterwards and is then an error.
+            # Parsers warn about what they repair; problems that matter here are found by later checks.
             warnings.simplefilter("ignore")
             return read()
     except InputError as error:
@@ -180,7 +180,7 @@ def _guarded(read: Callable[[], Any], label: str) -> Any:
 
 
 def _stem(path: Path) -> str:
-    """Name of a file's crystal: the stem, or for a bare POSCAR the folder that says what it is."""
+    """Name of a file's crystal: the stem, or for a bare POSCAR the name of its folder."""
     return path.parent.name or path.name if _is_poscar(path) else path.stem
 
 
@@ -261,7 +261,7 @@ def _from_atoms(atoms, name: str) -> Crystal:
 
 
 def _from_structure(structure, name: str, info: dict[str, Any]) -> Crystal:
-    """A crystal from a pymatgen structure that may hold what a crystal must not."""
+    """A crystal from a pymatgen structure, refusing what a crystal cannot represent."""
     from pymatgen.core import DummySpecies
 
     for index, site in enumerate(structure):

@@ -1,4 +1,4 @@
-"""Supercells of a crystal: those of one size that its symmetry does not make equal.
+"""Symmetry-inequivalent supercells of a crystal.
 
 Sublattices of index m are the Hermite normal forms of determinant m; those that a rotation of the crystal turns into
 each other give the same orderings (G. L. W. Hart and R. W. Forcade, Phys. Rev. B 77, 224115 (2008)).
@@ -14,11 +14,11 @@ from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.symmetry import symmetry_operations
 from inpaint_hpc.errors import InputError
 
-MAX_ATOMS = 5000  # of a supercell; larger ones are refused
+MAX_ATOMS = 5000  # atoms in a supercell; larger ones are refused
 
 
 def hermite_normal_forms(index: int) -> Iterator[np.ndarray]:
-    """Sublattices of so many cells: lower triangular int64 (3, 3), off-diagonals below the diagonal of their column."""
+    """Sublattices of `index` cells: lower triangular int64 (3, 3), off-diagonals below the diagonal of their column."""
     for a in range(1, index + 1):
         if index % a:
             continue
@@ -33,7 +33,7 @@ def hermite_normal_forms(index: int) -> Iterator[np.ndarray]:
 
 
 def hermite_normal_form(matrix: np.ndarray) -> np.ndarray:
-    """The form of the lattice that the rows of an integer matrix (3, 3) span.
+    """The Hermite normal form of the lattice spanned by the rows of an integer matrix (3, 3).
 
     Raises:
         ValueError: the rows span no lattice.
@@ -62,7 +62,7 @@ def hermite_normal_form(matrix: np.ndarray) -> np.ndarray:
 
 
 def inequivalent_supercells(host: Crystal, index: int, symprec: float = 0.1) -> list[np.ndarray]:
-    """Supercells of `index` cells that no rotation of the host turns into each other, most compact first.
+    """Supercells of `index` cells that are not related by rotations of the host, most compact first.
 
     Args:
         host: the crystal, in any cell.

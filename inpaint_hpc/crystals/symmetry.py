@@ -1,4 +1,4 @@
-"""Symmetry of a host, and what it says about a site in it."""
+"""Symmetry of a host, and of a site in it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from inpaint_hpc.crystals.batch import Crystal
 SYMPREC = 0.05
 # Images of a position that lies exactly on a symmetry element, up to spglib's rounding, in A.
 _SAME_SITE = 0.01
-# Images of a position this close to it, in A: it is on the element but for rounding.
+# Images of a position this close to it, in A: it is on the element, up to rounding.
 _ON_ELEMENT = 1e-7
-# The first of the atomic numbers that no host has, for atoms that only mark a site.
+# First of the atomic numbers that no host contains, for atoms that only mark a site.
 _MARKER = 119
 
 
@@ -107,7 +107,7 @@ def wyckoff_labels(host: Crystal, frac_positions: np.ndarray, symprec: float = S
 
 
 def _wyckoff_letters(standard: Crystal, orbits: list[np.ndarray], symprec: float) -> list[str | None]:
-    """Letters of orbits in a crystal in its standard cell; None where adding the orbit changes what spglib finds."""
+    """Letters of orbits in a crystal in its standard cell; None if adding the orbit changes what spglib finds."""
     if not orbits:
         return []
     n, counts = len(standard), [len(orbit) for orbit in orbits]
@@ -117,7 +117,7 @@ def _wyckoff_letters(standard: Crystal, orbits: list[np.ndarray], symprec: float
     if alone is None or filled is None or list(filled.wyckoffs[:n]) != list(alone.wyckoffs):
         if len(orbits) == 1:
             return [None]
-        # One odd orbit must not cost the others their names.
+        # One failing orbit must not prevent naming the others.
         return [_wyckoff_letters(standard, [orbit], symprec)[0] for orbit in orbits]
     parts = np.split(np.array(filled.wyckoffs[n:]), np.cumsum(counts)[:-1])
     return [str(part[0]) if len(set(part)) == 1 else None for part in parts]
@@ -133,7 +133,7 @@ def _dataset(crystal: Crystal, symprec: float) -> Any:
     try:
         return spglib.get_symmetry_dataset((crystal.lattice, crystal.frac_coords, crystal.numbers), symprec=symprec)
     except Exception as error:
-        # Newer releases raise this where older ones return None; both say that no symmetry was found.
+        # Newer releases raise this where older ones return None; both mean that no symmetry was found.
         if type(error).__module__.split(".")[0] == "spglib":
             return None
         raise

@@ -1,4 +1,4 @@
-"""Writing crystals, in P1, in their own atom order, and never half a file."""
+"""Writes crystals atomically, in P1 and in their own atom order."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def write_structure(crystal: Crystal, path: str | Path, format: str | None = Non
     | format  | suffix          | keeps                                                                              |
     |---------|-----------------|------------------------------------------------------------------------------------|
     | cif     | .cif            | fractional coordinates and cell parameters to 12 digits; not the cell's orientation |
-    | poscar  | .vasp, POSCAR*  | everything to 16 digits; a left-handed cell is inverted, as VASP wants it           |
+    | poscar  | .vasp, POSCAR*  | everything to 16 digits; a left-handed cell is inverted, as VASP requires           |
     | extxyz  | .extxyz, .xyz   | lattice exactly, positions to 1e-8 A                                                |
     | json    | .json           | every bit (pymatgen `Structure`)                                                    |
 
     Args:
-        crystal: what to write.
-        path: where to; a missing folder is made.
-        format: a key of `FORMATS`; by default the file name says it.
+        crystal: the crystal.
+        path: file to write; a missing folder is made.
+        format: a key of `FORMATS`; by default taken from the file name.
 
     Returns:
         The path.
@@ -56,7 +56,7 @@ def _format_of(path: Path) -> str:
         return "poscar"
     by_suffix = {suffix: name for name, suffix in FORMATS.items()} | {".xyz": "extxyz"}
     if path.suffix.lower() not in by_suffix:
-        raise InputError(f"{path}: the file name does not say the format; end it in {', '.join(FORMATS.values())}")
+        raise InputError(f"{path}: the file name does not give the format; end it in {', '.join(FORMATS.values())}")
     return by_suffix[path.suffix.lower()]
 
 

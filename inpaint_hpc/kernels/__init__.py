@@ -1,1 +1,1 @@
-"""GPU kernels in Triton; each has a torch version beside it that is its oracle."""
+"""GPU kernels in Triton; each has a torch counterpart, against which it is tested."""

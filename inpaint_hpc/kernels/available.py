@@ -21,7 +21,7 @@ def use_kernels(tensor: torch.Tensor) -> bool:
 
 @cache
 def _has_triton() -> bool:
-    # Imported here and nowhere at the import of another module: it takes long, and not every platform has it.
+    # Imported only here, not when other modules are imported: it is slow, and not available on every platform.
     try:
         importlib.import_module("triton")
     except ImportError:

@@ -1,7 +1,7 @@
 """Hidden layer of the radial network of every edge on a GPU, in one pass.
 
 `silu(radial W + from_sender[sender] + from_receiver[receiver]) gain`: three terms gathered, added and activated without
-an intermediate.  `inpaint_hpc.network.layers.Message` has the same in torch.
+an intermediate.  `inpaint_hpc.network.layers.Message` has the torch version.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import triton.language as tl
 
 from .rows import Rows
 
-_EDGES = 16  # of a program; more would need so many registers that fewer programs run at a time
+_EDGES = 16  # edges per program; with more, register use would reduce the number of programs running at a time
 
 
 def edge_hidden(

@@ -1,7 +1,7 @@
-"""The gated unit in one Triton kernel per direction; `scoring/chgnet/gated_mlp` holds the torch version.
+"""CHGNet's gated MLP in one Triton kernel per direction; `scoring/chgnet/gated_mlp` holds the torch version.
 
-Of every row only the input is read and only the output written: what torch would write between, over ten times as
-much, stays in registers.  The backward pass computes it again.  Imported only where kernels run.
+Of every row only the input is read and only the output written: the intermediates that torch would write, over ten
+times as much, stay in registers.  The backward pass recomputes them.  Imported only where kernels run.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from .gated_mlp_weights import GatedWeights
 # Three products on tensor cores that together have the digits of float32; 'ieee' is the slow alternative.
 PRECISION = "tf32x3"
 WIDTHS = (16, 32, 64, 128)
-# Rows and warps of a program: the most rows that need no more than the registers there are, at width 64.
+# Rows and warps of a program: as many rows as fit in the registers at width 64.
 FORWARD, BACKWARD, WITHOUT_PRODUCTS = (128, 8), (32, 8), (32, 4)
 
 
 def suits(hidden: Tensor, weights: GatedWeights) -> bool:
-    """Whether the kernels are made for this input (r, 2 d) and these weights: those of all published CHGNets are."""
+    """Whether the kernels support this input (r, 2 d) and these weights; all published CHGNets are supported."""
     return hidden.dtype == torch.float32 and hidden.shape[1] // 2 in WIDTHS and weights.scale is not None
 
 
 def forward(hidden: Tensor, factor: Tensor | None, weights: GatedWeights, eps: float) -> Tensor:
-    """The unit's output (r, d) from the output of its first linear map (r, 2 d), both float32 and contiguous, times a
-    factor (f, d) that is repeated r / f times, or None."""
+    """The output (r, d) of the gated MLP from the output of its first linear map (r, 2 d), both float32 and contiguous,
+    times a factor (f, d) that is repeated r / f times, or None."""
     out = hidden.new_empty(len(hidden), hidden.shape[1] // 2)
     if len(hidden):
         grid, options = _launch(len(hidden), out.shape[1], factor, weights, FORWARD)
@@ -44,7 +44,7 @@ def backward(
     by_factor = None if factor is None else torch.zeros_like(factor)
     rows = max(1, len(hidden) if factor is None else len(factor))
     grid, options = _launch(rows, grad.shape[1], factor, weights, BACKWARD)
-    # One repeat of the factor after the other adds to its gradient, so that there is an order without atomics.
+    # Repeats of the factor add to its gradient one after another, for a fixed order without atomics.
     for part in zip(grad.split(rows), hidden.split(rows), by_hidden.split(rows), strict=True):
         if len(hidden):
             _backward[grid](*part, factor, by_factor, *_tensors(weights), rows, eps, **options)

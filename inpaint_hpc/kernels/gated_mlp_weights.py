@@ -1,4 +1,4 @@
-"""What the gated unit of CHGNet multiplies with, for torch and for Triton."""
+"""Weights of CHGNet's gated MLP, for torch and for Triton."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class GatedWeights:
-    """What follows the first linear map of a gated unit; d is its width, core and gate lie side by side.
+    """Weights after the first linear map of a gated MLP; d is its width, core and gate are stored side by side.
 
     Attributes:
-        core, gate: second linear maps (d, d), or None where the unit has only one.
+        core, gate: second linear maps (d, d), or None if there is only one linear map.
         core_bias, gate_bias: (d,) or None, likewise.
         scale, shift: affine part of the two layer normalisations (2, d), or None without normalisation.
     """

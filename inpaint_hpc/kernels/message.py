@@ -1,8 +1,8 @@
 """Messages of the score network on a GPU: tensor product and sum over neighbours in one pass, without atomic additions.
 
 Written out in torch, a message reads and writes each of its intermediates (some 8,000 numbers per edge and layer in the
-large network) in the card's memory, which is what bounds its speed.  Here one program takes the edges of one receiver
-through the whole product and keeps the sums in registers.  `inpaint_hpc.network.layers.Message` has the same in torch.
+large network) in GPU memory, which limits the speed.  Here one program takes the edges of one receiver
+through the whole product and keeps the sums in registers.  `inpaint_hpc.network.layers.Message` has the torch version.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class _MessageSums(torch.autograd.Function):
     def backward(ctx, grad):
         weights, scalars, vectors, geometry, starts = ctx.saved_tensors
         channels, n = scalars.shape[1], len(starts) - 1
-        # No program comes to edges that only pad, but sums over senders do.
+        # No program visits padding edges, but sums over senders include them.
         empty = torch.zeros if ctx.padded else torch.empty
         by_weights = empty(weights.shape, dtype=weights.dtype, device=weights.device)
         # Both in one array, so that they are summed by sender in one pass.

@@ -1,7 +1,7 @@
 """Periodic neighbours on a GPU: counted, then written, without the list of all candidates.
 
-`inpaint_hpc.crystals.neighbors.neighbor_pairs` has the same in torch, with the same order of edges.  One number (of the
-edges) travels to the host for each list.
+`inpaint_hpc.crystals.neighbors.neighbor_pairs` is the torch version, with the same order of edges.  One number (of
+edges) is copied to the host for each list.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def _kernel(
     rz = tl.load(receivers + receiver * 3 + 2).to(tl.float64)
     i = inverse + cell * 9
     a = cells + cell * 9
-    # Divided by below: 64 bits would take many times as long, and no host has 2**31 candidates.
+    # Used as a divisor below: 64 bits would be many times slower, and no host has 2**31 candidates.
     images = tl.load(n_shifts + cell).to(tl.int32)
     first_image = tl.load(first_shift + cell)
     first = tl.load(first_sender + group)

@@ -1,6 +1,6 @@
 """Rows of a table taken by an index, and rows with equal index summed: each is the other's derivative.
 
-On CUDA neither uses atomics, whose order changes from run to run: the same input gives the same bits.
+On CUDA neither uses atomics, whose order varies between runs, so the same input gives the same bits.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from inpaint_hpc.kernels.available import use_kernels
 
 
 class Rows:
-    """An index of rows, used again and again; what sums need of it on CUDA is computed once.
+    """A reusable index of rows; what sums on CUDA need from it is computed once.
 
     Args:
         index: row of the table of each of E elements, int64 (E,).
@@ -41,7 +41,7 @@ class Rows:
             return _IndexAdd.apply(values, self.index, self.n)
         if len(values) == 0:
             return values.new_zeros(self.n, *values.shape[1:])
-        # `unsafe`: without a check that the lengths add up, for which it would wait for the device.
+        # `unsafe`: skips a check of the lengths, which would wait for the device.
         return torch.segment_reduce(values, "sum", lengths=self.lengths, axis=0, unsafe=True, initial=0.0)
 
     def add(self, target: Tensor, values: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 Features are irreps of O(3) up to l = 2, kept component-first and channel-last, so that channels are contiguous:
 scalars (n, C), vectors 1o as (n, 3, C), tensors 2e as (n, 5, C).  Spherical harmonics and Wigner coefficients are
 e3nn's; the tensor product of a message is written out, since e3nn's general one takes twice the time on a CPU
-(it is the test oracle).  Linear maps follow e3nn's convention: unit-normal weights, scaled by 1/sqrt(fan-in) when
+(it is the test reference).  Linear maps follow e3nn's convention: unit-normal weights, scaled by 1/sqrt(fan-in) when
 used, so that one learning rate suits all layers.
 """
 
@@ -57,7 +57,7 @@ class MLP(nn.Module):
 
 @dataclass(frozen=True)
 class Edges:
-    """Neighbours with what all layers need of them.
+    """Neighbours with the quantities that all layers need.
 
     Attributes:
         sender, receiver: rows of the atoms at both ends of each edge; edges are sorted by receiver.
@@ -100,7 +100,7 @@ def edge_features(neighbors: Neighbors, cutoff: float, n_basis: int) -> Edges:
 
 @dataclass(frozen=True)
 class Sent:
-    """What a message layer reads of the senders; of host atoms it is computed once and cached.
+    """What a message layer reads from the senders; computed once and cached for host atoms.
 
     Attributes:
         scalars (N, C), vectors (N, 3, C) or None where senders carry none, hidden (N, H) of the radial network.
@@ -173,7 +173,7 @@ class Message(nn.Module):
         return scalars, vectors.reshape(-1, 3, C), tensors.reshape(-1, 5, Ct)
 
     def _by_kernels(self, sent: Sent, to_receiver: torch.Tensor, edges: Edges) -> tuple[torch.Tensor, ...]:
-        """The same on a GPU; the product of the hidden layer is the only one whose result lies in memory per edge."""
+        """The same on a GPU; only the hidden layer's result is stored in memory per edge."""
         from inpaint_hpc.kernels.edge_hidden import edge_hidden
         from inpaint_hpc.kernels.message import message_sums
 

@@ -1,7 +1,7 @@
 """The score network: `encode` a host once, `denoise` guests in it at every step.
 
 Messages flow host -> host, host -> guest and guest -> guest, never guest -> host.  Host features therefore depend
-neither on where the guests are nor on the noise level and are computed once per host: exact, not an approximation.
+neither on guest positions nor on the noise level and are computed once per host, without approximation.
 All-atom generation is `denoise` with an empty host.
 """
 
@@ -55,11 +55,11 @@ class NetworkConfig:
 
 @dataclass(frozen=True)
 class Encoding:
-    """Hosts as the denoiser sees them.
+    """Hosts as encoded for the denoiser.
 
     Attributes:
         host: the batch of hosts.
-        sent: per denoiser layer, what guests read of host atoms.
+        sent: per denoiser layer, what guests read from host atoms.
         pooled: mean over a host's atoms of their scalars, (B, scalars); zero for an empty host.
         counts, volumes: atoms of each host, int64 (B,), and its volume in A^3, (B,).
         host_images, guest_images: of the hosts' cells, within the reach of host atoms and of guests.
@@ -129,7 +129,7 @@ class ScoreNetwork(nn.Module):
 
     @property
     def max_atomic_number(self) -> int:
-        """Heaviest element that the network has an embedding for."""
+        """Heaviest element for which the network has an embedding."""
         return self.embedding.element.num_embeddings - 1
 
     def encode(self, host: Crystals) -> Encoding:
@@ -144,7 +144,7 @@ class ScoreNetwork(nn.Module):
         """sigma times the score of each guest, dimensionless, (G, 3).
 
         Args:
-            encoding: what `encode` returned for the hosts.
+            encoding: result of `encode` for the hosts.
             guests: noised guests of S samples.
             sigma: noise level of each sample in A, (S,).
 
@@ -157,7 +157,7 @@ class ScoreNetwork(nn.Module):
         whole = whole_crystal(encoding.counts, encoding.volumes, guests).to(sigma.dtype)
         return self.guest_scores(encoding.sent, encoding.pooled, guests, sigma, whole, near_host, near_guest)
 
-    # Between geometry and result; sizes of tensors are all that Python looks at here, so that CUDA graphs can hold it.
+    # From geometry to result; Python reads only sizes of tensors here, so that CUDA graphs can record it.
 
     def host_features(
         self, numbers: torch.Tensor, crystal: Rows, near: Neighbors
@@ -186,7 +186,7 @@ class ScoreNetwork(nn.Module):
         near_host: Neighbors,
         near_guest: Neighbors,
     ) -> torch.Tensor:
-        """What `denoise` returns.
+        """The computation of `denoise`.
 
         Args:
             sent, pooled: of the encoding.

@@ -1,7 +1,7 @@
-"""Weights as a product: safetensors beside a JSON model card.
+"""Network weights: safetensors beside a JSON model card.
 
 `NAME.safetensors` holds the tensors, `NAME.json` the card: network sizes, sha256 of the tensor file, data, steps,
-seed, commit, metrics, licence.  Weights that come with the package lie in `inpaint_hpc/pretrained`.
+seed, commit, metrics, licence.  Packaged weights are in `inpaint_hpc/pretrained`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class WeightsInfo:
         return self.card["sha256"]
 
     def verify(self) -> bool:
-        """Whether the tensor file is the one that the card describes."""
+        """Whether the tensor file is the one described by the card."""
         return file_digest(self.path) == self.sha256
 
 
@@ -88,7 +88,7 @@ def load_network(name: str | Path | None = None, device: torch.device | str | No
         The network; `network.info` is its `WeightsInfo`.
 
     Raises:
-        InputError: weights missing, damaged, of other sizes than the card says, or not finite.
+        InputError: weights missing, damaged, of sizes other than on the card, or not finite.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -120,7 +120,7 @@ def load_network(name: str | Path | None = None, device: torch.device | str | No
 
 
 def save_weights(state: dict[str, torch.Tensor], path: Path, card: dict[str, Any]) -> WeightsInfo:
-    """Write `path` (.safetensors) and the card beside it, each by atomic rename; the card last."""
+    """Write `path` (.safetensors) and the card beside it, each atomically; the card last."""
     from safetensors.torch import save
 
     path = Path(path)

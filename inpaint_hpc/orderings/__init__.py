@@ -1,1 +1,1 @@
-"""Who sits where: orderings of guests on the sites of a host, and the search for the best."""
+"""Orderings of guests on the sites of a host, and the search for the best."""

@@ -1,5 +1,5 @@
 """Simulated annealing of orderings by moves of one guest to a free site (S. Kirkpatrick, C. D. Gelatt and M. P. Vecchi,
-Science 220, 671 (1983)), for many chains at once, so that energies are asked for in batches."""
+Science 220, 671 (1983)), for many chains at once, so that energies are computed in batches."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ def anneal(
     guide: Energies | None = None,
     proposals: int = 8,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Chains of orderings, each from a start of its own, cooled geometrically.
+    """Chains of orderings, each from its own start, cooled geometrically.
 
     Args:
         space: the sites.
         starts: orderings, int64 (C, n).
-        energies: called with C orderings at a time, once for the starts and once a step.
+        energies: called with C orderings at a time, once for the starts and once per step.
         steps: moves tried by each chain.
         hot, cold: first and last temperature, eV.
-        seed: of moves and decisions.
-        guide: cheap energies; of `proposals` moves the one is tried that a draw by their Boltzmann weights picks.
+        seed: seed of moves and decisions.
+        guide: cheap energies; one of `proposals` moves is drawn by their Boltzmann weights and tried.
         proposals: moves that `guide` chooses from.
 
     Returns:
-        Every ordering that was asked for, (C * (steps + 1), n), sites in increasing order, and its energy.
+        Every ordering that was evaluated, (C * (steps + 1), n), sites in increasing order, and its energy.
     """
     rng = np.random.default_rng(seed)
     current = np.sort(np.asarray(starts, dtype=np.int64), axis=1)
@@ -64,7 +64,7 @@ def _moves(
     proposals: int,
     temperature: float,
 ) -> np.ndarray:
-    """A neighbour of every ordering (C, n): one guest on another site of its element; itself where there is none."""
+    """A neighbour of every ordering (C, n): one guest on another site of its element; itself if there is none."""
     if guide is None:
         return _move(space, current, rng)
     several = np.stack([_move(space, current, rng) for _ in range(proposals)], axis=1)
@@ -93,7 +93,7 @@ def random_orderings(
 ) -> np.ndarray:
     """Orderings filled at random, site by site, likely sites more often: int64 (C, n), C at most `chains`.
 
-    Fewer, or none, where guests are in each other's way; each chain tries `tries` times.
+    Fewer, or none, if guests block each other; each chain tries `tries` times.
     """
     rng = np.random.default_rng(seed)
     wanted = np.repeat(sorted(counts), [counts[z] for z in sorted(counts)])

@@ -1,7 +1,7 @@
-"""Placements settled by the score model: noised a little, then all guests denoised together.
+"""Refinement of placements by the score model: a little noise is added, then all guests are denoised together.
 
-Sites are means over samples of single guests; several guests repel each other.  The network knows that, and a few of
-its evaluations move the guests to where they belong together, without any energy.
+Sites are means over samples of single guests; several guests repel each other.  The network has learnt that, and a few
+evaluations move the guests to their joint positions, without computing any energy.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from inpaint_hpc.sampling.sample import sample
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
 
-SIGMA = 0.1  # A; guests settle and stay on their sites
+SIGMA = 0.1  # A; guests move slightly but stay on their sites
 STEPS = 10
 
 
@@ -42,14 +42,14 @@ def refine_many(
     steps: int = STEPS,
     device: Any = None,
 ) -> list[np.ndarray]:
-    """Settle placements of several tasks in full batches.
+    """Refine placements of several tasks in full batches.
 
     Args:
         network: a score network.
         tasks: the tasks.
         frac_coords: guests of the placements of each task, (M, n, 3).
         sampling: sampler, schedule and seed.
-        sigma: noise that is put on the guests, A; at least twice the smallest that the network was trained for.
+        sigma: noise added to the guests, A; at least twice the smallest that the network was trained for.
         steps: network evaluations of each placement.
         device: by default that of the network.
 

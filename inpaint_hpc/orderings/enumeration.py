@@ -1,10 +1,10 @@
-"""Orderings of guests on the sites of a host, one of each kind that symmetry makes equal.
+"""Orderings of guests on the sites of a host, one of each symmetry-equivalent set.
 
-Enumeration goes guest by guest: every ordering of k guests is one of k - 1 guests with a site added, and of orderings
-that an operation of the host turns into each other one is kept, before the next guest is added (orderly generation:
+Enumeration goes guest by guest: every ordering of k guests is one of k - 1 guests with a site added, and of
+equivalent orderings under the host's operations one is kept before the next guest is added (orderly generation:
 B. D. McKay, J. Algorithms 26, 306 (1998); for crystals G. L. W. Hart and R. W. Forcade, Phys. Rev. B 77, 224115
-(2008)).  Where that would be too many, orderings that are unions of orbits of subgroups of the host's symmetry are
-found directly: what keeps some symmetry is what crystals prefer.
+(2008)).  If these are too many, orderings that are unions of orbits of subgroups of the host's symmetry are found
+directly, because crystals prefer orderings that keep some symmetry.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _CHUNK = 4_000_000
 
 
 class OrderingKeys:
-    """Keys that are equal for orderings that symmetry makes equal.
+    """Keys that are equal for symmetry-equivalent orderings.
 
     Every site has a 64-bit word; the key of an ordering is the sum of the words of its sites, smallest over all
     operations.  Up to 64 sites the words are bits and keys are exact; beyond they are random, and two different
     orderings share a key with a probability of 2**-64.
 
     Args:
-        permutations: of the operations, int64 (O, S); they must be a group for the keys to be exact.
+        permutations: of the sites, by operation, int64 (O, S); they must be a group for the keys to be exact.
     """
 
     def __init__(self, permutations: np.ndarray) -> None:
@@ -66,12 +66,12 @@ class OrderingKeys:
 
 
 def inequivalent_orderings(space: OrderingSpace, counts: Mapping[int, int], limit: int = LIMIT) -> np.ndarray | None:
-    """Every ordering, one of each kind that symmetry makes equal.
+    """Every ordering, one of each symmetry-equivalent set.
 
     Args:
         space: the sites.
         counts: atomic number -> guests.
-        limit: most orderings at any stage of the enumeration.
+        limit: maximum number of orderings at any stage of the enumeration.
 
     Returns:
         Sites of each ordering in increasing order, int64 (M, n); (0, n) where the sites exclude each other too much;
@@ -94,7 +94,7 @@ def inequivalent_orderings(space: OrderingSpace, counts: Mapping[int, int], limi
 
 
 def _by_vacancies(space: OrderingSpace, n_guests: int, keys: OrderingKeys, limit: int) -> np.ndarray | None:
-    """The same by the sites left empty, which are fewer; exclusion can only be looked at in the end."""
+    """The same by enumerating the empty sites, which are fewer; exclusion can only be checked at the end."""
     sites = np.arange(len(space))
     vacancies = np.zeros((1, 0), dtype=np.int64)
     nothing = np.zeros_like(space.excluded)
@@ -122,7 +122,7 @@ def _by_exclusion(space: OrderingSpace, n_guests: int, keys: OrderingKeys, limit
 def _grow(
     space: OrderingSpace, orderings: np.ndarray, sites: np.ndarray, excluded: np.ndarray | None = None
 ) -> np.ndarray:
-    """Every ordering with every site added that it allows, sites in increasing order, repeats left out."""
+    """Every ordering with every allowed site added, sites in increasing order, without repeats."""
     excluded = space.excluded if excluded is None else excluded
     free = np.ones((len(orderings), len(space)), dtype=bool)
     if orderings.shape[1]:
@@ -151,9 +151,9 @@ def symmetric_orderings(
     Args:
         space: the sites.
         counts: atomic number -> guests.
-        seed: of the choice of pairs of generators, where there are more than `subgroups`.
-        subgroups: most subgroups looked at.
-        limit: most orderings.
+        seed: seed of the choice of pairs of generators, if there are more than `subgroups`.
+        subgroups: maximum number of subgroups considered.
+        limit: maximum number of orderings.
 
     Returns:
         Sites in increasing order, int64 (M, n), one ordering of each kind; the most symmetric groups' first.
@@ -208,7 +208,7 @@ def _unions(space: OrderingSpace, labels: np.ndarray, counts: Mapping[int, int])
     orbits = [
         sites for sites in orbits if space.allows(sites) and len(sites) <= counts.get(int(space.numbers[sites[0]]), 0)
     ]
-    # Well occupied orbits first, where there are more unions than are looked at.
+    # Well-occupied orbits first, if there are more unions than are considered.
     orbits.sort(key=lambda sites: (-round(float(space.occupancy[sites[0]]), 6), int(sites[0])))
     missing = {int(z): int(count) for z, count in counts.items() if count}
     produced = 0

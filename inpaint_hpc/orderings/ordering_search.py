@@ -1,4 +1,4 @@
-"""Who sits where: the orderings of n guests with the lowest energies, within a budget of evaluations."""
+"""Search for the orderings of n guests with the lowest energies, within a budget of evaluations."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class OrderingSearchResult:
         energies: eV per cell, float64 (M,), NaN last.
         symmetry: operations of the host that leave each ordering as it is, int64 (M,).
         evaluations: energies computed.
-        known: orderings that were looked at by the surrogate.
-        complete: these are all that there are.
+        known: orderings that the surrogate assessed.
+        complete: these are all the orderings there are.
     """
 
     orderings: np.ndarray
@@ -57,18 +57,18 @@ def search_orderings(
 ) -> OrderingSearchResult:
     """Search the orderings of a space.
 
-    All inequivalent orderings are enumerated, if there are at most `limit`; otherwise those that keep some symmetry and
-    those that annealing in the surrogate finds.  Those that the surrogate likes are evaluated in rounds, and it learns
-    from each.  In the second half of the budget, where the enumeration was not complete, the best are annealed with
-    true energies, guided by the surrogate.
+    All inequivalent orderings are enumerated if there are at most `limit`; otherwise those that keep some symmetry and
+    those that annealing in the surrogate finds.  Those lowest in the surrogate are evaluated in rounds, and it is
+    fitted again after each.  In the second half of the budget, if the enumeration was not complete, the best are
+    annealed with true energies, guided by the surrogate.
 
     Args:
         space: the sites.
         counts: atomic number -> guests.
-        evaluate: the energy that counts.
-        budget: most evaluations.
-        seed: same seed, same answer.
-        limit: most orderings enumerated.
+        evaluate: gives the true energies.
+        budget: maximum number of evaluations.
+        seed: the same seed gives the same result.
+        limit: maximum number of orderings enumerated.
         progress: called with (evaluations, budget).
 
     Raises:
@@ -154,7 +154,7 @@ class _Search:
             self.progress(self.evaluations, self.budget)
 
     def _explore(self, turn: int) -> None:
-        """Orderings that annealing in the surrogate finds, into the pool."""
+        """Add orderings found by annealing in the surrogate to the pool."""
         starts = random_orderings(self.space, self.counts, CHAINS, [self.seed, turn, 1])
         if not len(starts):
             return
@@ -169,7 +169,7 @@ class _Search:
         self._add(orderings[lowest])
 
     def _climb(self) -> None:
-        """The best orderings annealed with true energies; what was evaluated before costs nothing."""
+        """Anneal the best orderings with true energies; orderings evaluated before cost nothing."""
         done = np.flatnonzero(np.isfinite(self.energies))
         starts = done[np.argsort(self.energies[done], kind="stable")[:CLIMBERS]]
         if not len(starts):
@@ -188,7 +188,7 @@ class _Search:
                 self.space, self.pool[current], energies, 2, 0.1, 0.03, [self.seed, turn, 3], self.surrogate.energies
             )
             if self.evaluations == before:
-                # All neighbours tried are known: whatever else the surrogate likes.
+                # All neighbours tried are known: take the next best by the surrogate.
                 if not np.isinf(self.energies).any():
                     break
                 self._evaluate(self._promising(CLIMBERS))

@@ -1,4 +1,4 @@
-"""The sites of all guests of a task together: which exclude each other, and what symmetry does to them."""
+"""The sites of all guests of a task together: which exclude each other, and how symmetry maps them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from inpaint_hpc.sampling.contact_distances import contact_radii
 from inpaint_hpc.sampling.minimum_image import PeriodicCell
 from inpaint_hpc.sites.site_network import SiteNetwork
 
-# Sites are means of samples, a few tenths of an angstrom off: guests on them may come this much closer than atoms may.
+# Sites are means of samples, a few tenths of an angstrom off, so guests on them may come closer by this factor.
 SOFTNESS = 0.9
 
 
@@ -22,8 +22,8 @@ SOFTNESS = 0.9
 class OrderingSpace:
     """Sites that ions of one or several elements can take in one host.
 
-    An ordering is a set of sites, none of which exclude each other.  A place that two elements can take is two sites
-    here, one for each, which exclude each other by their distance.
+    An ordering is a set of sites, none of which exclude each other.  A position that two elements can take is two
+    sites here, one for each element, which exclude each other by their distance.
 
     Attributes:
         host: the host.
@@ -31,7 +31,7 @@ class OrderingSpace:
         frac_coords: fractional coordinates in the host's cell, float64 (S, 3).
         orbits: orbit of each site, counted over all elements, int64 (S,).
         occupancy: share of the pooled samples of its element on the site's orbit, float64 (S,).
-        permutations: what each symmetry operation does to the sites, without repeats, int64 (O, S).
+        permutations: permutation of the sites by each symmetry operation, without repeats, int64 (O, S).
         excluded: pairs of sites that cannot both be taken, bool (S, S), false on the diagonal.
         symprec: distance tolerance in A of the symmetry; 0 for none.
     """
@@ -96,7 +96,7 @@ def ordering_space(networks: Sequence[SiteNetwork], exclusion: Mapping[int, floa
     permutations = np.concatenate(
         [network.permutations + shift for network, shift in zip(networks, shifts[:-1], strict=True)], axis=1
     )
-    # An operation that is no permutation of the sites (a host symmetric within its tolerance only) says nothing.
+    # Operations that do not permute the sites (if the host is only approximately symmetric) are dropped.
     proper = (np.sort(permutations, axis=1) == np.arange(len(numbers))).all(axis=1)
     permutations = np.unique(permutations[proper], axis=0) if proper.any() else np.arange(len(numbers))[None]
     radii = SOFTNESS * contact_radii(numbers)

@@ -1,8 +1,8 @@
-"""Placements of several guests that joint sampling alone does not find: sites first, then who sits where.
+"""Placements of several guests that joint sampling alone does not find: first sites, then their occupation.
 
 For each task: positions of single guests and of joint samples are pooled and clustered into the site network of each
 element, at several levels of the host's symmetry; orderings of the guests on those sites are searched with CHGNet's
-energy, unrelaxed; the best different ones are handed out.
+energy, unrelaxed; the best distinct ones are returned.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ Progress = Callable[[str, int, int], None]
 """(stage, done, total) with stage 'sites' or 'search'."""
 
 ORBITS, ORDERING = "orbits", "ordering"
-# How the evaluations are shared by symmetry levels, most symmetric first.
+# Shares of the evaluations for the symmetry levels, most symmetric first.
 SHARES = {1: (1.0,), 2: (0.6, 0.4), 3: (0.5, 0.25, 0.25)}
 
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """How much is searched.
+    """Extent of the search.
 
     Attributes:
-        evaluations: most CHGNet energies of orderings for each task of up to four guests; more guests get more
+        evaluations: maximum number of CHGNet energies of orderings per task of up to four guests; more guests get more
             (`evaluation_budget`).
-        keep: most placements handed out for each task.
+        keep: maximum number of placements returned per task.
         tolerance: placements whose guests are within this distance in A, under the host's symmetry, are equal.
         symprec: distance tolerance in A of that symmetry.
         chgnet: CHGNet weights.
@@ -62,12 +62,12 @@ class SearchSettings:
 
     def __post_init__(self) -> None:
         if self.evaluations < 1 or self.keep < 1:
-            raise InputError("a search needs at least one evaluation, and one placement to hand out")
+            raise InputError("a search needs at least one evaluation, and one placement to return")
 
 
 @dataclass
 class OccupancySearchResult:
-    """What the search found for one task.
+    """Result of the search for one task.
 
     Attributes:
         frac_coords: guests of each placement by atomic number, like `Task.guests`, float64 (M, n, 3).
@@ -107,7 +107,7 @@ def search_occupancy(
 ) -> list[OccupancySearchResult]:
     """Search placements of tasks.
 
-    What is found for a task does not depend on the tasks beside it, beyond the rounding of the network.
+    The result of a task does not depend on other tasks, beyond the rounding of the network.
 
     Args:
         network: the score network.
@@ -161,7 +161,7 @@ def _single_guests(network, tasks, sampling, device, progress) -> list[dict[int,
 
 
 class _HostKey:
-    """Equal for tasks in one and the same host, so that a series of concentrations draws single guests once."""
+    """The same for tasks in the same host, so that a series of concentrations draws single guests once."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -203,7 +203,7 @@ def search_levels(
 ) -> OccupancySearchResult:
     """Search the orderings of a task on given site networks; see `search_occupancy`.
 
-    Three levels are searched at most: the most symmetric one, no symmetry at all, and the one between them.
+    At most three levels are searched: the most symmetric one, no symmetry at all, and one in between.
     """
     counts = Counter(task.guests)
     spaces = [ordering_space(networks) for networks in levels]
@@ -258,7 +258,7 @@ class _Energies:
 def _best_different(
     task: Task, results: Sequence[tuple[OrderingSpace, OrderingSearchResult]], settings: SearchSettings
 ) -> OccupancySearchResult:
-    """The lowest placements of all levels and the most symmetric ones in turn, equal ones once, lowest first."""
+    """The lowest placements of all levels, alternating with the most symmetric ones; equal ones once, lowest first."""
     coords, energies, origins, symmetry = [], [], [], []
     for space, found in results:
         size = np.bincount(space.orbits)
@@ -276,9 +276,9 @@ def _best_different(
     rounded = np.round(energies, 6)
     lowest = np.argsort(rounded, kind="stable")
     symmetric = np.lexsort((rounded, -np.array(symmetry)))
-    # Energies as placed mislead where the host has yet to make room: what keeps much symmetry stays, however high.
+    # Unrelaxed energies mislead if the host has yet to make room: highly symmetric placements are kept, however high.
     order = np.array(list(dict.fromkeys(np.stack([lowest, symmetric], axis=1).reshape(-1).tolist())))
-    # Looking at twice as many as are handed out is enough, and comparing is quadratic.
+    # Comparing twice as many as are returned is enough, and the cost is quadratic.
     order = order[: 2 * settings.keep]
     frac = np.array(coords)[order]
     equal = equal_samples(task.host, task.guests, frac, settings.tolerance, settings.symprec)

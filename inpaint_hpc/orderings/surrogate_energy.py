@@ -4,8 +4,8 @@
 
 The pair energy is a screened Coulomb repulsion, z_i z_j exp(-r / 4 A) / r summed over images, plus a short-ranged one,
 exp(-r / 0.7 A): a cluster expansion (J. M. Sanchez, F. Ducastelle and D. Gratias, Physica A 128, 334 (1984)) with few
-parameters, because a host is asked about some tens of times only.  Parameters are fitted by ridge regression around
-what is known beforehand: sites that samples choose often are low in energy, and ions repel each other.
+parameters, because only some tens of energies are computed per host.  Parameters are fitted by ridge regression around
+prior knowledge: sites that samples choose often are low in energy, and ions repel each other.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CORE = 0.7  # A
 CUTOFF = 12.0  # A
 COULOMB = 14.399645  # e^2 / (4 pi eps0) in eV A
 PERMITTIVITY = 8.0  # of the prior
-SITE_SPREAD = 0.3  # eV; a site chosen e times as often lies lower by this
+SITE_SPREAD = 0.3  # eV; the prior site energy is minus this times ln(occupancy)
 # Prior standard deviations, eV: of orbit energies, and of the two pair strengths relative to their prior.
 ORBIT_WIDTH, PAIR_WIDTH, NOISE = 1.0, 1.0, 0.15
 
@@ -64,9 +64,9 @@ class Surrogate:
         return self.features(orderings) @ self.weights
 
     def fit(self, orderings: np.ndarray, energies: np.ndarray) -> None:
-        """Learn from computed energies in eV (M,); those that are not finite are left out.
+        """Fit to computed energies in eV (M,); those that are not finite are left out.
 
-        High energies count less: what matters is the order of the low ones.
+        High energies have less weight: what matters is the order of the low ones.
         """
         energies = np.asarray(energies, dtype=np.float64)
         finite = np.isfinite(energies)
@@ -97,7 +97,7 @@ def _image_distances(space: OrderingSpace) -> np.ndarray:
     reach = np.ceil(CUTOFF / heights).astype(int) + 1
     shifts = np.array(np.meshgrid(*(np.arange(-r, r + 1) for r in reach), indexing="ij")).reshape(3, -1).T
     frac = space.frac_coords - np.floor(space.frac_coords)
-    # Images of the cell that lie farther away than the cutoff from every site cost most of the time.
+    # Images of the cell beyond the cutoff from every site would take most of the time.
     corners = np.linalg.norm(shifts @ lattice, axis=1) <= CUTOFF + np.linalg.norm(lattice, axis=1).sum()
     difference = (frac[None] - frac[:, None]) @ lattice
     found = []

@@ -1,4 +1,4 @@
-"""The work of one host: encode, sample, drop impossible samples and draw again, deduplicate, score, relax, rank.
+"""The pipeline of one host: encode, sample, replace impossible samples, deduplicate, score, relax, rank.
 
 Example:
     network = load_network()
@@ -54,16 +54,16 @@ def inpaint(
 
     Args:
         network: a score network, see `load_network`.
-        host: the crystal that stays as it is; it may already hold atoms of the guests' elements.
+        host: the crystal that is kept unchanged; it may already contain atoms of the guests' elements.
         guests: element -> count, or a list of elements: `{"Li": 4}`, `["Li", "Na"]`.
-        samples: valid samples wanted.
+        samples: number of valid samples.
         device: torch device of sampling and CHGNet; by default that of the network.
         progress: called with (stage, done, total).
         settings: fields of `PipelineSettings` (score, relax, top_k, redraws, tolerance ...) and of `SamplingSettings`
             (steps, sampler, strategy, seed ...).
 
     Returns:
-        Candidates, best first; none if every sample was impossible, and then `notes` says so.
+        Candidates, best first; none if every sample was impossible, as `notes` then states.
 
     Raises:
         InputError: no guests, unknown element, more guests than the cell can hold, a bad setting, not enough memory.
@@ -118,7 +118,7 @@ def generate(
         samples, device, progress, settings: as in `inpaint`.
 
     Returns:
-        Candidates that pymatgen's `StructureMatcher` finds different, best first, with their space groups.
+        Candidates that differ according to pymatgen's `StructureMatcher`, best first, with their space groups.
 
     Raises:
         InputError: as `inpaint`, or a formula or cell that is not possible.
@@ -136,7 +136,7 @@ def run_tasks(
     device: Any = None,
     progress: Progress | None = None,
 ) -> list[InpaintResult]:
-    """The pipeline for tasks of any hosts, one result each in their order; see `inpaint`."""
+    """Run the pipeline for tasks of any hosts; one result per task, in order; see `inpaint`."""
     pipeline = pipeline or PipelineSettings()
     _require_known_elements(tasks)
     draws = draw_valid(network, tasks, sampling, pipeline.redraws, device, progress)
@@ -264,7 +264,7 @@ def _result(
 
 
 def _confidence(network, task: Task, candidates, sampling, pipeline: PipelineSettings) -> float | None:
-    """Of the largest cluster of joint samples, which is what was measured; relaxation merges clusters."""
+    """Confidence of the largest cluster of joint samples, as calibrated; relaxation merges clusters."""
     info = getattr(network, "info", None)
     sharpness = None if info is None else info.card.get("confidence", {}).get("sharpness")
     measured = sampling.strategy in ("auto", "conditional") and len(task.host) > 0 and not pipeline.relaxes
@@ -314,7 +314,7 @@ def _weights(network: Any) -> dict[str, str]:
 
 
 def _split_settings(samples: int, settings: Mapping[str, Any]) -> tuple[SamplingSettings, PipelineSettings]:
-    """Settings by name, each to where it belongs."""
+    """Assign settings by name to the sections they belong to."""
     ours, theirs = (tuple(kind.__dataclass_fields__) for kind in (PipelineSettings, SamplingSettings))
     unknown = set(settings) - {*ours, *theirs}
     if unknown:

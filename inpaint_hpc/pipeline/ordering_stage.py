@@ -1,5 +1,5 @@
 """Placements of several guests beside the joint samples: guests one after another, and orderings on the site network;
-and what the score model makes of the best of all."""
+and refinement of the best of all by the score model."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SEQUENTIAL = "sequential"
 
 
 def searched_rows(tasks: Sequence[Task], sampling: SamplingSettings, pipeline: PipelineSettings) -> list[int]:
-    """Tasks whose guests are placed in every way that there is: several guests in a host, strategy `auto`."""
+    """Tasks whose guests are placed in every available way: several guests in a host, strategy `auto`."""
     if not (pipeline.score and pipeline.evaluations):
         return []
     return [row for row, task in enumerate(tasks) if len(task.host) and searches(sampling, len(task.guests))]
@@ -62,7 +62,7 @@ def search(
     device: Any = None,
     progress: Progress | None = None,
 ) -> dict[int, OccupancySearchResult]:
-    """Orderings on the site networks of the tasks in `rows`, which samples of both kinds show, by row."""
+    """Orderings on the site networks of the tasks in `rows`, built from samples of both kinds, by row."""
     if not rows:
         return {}
     from inpaint_hpc.orderings.search_occupancy import SearchSettings, search_occupancy
@@ -83,7 +83,7 @@ def search(
 
 
 def refiner(network: Any, sampling: SamplingSettings, pipeline: PipelineSettings, device: Any = None) -> Refine | None:
-    """What settles placements by the score model; None where `pipeline.settle` is 0."""
+    """The function that refines placements by the score model; None if `pipeline.settle` is 0."""
     if not pipeline.settle:
         return None
 
@@ -98,7 +98,7 @@ def refiner(network: Any, sampling: SamplingSettings, pipeline: PipelineSettings
 def sequential_candidates(
     task: Task, drawn: ValidSamples, wyckoff_cache: WyckoffCache, pipeline: PipelineSettings, first: int
 ) -> list[Candidate]:
-    """Candidates of sequential samples; the indices of candidates are those of joint samples, so they have none."""
+    """Candidates of sequential samples; sample indices refer to joint samples, so these have none."""
     clusters = deduplicate(task.host, task.guests, drawn.frac_coords, pipeline.tolerance, pipeline.symprec)
     coords = [drawn.frac_coords[cluster.representative] for cluster in clusters]
     return _without_samples(task, coords, [SEQUENTIAL] * len(coords), wyckoff_cache, first)
@@ -107,7 +107,7 @@ def sequential_candidates(
 def searched_candidates(
     task: Task, found: OccupancySearchResult, wyckoff_cache: WyckoffCache, first: int
 ) -> list[Candidate]:
-    """Candidates of the search; the energies are computed again, with forces, beside those of the samples."""
+    """Candidates of the search; their energies are computed again, with forces, along with those of the samples."""
     return _without_samples(task, found.frac_coords, found.origins, wyckoff_cache, first)
 
 

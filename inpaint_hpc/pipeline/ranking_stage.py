@@ -26,7 +26,7 @@ from .wyckoff_cache import WyckoffCache
 
 SETTLED = "settled"
 AGREED_SHARE = 0.25  # of the candidates that are relaxed
-SOFT_WELL = 2.0  # eV/A^2, curvature of the softest minimum that a guest is expected to settle into
+SOFT_WELL = 2.0  # eV/A^2, curvature of the softest minimum that a guest is expected to relax into
 Key = TypeVar("Key")
 Refine = Callable[[Sequence[Task], Sequence[np.ndarray]], list[np.ndarray]]
 """Tasks and placements of each, (M, n, 3) -> placements in their order."""
@@ -40,8 +40,8 @@ class TaskCandidates:
         task: the task.
         wyckoff_cache: sites of its host; None for all-atom generation.
         candidates: what is known of them so far; ranked in the end.
-        searched: candidates of the search over the site network are among them; equal ones become one, and the best
-            few stay.
+        searched: candidates of the search over the site network are among them; equal ones are merged, and the best few
+            kept.
         evaluations: energies computed of candidates as placed.
         seconds: wall time of 'score', 'settle' and 'relax'.
     """
@@ -62,10 +62,10 @@ def rank_by_energy(
     together: bool | None = None,
     refine: Refine | None = None,
 ) -> None:
-    """Score, settle, relax and rank the candidates of tasks, in place.
+    """Score, refine, relax and rank the candidates of tasks, in place.
 
-    A CPU takes one task at a time: larger batches gain nothing there, and so what a task gives does not depend on those
-    beside it, not even in the last bit.  A GPU takes all of them together.
+    A CPU takes one task at a time: larger batches gain nothing there, and the result of a task then does not depend on
+    other tasks, not even in the last bit.  A GPU takes all of them together.
 
     Args:
         placements: the candidates of each task.
@@ -73,8 +73,8 @@ def rank_by_energy(
         device: torch device.
         progress: called with ('score' or 'relax', done, total), counted in candidates.
         together: all tasks at once, or one at a time; None decides by the device.
-        refine: moves guests that the search put on sites to where they belong together; kept where the energy falls
-            enough, see `_refine`.
+        refine: moves guests that the search put on sites to their joint positions; kept if the energy falls enough, see
+            `_refine`.
     """
     count = _Counter(progress, placements, pipeline.top_k)
     together = "cuda" in str(device) if together is None else together
@@ -109,11 +109,12 @@ def _scored(score: PotentialResult) -> dict[str, Any]:
 
 
 def _refine(group: list[TaskCandidates], refine: Refine, pipeline: PipelineSettings, device: Any) -> None:
-    """Guests on sites settled by the score model, where that lowers the energy.
+    """Refine guests on sites by the score model, and keep the result where it lowers the energy.
 
-    Sites are means over single guests; those of a placement push each other.  Samples have been denoised together.
-    The energy must fall by what the guest that moved farthest gains in a soft well: with less it has not settled, the
-    noise has carried it to another place that happens to be as low, and the placement would no longer be the one found.
+    Sites are means over single guests, but the guests of a placement repel each other; samples were denoised together
+    and need no refinement.  The energy must fall by at least what the guest that moved farthest gains in a soft well:
+    with less, the noise has carried it to another place that happens to be as low, and the placement is no longer the
+    one found.
     """
     chosen = [
         (one, [k for k, c in enumerate(one.candidates) if not c.members and c.energy_per_atom is not None])
@@ -163,7 +164,9 @@ def _relax(group: list[TaskCandidates], pipeline: PipelineSettings, device: Any,
     for one in group:
         best = most_promising(one.candidates, STAGED * pipeline.top_k if stages else pipeline.top_k)
         chosen += [(one, k) for k in best]
-        report(len(one.candidates[: pipeline.top_k]) - len(best[: pipeline.top_k]))  # what has no energy is done with
+        report(
+            len(one.candidates[: pipeline.top_k]) - len(best[: pipeline.top_k])
+        )  # candidates without an energy count as done
     crystals = [_as_placed(one, k) for one, k in chosen]
     if stages:
         chosen, crystals = _lowest_after_a_few_steps(chosen, crystals, pipeline, device)
@@ -188,7 +191,7 @@ def _lowest_after_a_few_steps(
 ) -> tuple[list[tuple[TaskCandidates, int]], list[Crystal]]:
     """The `top_k` candidates of each task that are lowest after a short relaxation of their guests, as relaxed.
 
-    As before it, a quarter of the places go by agreement: guests alone do not show what the host will give.
+    As before it, a quarter of the places go by agreement: guests alone do not show how the host responds.
     """
     found = relax(
         crystals,
@@ -215,9 +218,9 @@ def _lowest_after_a_few_steps(
 
 
 def most_promising(candidates: Sequence[Candidate], count: int | None) -> list[int]:
-    """The candidates that are worth a relaxation, at most `count`, lowest energy as placed first.
+    """The candidates most worth relaxing, at most `count`, lowest energy as placed first.
 
-    A quarter of the places, at least one of several, go to what most samples agree on, the others to the lowest:
+    A quarter of the places, at least one of several, go to those that most samples agree on, the others to the lowest:
     orderings may be low only as placed, and samples show what relaxes lower.  None takes all that have an energy.
     """
     order = [k for k in _order(candidates) if candidates[k].energy_per_atom is not None]
@@ -241,13 +244,13 @@ def lowest_and_agreed(order: Sequence[Key], agreement: Callable[[Key], float], c
 
 
 def _relaxed(one: TaskCandidates, candidate: Candidate, found: Relaxation, pipeline: PipelineSettings) -> Candidate:
-    """A candidate with what its relaxation gave."""
+    """A candidate with the result of its relaxation."""
     host, guests = one.task.host, one.task.guests
     crystal, n = found.crystal, len(host)
     moved = replace(crystal, numbers=crystal.numbers[:n], frac_coords=crystal.frac_coords[:n])
     reason = found.reason if found.diverged else invalid_samples(moved, guests, crystal.frac_coords[None, n:]).reason[0]
     if reason:
-        # CHGNet may call a guest on top of a host atom favourable: such a minimum is none.
+        # CHGNet may find a guest on top of a host atom favourable; that is not a real minimum.
         return replace(candidate, relaxed=Relaxed(outcome=DIVERGED, steps=found.steps), error=f"not relaxed: {reason}")
     free = pipeline.relax != "guests" and n > 0
     positions = crystal.frac_coords[n:] - np.floor(crystal.frac_coords[n:])
@@ -279,7 +282,7 @@ def _ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 
 def _order(candidates: Sequence[Candidate]) -> list[int]:
-    """Relaxed ones first, then those that were not, diverged ones, and those without an energy; each by energy."""
+    """Relaxed ones first, then unrelaxed ones, diverged ones, and those without an energy; each by energy."""
 
     def key(k: int) -> tuple:
         c = candidates[k]
@@ -295,7 +298,7 @@ def _order(candidates: Sequence[Candidate]) -> list[int]:
 
 
 def _timed(group: list[TaskCandidates], stage: str, work: Callable[[], None]) -> None:
-    """Wall time of a stage, shared out by atoms."""
+    """Wall time of a stage, divided among tasks by numbers of atoms."""
     sizes = [(len(one.task.host) + len(one.task.guests)) * len(one.candidates) for one in group]
     start = time.perf_counter()
     work()
@@ -305,7 +308,7 @@ def _timed(group: list[TaskCandidates], stage: str, work: Callable[[], None]) ->
 
 
 class _Counter:
-    """Progress over all tasks, whichever of them go together."""
+    """Progress over all tasks, however they are grouped."""
 
     def __init__(self, progress: Progress | None, placements: Sequence[TaskCandidates], top_k: int | None) -> None:
         self._progress = progress

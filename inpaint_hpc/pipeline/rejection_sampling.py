@@ -17,7 +17,7 @@ from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import SampleSet, Task
 
 Progress = Callable[[str, int, int], None]
-"""(stage, done, total) with stage 'sample', 'redraw', 'score' or 'relax'."""
+"""(stage, done, total) with stage 'sample', 'redraw', 'sequential', 'sites', 'search', 'score' or 'relax'."""
 
 
 @dataclass
@@ -43,7 +43,7 @@ class ValidSamples:
     rounds: list[tuple[SampleSet, Validity]] = field(default_factory=list)
 
     def add(self, found: SampleSet) -> None:
-        """Keep what is possible of newly drawn samples."""
+        """Keep the possible ones of newly drawn samples."""
         checked = invalid_samples(found.task.host, found.task.guests, found.frac_coords)
         valid = ~checked.invalid
         self.rounds.append((found, checked))

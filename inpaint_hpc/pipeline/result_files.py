@@ -22,13 +22,13 @@ def write_candidates(
 ) -> list[list[Path]]:
     """Write structures to FOLDER/<host>/rank-000.cif and so on, and return their paths for each result.
 
-    Rank files that an earlier run left in these folders are removed, so that what lies there belongs together.
+    Rank files of an earlier run are removed from these folders, so that the files there belong together.
 
     Args:
-        results: of any hosts; results with the same host name get folders of their own, `name-2` ...
+        results: of any hosts; results with the same host name get separate folders, `name-2` ...
         folder: made if missing.
         format: a key of `FORMATS`.
-        top: only the best so many candidates; all by default.
+        top: number of best candidates to write; all by default.
 
     Raises:
         InputError: unknown format.
@@ -51,7 +51,7 @@ def write_candidates(
 
 
 def folder_names(results: Sequence[InpaintResult]) -> list[str]:
-    """A folder name for each result, no two alike, also not on file systems that ignore case."""
+    """A unique folder name for each result, even on file systems that ignore case."""
     seen: dict[str, int] = {}
     names = []
     for result in results:
@@ -79,7 +79,7 @@ def document(
         results: all made with the same settings and weights; may be empty.
         seconds: wall time of the whole call.
         files: what `write_candidates` returned; empty when nothing was written.
-        top: only the best so many candidates of each result.
+        top: number of best candidates of each result.
     """
     hosts = []
     for index, result in enumerate(results):
@@ -102,12 +102,12 @@ def document(
 
 
 def to_json(content: dict[str, Any]) -> str:
-    """As JSON text without NaN, which JSON does not know."""
+    """As JSON text without NaN, which JSON does not have."""
     return json.dumps(content, indent=2, allow_nan=False)
 
 
 def write_json(content: dict[str, Any], path: str | Path) -> Path:
-    """Write a document by atomic rename."""
+    """Write a document atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(to_json(content) + "\n", encoding="utf-8")
     return Path(path)

@@ -1,4 +1,4 @@
-"""The candidates that are handed out, of all that were scored: equal ones once, different ones first."""
+"""Selects the candidates to return from all that were scored: equal ones once, distinct ones first."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from .unique_minima import joined_origin
 
 # Shares of the places for the lowest in energy, for the most symmetric, and for what most samples agree on.
 LOWEST, SYMMETRIC, AGREED = 0.125, 0.25, 0.375
-# Of the last, places for placements that a single sample shows: of many guests every sample is one of a kind.
+# Of the last, places for placements that a single sample shows: with many guests every sample is unique.
 SHOWN = 0.125
-# Nearly equal: within this distance under the host's symmetry at this tolerance, both in A.  A host that relaxed
+# Nearly equal: within this distance under the host's symmetry at this tolerance, both in A.  A host relaxed
 # without its guests is less symmetric than it will be with them, and its sites are where it leaves room.
 NEAR, NEAR_SYMPREC = 0.7, 0.3
 
@@ -28,11 +28,11 @@ NEAR, NEAR_SYMPREC = 0.7, 0.3
 def shortlist(task: Task, candidates: Sequence[Candidate], pipeline: PipelineSettings) -> list[Candidate]:
     """At most `pipeline.candidates` different candidates, lowest energy first.
 
-    Of equal ones, within `pipeline.tolerance` under the host's symmetry, the lowest in energy stays, with the samples
-    of all.  Where there are too many, places go to the few lowest in energy; to the most symmetric crystals and to
-    those that most samples agree on, few of them to what a single sample shows, because a potential can be wrong about
-    the order, most of all in a host that did not relax around its guests; then to the lowest that are not nearly one
-    that has a place; at last to what is left, lowest first.
+    Of equal ones, within `pipeline.tolerance` under the host's symmetry, the lowest in energy is kept, with the samples
+    of all.  If there are too many, places go first to the few lowest in energy; then to the most symmetric crystals and
+    to those that most samples agree on (few to those of a single sample), because a potential can order energies
+    wrongly, above all in a host that did not relax around its guests; then to the lowest that are not nearly equal to
+    one already chosen; finally to the rest, lowest first.
 
     Args:
         task: the task, with host atoms.
@@ -56,7 +56,7 @@ def shortlist(task: Task, candidates: Sequence[Candidate], pipeline: PipelineSet
 
 
 def _different_first(task: Task, merged: Sequence[Candidate], pipeline: PipelineSettings) -> list[int]:
-    """The candidates that get a place, of more than there are places, lowest energy first."""
+    """The chosen candidates, when there are more than places, lowest energy first."""
     tolerance, symprec = max(NEAR, pipeline.tolerance), max(NEAR_SYMPREC, pipeline.symprec)
     coords = np.stack([c.guest_frac_coords for c in merged])
     near = equal_samples(task.host, task.guests, coords, tolerance, symprec)
@@ -65,7 +65,7 @@ def _different_first(task: Task, merged: Sequence[Candidate], pipeline: Pipeline
         return int(share * pipeline.candidates)
 
     def different(order: Iterable[int], count: int) -> list[int]:
-        """The first ones that are not nearly one before them."""
+        """Candidates that are not nearly equal to an earlier one."""
         found: list[int] = []
         for k in order:
             if len(found) < count and not near[k, found].any():

@@ -1,4 +1,4 @@
-"""Candidates that relaxed into the same minimum become one."""
+"""Merges candidates that relaxed into the same minimum."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from inpaint_hpc.sampling.tasks import Task
 from .results import Candidate
 from .settings import PipelineSettings
 
-# eV per atom.  Relaxations to 0.05 eV/A of one minimum end closer than this.
+# eV per atom.  Relaxations to 0.05 eV/A into the same minimum differ by less than this.
 SAME_ENERGY = 2e-3
 
 
 def merge_minima(task: Task, candidates: Sequence[Candidate], pipeline: PipelineSettings) -> list[Candidate]:
-    """Candidates of one task, those of the same minimum as one: the lowest, with the samples of all of them.
+    """Merge the candidates of one task that share a minimum: the lowest is kept, with the samples of all of them.
 
     Two are the same when their energies are within `SAME_ENERGY` and their structures are equal: guests within
     `pipeline.tolerance` of each other under the host's symmetry where the host was frozen, else by pymatgen's
     `StructureMatcher` (S. P. Ong et al., Comput. Mater. Sci. 68, 314 (2013)).  Candidates that were not relaxed, or
-    diverged, stay as they are.
+    diverged, are left unchanged.
     """
     sound = [c for c in candidates if c.relaxed is not None and c.relaxed.sound]
     others = [c for c in candidates if c.relaxed is None or not c.relaxed.sound]
@@ -41,7 +41,7 @@ def merge_minima(task: Task, candidates: Sequence[Candidate], pipeline: Pipeline
 
 
 def _same_structures(task: Task, candidates: Sequence[Candidate], possible: np.ndarray) -> np.ndarray:
-    """Which whole structures are equal, bool (S, S); only pairs that are possible are looked at."""
+    """Which whole structures are equal, bool (S, S); only possible pairs are compared."""
     from pymatgen.analysis.structure_matcher import StructureMatcher
 
     matcher = StructureMatcher(ltol=0.1, stol=0.2, angle_tol=3.0, primitive_cell=False, scale=False)
@@ -67,5 +67,5 @@ def _merged(group: Sequence[Candidate]) -> Candidate:
 
 
 def joined_origin(candidates: Sequence[Candidate]) -> str:
-    """Origins of candidates that are one, each once, in alphabetical order: 'joint+orbits'."""
+    """Origins of merged candidates, each once, in alphabetical order: 'joint+orbits'."""
     return "+".join(sorted({part for c in candidates for part in c.origin.split("+")}))

@@ -8,11 +8,11 @@ from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.symmetry import site_orbit, wyckoff_label
 from inpaint_hpc.sampling.minimum_image import PeriodicCell
 
-SAME_SITE = 0.2  # A; guests this close to a site that was looked at before are not looked at again
+SAME_SITE = 0.2  # A; guests this close to a known site reuse its result
 
 
 class WyckoffCache:
-    """Remembers the sites met in a host, because asking spglib for every guest of every candidate takes seconds.
+    """Caches the sites found in a host, because calling spglib for every guest of every candidate takes seconds.
 
     Args:
         host: the host.

@@ -1,1 +1,1 @@
-"""From hosts and guests to tasks, shards and a run directory; what it will cost."""
+"""Turns hosts and guests into tasks, shards and a run directory; estimates the cost."""

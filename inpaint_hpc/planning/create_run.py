@@ -1,7 +1,7 @@
-"""Making a run directory: hosts x guests to tasks with ids, tasks to shards, everything frozen, all or nothing.
+"""Makes a run directory: hosts x guests become tasks with ids, tasks become shards, and everything is frozen at once.
 
-Hosts stream through in chunks and tasks exist only as a few arrays, so that a million tasks take a minute or two and
-some hundred megabytes.
+Hosts are streamed in chunks and tasks are stored as a few arrays, so a million tasks take a minute or two and some
+hundred megabytes.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ Progress = Callable[[int, int], None]
 def create_run(
     config: CampaignConfig, path: str | Path | None = None, progress: Progress | None = None
 ) -> RunDirectory:
-    """Freeze a campaign in a run directory; an existing one of the same content is left as it is and opened.
+    """Freeze a campaign in a run directory; an existing one with the same content is opened unchanged.
 
-    It is built beside its place and moved there in one step: a creation that is killed leaves nothing that looks like a
-    run directory.
+    It is built under a temporary name and moved into place in one step, so a killed creation leaves nothing that looks
+    like a run directory.
 
     Args:
         config: the campaign.
         path: the run directory, by default the configuration's `output`.
-        progress: called now and then.
+        progress: called from time to time.
 
     Raises:
-        InputError: bad hosts, guests or weights, nothing left to do, or `path` holds something else.
+        InputError: bad hosts, guests or weights, nothing left to do, or `path` contains something else.
         OSError: it cannot be written.
     """
     path = Path(config.output if path is None else path).expanduser()
@@ -71,7 +71,7 @@ def create_run(
             try:
                 os.rename(building, path)
             except OSError:
-                existing = _existing(path)  # somebody else was faster
+                existing = _existing(path)  # another process created it first
                 if existing is None:
                     raise
         if existing is not None:
@@ -88,7 +88,7 @@ def create_run(
 
 
 def build(config: CampaignConfig, folder: Path, path: Path, progress: Progress | None = None) -> dict[str, Any]:
-    """Write the files of a run directory into an empty folder; what campaign.json holds.
+    """Write the files of a run directory into an empty folder; returns the content of campaign.json.
 
     Args:
         config: the campaign.
@@ -162,11 +162,11 @@ class TaskTable:
     """Tasks as growing arrays.
 
     Args:
-        settings: digest of everything but host, guests and number of samples that decides a result.
+        settings: digest of everything that determines a result, except host, guests and number of samples.
         cost: estimates costs.
 
     Attributes:
-        guest_lists: guests -> number; tasks refer to their guests by it.
+        guest_lists: guests -> number by which tasks refer to them.
         edges: largest number of edges of one sample or host, and the host's name.
     """
 
@@ -184,7 +184,7 @@ class TaskTable:
         return self._count
 
     def add(self, block: TaskBlock, hosts: Any) -> None:
-        """Append tasks, and those of their hosts that `hosts`, a `HostWriter`, does not have yet."""
+        """Append tasks, and any of their hosts that are not yet in `hosts`, a `HostWriter`."""
         table, rows, guests = block.hosts, block.rows, block.guests
         if self._table is not table:
             self._table, self._digests = table, table.digests()
@@ -216,8 +216,8 @@ class TaskTable:
     def arrays(self) -> tuple[dict[str, np.ndarray], int]:
         """Columns of tasks.h5 in their final order, and how many duplicates were merged.
 
-        Expensive tasks come first, because a campaign ends sooner when it does not end on them; tasks of similar cost
-        are in the order of their hosts, so that the hosts of a shard lie together.
+        Expensive tasks come first, so that a campaign does not end on them; tasks of similar cost are in the order of
+        their hosts, so that the hosts of a shard are stored together.
         """
         columns = {name: np.concatenate([part[name] for part in self._parts]) for name in self._parts[0]}
         self._parts = []
@@ -248,7 +248,7 @@ def cut_shards(costs: np.ndarray, resources: Any) -> np.ndarray:
     Shards are as equal in cost as whole tasks allow, and none has more than `shard_tasks` tasks.
 
     Args:
-        costs: of the tasks in their order, (N,).
+        costs: costs of the tasks in order, (N,).
         resources: `shard_minutes`, `shard_tasks` and `min_shards` decide.
     """
     total = float(costs.sum())
@@ -265,7 +265,7 @@ def cut_shards(costs: np.ndarray, resources: Any) -> np.ndarray:
 
 
 def campaign_id(ids: np.ndarray) -> str:
-    """sha256 of the sorted ids (N, 32) of the tasks: the same tasks in any order and shards, the same id."""
+    """sha256 of the sorted task ids (N, 32): independent of order and shards."""
     return hashlib.sha256(np.ascontiguousarray(ids[_sorted_order(ids)]).tobytes()).hexdigest()
 
 
@@ -284,7 +284,7 @@ def _first_of_each(ids: np.ndarray) -> np.ndarray:
 
 
 def _settings_that_decide(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings of sampling that decide what a sample is."""
+    """Settings of sampling that determine a sample."""
     return {name: value for name, value in settings["sampling"].items() if name not in ("samples", "edge_budget")}
 
 
@@ -347,7 +347,7 @@ def _require_same(existing: RunDirectory, info: dict[str, Any]) -> None:
 
 
 def _remove_abandoned(path: Path) -> None:
-    """Remove what creations on this machine left that were killed."""
+    """Remove leftovers of killed creations on this machine."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.{socket.gethostname()}.*.creating"):
         pid = left.name.split(".")[-3]
         if pid.isdecimal() and not _alive(int(pid)):

@@ -1,4 +1,4 @@
-"""What a campaign will cost: tasks, hours, disk, files, before anything is spent but a short calibration."""
+"""Estimates what a campaign will cost (tasks, hours, disk, files) from a short calibration."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class Calibration:
     """Tasks that were run to measure the speed of a machine.
 
     Attributes:
-        tasks: how many.
-        samples: possible samples it gave.
-        cost: its estimated cost.
-        seconds: what it took.
+        tasks: number of tasks.
+        samples: possible samples obtained.
+        cost: their estimated cost.
+        seconds: wall time.
         failed: tasks that failed.
     """
 
@@ -53,20 +53,20 @@ class Plan:
     """What a campaign will cost.
 
     Attributes:
-        tasks, shards, hosts, samples: in all.
-        duplicates: tasks that were asked for more than once.
+        tasks, shards, hosts, samples: total numbers.
+        duplicates: tasks that were requested more than once.
         left_out: tasks and hosts that cannot be run, by reason.
         cost: estimated cost, see `cost.py`.
-        device: what was measured, 'cpu' or 'cuda'.
-        threads: of a worker.
+        device: device that was measured, 'cpu' or 'cuda'.
+        threads: torch threads per worker.
         core_hours: CPU hours; on a GPU, None.
         gpu_hours: GPU hours; on a CPU, None.
-        workers: how many this machine would run.
-        wall_hours: with these.
-        shard_seconds: one worker on a shard of average cost.
+        workers: number of workers on this machine.
+        wall_hours: wall time with these workers.
+        shard_seconds: time of one worker for a shard of average cost.
         disk_bytes: run directory, results, logs and archive.
         inodes: files and folders.
-        calibration: what the hours are judged by; None without it, when they assume an average CPU core.
+        calibration: the measurement behind the hours; None if they assume an average CPU core.
     """
 
     tasks: int
@@ -98,12 +98,12 @@ def plan_campaign(
     seconds: float = 20.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Plan:
-    """Create the campaign in a temporary folder, run a few of its tasks, and reckon.
+    """Create the campaign in a temporary folder, run a few of its tasks, and estimate its cost.
 
     Args:
         config: the campaign.
         device: torch device of the calibration.
-        seconds: what the calibration may take, roughly; 0 leaves it out.
+        seconds: approximate time limit of the calibration; 0 skips it.
         progress: called with (hosts read, tasks so far).
 
     Raises:
@@ -153,7 +153,7 @@ def _calibrate(run: RunDirectory, device: str, threads: int, seconds: float) -> 
         _measure(worker, [replace(run.tasks([run.n_tasks - 1])[0], samples=1)])  # the first call is slow
         cost = 0.2 * seconds / CPU_SECONDS
         found, records = _measure(worker, _spread(run, cost))
-        # Small batches cost more than their share: take as large ones as the time allows.
+        # Small batches cost more per task: use the largest that the time allows.
         larger = _spread(run, found.cost * 0.8 * seconds / max(found.seconds, 1e-3))
         if found.seconds < 0.5 * seconds and sum(task.cost for task in larger) > 1.2 * found.cost:
             found, records = _measure(worker, larger)
@@ -163,9 +163,9 @@ def _calibrate(run: RunDirectory, device: str, threads: int, seconds: float) -> 
 
 
 def _spread(run: RunDirectory, cost: float) -> list[CampaignTask]:
-    """Tasks from the most expensive to the cheapest that cost about so much together.
+    """Tasks, from the most expensive to the cheapest, with about the given total cost.
 
-    If already `FEWEST` of them cost more, they get fewer samples.
+    If `FEWEST` of them already cost more, they get fewer samples.
     """
     mean = run.info["cost"] / run.n_tasks
     count = min(max(round(cost / mean), FEWEST), MOST, run.n_tasks)

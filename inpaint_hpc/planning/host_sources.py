@@ -1,4 +1,4 @@
-"""Hosts as a configuration describes them: read in chunks, filtered, checked."""
+"""Reads, filters and checks the hosts described by a configuration, in chunks."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ CHUNK = 8192
 
 @dataclass
 class Excluded:
-    """What could not become a task, and why.
+    """Hosts and cases that could not become tasks, and why.
 
     Attributes:
-        counts: how many, by reason.
+        counts: numbers by reason.
         examples: one line about the first of each reason.
     """
 
@@ -44,14 +44,14 @@ class Excluded:
 def read_sources(sources: list[HostSource], excluded: Excluded) -> Iterator[HostTable]:
     """Hosts that pass their source's filters, in the order given, at most `CHUNK` at a time.
 
-    A name met again gets '-2', '-3' ...
+    A repeated name gets the suffix '-2', '-3' ...
 
     Args:
         sources: at least one.
-        excluded: is told what `skip_bad` passes over.
+        excluded: records what `skip_bad` leaves out.
 
     Raises:
-        InputError: nothing there, unreadable (without `skip_bad`), or a filter by a column that the file lacks.
+        InputError: nothing found, unreadable (without `skip_bad`), or a filter by a column that the file lacks.
     """
     names: Counter[str] = Counter()
     for source in sources:
@@ -111,7 +111,7 @@ def _packed(path: Path, selection: str | None, source: HostSource, skip: Any) ->
     )
     for start in range(0, len(rows), CHUNK):
         part = table.take(rows[start : start + CHUNK])
-        # The file's float32 are converted chunk by chunk, to hold them twice only for a moment.
+        # The float32 arrays of the file are converted chunk by chunk, to limit memory.
         yield HostTable(
             part.names,
             part.n_atoms,
@@ -155,7 +155,7 @@ def column_of(table: HostTable, name: str, label: str = "") -> np.ndarray:
     """A column of the hosts' file, (H,).
 
     Raises:
-        InputError: there is none of that name.
+        InputError: there is no column of that name.
     """
     if name not in table.columns:
         label = label or table.names[0]

@@ -1,4 +1,4 @@
-"""Many hosts as a few arrays: what planning a campaign of a million tasks works on."""
+"""Many hosts as a few arrays, for planning a campaign of a million tasks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from inpaint_hpc.crystals.checking import MAX_ATOMIC_NUMBER, MIN_DISTANCE, check
 from inpaint_hpc.sampling.contact_distances import contact_radii
 from inpaint_hpc.sampling.minimum_image import PeriodicCell
 
-# Pairs of atoms looked at together: bounds the memory of the distance check.
+# Pairs of atoms per chunk: bounds the memory of the distance check.
 _PAIRS = 1_000_000
 
 
@@ -25,7 +25,7 @@ class HostTable:
     """H hosts as concatenated arrays.
 
     Attributes:
-        names: what tables call them, H strings.
+        names: names shown in tables, H strings.
         n_atoms: int64 (H,).
         numbers: atomic numbers, uint8 (sum n_atoms,).
         frac_coords: float64 (sum n_atoms, 3), as given.
@@ -92,7 +92,7 @@ class HostTable:
         shortest = np.full(len(self), np.inf)
         for step in steps:
             shortest = np.minimum(shortest, np.linalg.norm(np.einsum("i,hij->hj", step, self.lattice), axis=1))
-        # A vector no longer than that has at most length / width steps along each axis: beyond 2 were not looked at.
+        # A vector no longer than that has at most length / width steps along each axis; beyond 2 were not searched.
         for row in np.flatnonzero((shortest[:, None] / self.widths >= 3.0).any(axis=1)):
             shortest[row] = PeriodicCell(self.lattice[row]).shortest
         return shortest
@@ -137,7 +137,7 @@ class HostTable:
         )
 
     def without(self, number: int) -> HostTable:
-        """The same hosts with every atom of one element taken out; a host may become empty."""
+        """The same hosts with every atom of one element removed; a host may become empty."""
         keep = self.numbers != number
         return replace(
             self,
@@ -197,7 +197,7 @@ class HostTable:
         return closest
 
     def check(self, row: int, label: str) -> None:
-        """Refuse a host that nothing could treat sensibly.
+        """Refuse a host that no later step could treat sensibly.
 
         Raises:
             InputError: as `check_crystal`.
@@ -206,7 +206,7 @@ class HostTable:
 
 
 def _electronegativity_order() -> np.ndarray:
-    """Atomic numbers 0 to 255 by Pauling electronegativity, lowest first; without a value comes before all others."""
+    """Atomic numbers 0 to 255 by Pauling electronegativity, lowest first; those without a value come first."""
     import warnings
 
     from pymatgen.core import Element

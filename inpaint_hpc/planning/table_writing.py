@@ -17,7 +17,7 @@ from .host_table import HostTable
 if TYPE_CHECKING:
     import h5py
 
-# Rows of a chunk: small enough that reading the few hosts of a shard does not unpack the whole file.
+# Rows per chunk: small enough that reading the few hosts of a shard does not decompress the whole file.
 CHUNK_ROWS = 4096
 _COMPRESSION = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
 _HOST_COLUMNS = {
@@ -67,7 +67,7 @@ class HostWriter:
         self._context.__exit__(kind, error, traceback)
 
     def rows(self, table: HostTable, rows: np.ndarray, digests: Sequence[bytes]) -> np.ndarray:
-        """Row in hosts.h5 of each of some hosts, int64 (R,); those that are not there yet are appended.
+        """Rows of hosts in hosts.h5, int64 (R,); hosts not yet in the file are appended.
 
         Args:
             table: the hosts.

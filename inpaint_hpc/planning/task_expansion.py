@@ -1,4 +1,4 @@
-"""Hosts x guests: the tasks that the cases of a configuration make of a table of hosts."""
+"""Hosts x guests: expands the cases of a configuration into tasks for a table of hosts."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class TaskBlock:
         hosts: the table that `rows` refers to.
         rows: host of each task, int64 (R,).
         guests: sorted atomic numbers.
-        samples: valid samples wanted of each task.
-        references: where the guests were before they were taken out, fractional coordinates (R, n_guests, 3); None
+        samples: valid samples per task.
+        references: where the guests were before they were removed, fractional coordinates (R, n_guests, 3); None
             where guests are new.
     """
 
@@ -47,11 +47,11 @@ def expand(hosts: HostTable, case: GuestCase, samples: int, excluded: Excluded) 
     Args:
         hosts: the hosts.
         case: what to place in them.
-        samples: of each task, unless the case says otherwise.
-        excluded: is told what cannot be placed.
+        samples: samples per task, unless set by the case.
+        excluded: records what cannot be placed.
 
     Raises:
-        InputError: a column is missing or holds no number of guests, or a supercell is too large.
+        InputError: a column is missing or does not hold a number of guests, or a supercell is too large.
     """
     samples = samples if case.samples is None else case.samples
     if case.supercell is not None:
@@ -99,7 +99,7 @@ def _placed(hosts: HostTable, place: dict, samples: int, excluded: Excluded) -> 
 
 
 def _removed(hosts: HostTable, element: str, samples: int, excluded: Excluded) -> Iterator[TaskBlock]:
-    """All atoms of an element taken out, to be put back."""
+    """Remove all atoms of an element, to be placed again."""
     z = guest_numbers([element])[0]
     counts = hosts.count(z)
     excluded.add(f"hosts without {element} to remove", int((counts == 0).sum()))
@@ -143,7 +143,7 @@ def _counts(hosts: HostTable, name: str) -> np.ndarray:
         whole = isinstance(value, int | float) and not isinstance(value, bool) and float(value).is_integer()
         if not (whole and 0 <= value <= MAX_COUNT):
             raise InputError(
-                f"{hosts.names[row]}: its column '{name}' holds {value!r}, which is no number of guests "
+                f"{hosts.names[row]}: its column '{name}' holds {value!r}, which is not a number of guests "
                 f"(0 to {MAX_COUNT}); filter such hosts with 'where'"
             )
     return np.array(values, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Packing samples into batches by the number of graph edges, which decides memory and time.
+"""Packing samples into batches by the number of graph edges, which determines memory and time.
 
 Hosts have 3 to 2,000 atoms: batches of a fixed number of samples either waste the machine or overflow it.
 """
@@ -16,7 +16,7 @@ from inpaint_hpc.errors import InputError
 
 # Peak memory per edge: 4.5 kB measured for a network of default size on a CPU (20k to 200k edges), and a third on top.
 BYTES_PER_EDGE = 6_000
-# Fastest on a CPU core: larger batches fall out of its caches (21 microseconds per edge at 20k edges, 28 at 80k).
+# Fastest on a CPU core: larger batches exceed its caches (21 microseconds per edge at 20k edges, 28 at 80k).
 CPU_EDGE_BUDGET = 20_000
 
 
@@ -92,8 +92,8 @@ def require_budget(work: Iterable[Work], edge_budget: int) -> None:
 def pack(work: Iterable[Work], edge_budget: float) -> list[Batch]:
     """Pack samples into batches of at most `edge_budget` edges; a batch of one sample may exceed it.
 
-    `work` may hold a task in parts, as is left over from earlier batches; they are put together again.
-    A task that needs several batches gets them for itself, of almost equal size, so that its host is encoded once.
+    `work` may hold a task in parts left over from earlier batches; they are joined again.
+    A task that needs several batches gets its own, of almost equal size, so that its host is encoded once.
     Other tasks stay whole and share batches, the largest first.
     """
     tasks: dict[int, Work] = {}
@@ -119,13 +119,13 @@ def pack(work: Iterable[Work], edge_budget: float) -> list[Batch]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Did the device or the host run out of memory?  torch reports the latter as a plain RuntimeError."""
+    """Whether the device or the host ran out of memory; torch reports the latter as a plain RuntimeError."""
     if isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)):
         return True
     return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
 
 
 def release_memory(device: torch.device) -> None:
-    """Give cached blocks back, so that a smaller batch does not fail on fragments of a larger one."""
+    """Release cached blocks, so that a smaller batch does not fail on fragments of a larger one."""
     if device.type == "cuda":
         torch.cuda.empty_cache()

@@ -11,7 +11,7 @@ from inpaint_hpc.errors import InputError
 
 from .tasks import Task, guest_numbers
 
-# Shape parameters that a family leaves free; the conventional cells of the International Tables.
+# Free shape parameters of each family; conventional cells of the International Tables.
 _FREE = {
     "cubic": (),
     "tetragonal": ("c_over_a",),
@@ -30,7 +30,7 @@ def bravais_lattice(family: str, volume: float, **shape: float) -> np.ndarray:
     Args:
         family: one of `FAMILIES`; hexagonal and rhombohedral cells are primitive.
         volume: A^3.
-        shape: what the family leaves free: axis ratios `b_over_a`, `c_over_a` (default 1) and angles `alpha`, `beta`,
+        shape: free parameters of the family: axis ratios `b_over_a`, `c_over_a` (default 1) and angles `alpha`, `beta`,
             `gamma` in degrees (no default).
 
     Returns:

@@ -1,15 +1,15 @@
-"""Is a sample physically possible?  Smallest distances between guests and host atoms, and between guests.
+"""Checks whether samples are physically possible: distances between guests and host atoms, and between guests.
 
-A potential cannot be trusted to answer this: CHGNet can give its lowest energy to a guest that sits on a host atom.
+A potential cannot be trusted to decide this: CHGNet can give its lowest energy to a guest on top of a host atom.
 
 Rule: two atoms, images included, are too close below `CONTACT` = 0.6 times the sum of their covalent radii
 (B. Cordero et al., Dalton Trans. 2008, 2832, as tabulated by ASE): Li-O 1.16 A, Li-Mn 1.60 A, Li-Li 1.54 A, K-O 1.61 A.
 A cell is overfull above `PACKING` = 0.40, the volume fraction of the spheres of those contact radii.
 
 Calibration (`python benchmarks/minimum_distances.py mp_train.h5`, all 130,485 Materials Project crystals of 2-64 atoms,
-every atom taken as a guest): the distance rule calls 0.14 % of the real crystals impossible, at 0.65 it would be
-0.32 %; the densest crystal has packing 0.388.  Electrodes (`electrodes_dev.h5`, `electrodes_train.h5`, true guests in
-the host that was relaxed without them): 1 of 1,565.
+every atom taken as a guest): the distance rule rejects 0.14 % of the real crystals, or 0.32 % with a
+factor of 0.65; the densest crystal has packing 0.388.  Electrodes (`electrodes_dev.h5`, `electrodes_train.h5`, true
+guests in the host that was relaxed without them): 1 of 1,565.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ UNKNOWN_RADIUS = 1.5  # A, for the few elements without a tabulated radius
 
 @dataclass(frozen=True)
 class Validity:
-    """What was found for each of S samples.
+    """Result of the check for each of S samples.
 
     Attributes:
         invalid: bool (S,).
@@ -112,7 +112,7 @@ def invalid_samples(host: Crystal, guest_numbers: np.ndarray, frac_coords: np.nd
     distances = np.concatenate([to_host, to_guest], axis=2)
     distances = distances.reshape(n_samples, n_guests * (len(host) + n_guests))
     limits = radii[:, None] + np.concatenate([contact_radii(host.numbers), radii])[None]
-    # The pair to report is the one furthest below its own limit, which need not be the shortest.
+    # Report the pair furthest below its own limit, which need not be the shortest.
     ratio = distances / limits.reshape(-1)
     worst = ratio.argmin(axis=1)
     invalid = ~finite | (ratio.min(axis=1) < 1.0)

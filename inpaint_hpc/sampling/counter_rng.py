@@ -1,6 +1,6 @@
 """Counter-based random numbers: Philox4x32-10 in torch.
 
-A random number is a pure function of what it is for (task, seed, sample, step, purpose, atom), not of how many were
+A random number is a pure function of its use (task, seed, sample, step, purpose, atom), not of how many were
 drawn before it.  A sample is therefore the same in any batch, shard or restart, on any number of workers.
 
 Source: J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC'11;
@@ -24,7 +24,7 @@ _MAX_PURPOSES = 256
 
 
 class Purpose(IntEnum):
-    """What a random number is for.  The values are part of what makes a run reproducible: never renumber them."""
+    """Use of a random number.  The values are needed to reproduce runs: never renumber them."""
 
     PRIOR = 0
     PREDICTOR = 1
@@ -93,7 +93,7 @@ class CounterRng:
             step: number of the step of the sampling loop.
             purpose: what the numbers are for.
             atom: index of each atom within its sample, int64 (n,).
-            repeat: how often this purpose occurred in this step before.
+            repeat: how often this purpose has occurred in this step before.
         """
         return _open_interval(self.bits(row, step, purpose, atom, repeat)[:3]).T
 

@@ -1,4 +1,4 @@
-"""Which samples of one host are the same placement?
+"""Finds samples of one host that are the same placement.
 
 Two samples are equal when a symmetry operation of the host and a permutation of guests of one species put every guest
 of one within `tolerance` of a guest of the other, periodic images included.  Samples are grouped like the frames of a
@@ -42,9 +42,9 @@ class SampleCluster:
 
 
 def calibrated_agreement(agreement: float | np.ndarray, sharpness: float) -> float | np.ndarray:
-    """Chance that the placement which most samples agree on is right, 1 - (1 - agreement)^sharpness.
+    """Probability that the placement most samples agree on is correct, 1 - (1 - agreement)^sharpness.
 
-    Agreement itself is cautious.  The sharpness is fitted where the truth is known (benchmarks/confidence.py), and
+    Agreement itself is an underestimate.  The sharpness is fitted to known structures (benchmarks/confidence.py) and
     belongs to a set of weights.
     """
     return 1.0 - (1.0 - agreement) ** sharpness
@@ -111,12 +111,12 @@ def guest_displacements(
     tolerance: float = 1.0,
     symprec: float = 0.1,
 ) -> list[np.ndarray | None]:
-    """How far guests are from where they should be, in the frame of the host and up to its symmetry.
+    """Displacements of guests from their correct positions, in the frame of the host and up to its symmetry.
 
     Args:
         host, guest_numbers, frac_coords, symprec: as `deduplicate`.
         reference: fractional coordinates of the right placement, (n, 3).
-        tolerance: beyond this distance in A two guests are no partners.
+        tolerance: guests further apart than this, in A, are not partners.
 
     Returns:
         For each sample displacements in A from the nearest image of the reference, (n, 3), in the order of its guests
@@ -148,7 +148,7 @@ class _Matcher:
         self.tolerance = float(tolerance)
         self.rotations, self.translations = (np.asarray(part, dtype=np.float64) for part in operations)
         species, counts = np.unique(guest_numbers, return_counts=True)
-        # The rarest species first: one of its guests is tried against all operations before the others are looked at.
+        # The rarest species first: one of its guests is tried against all operations before the others are considered.
         self.species = [np.flatnonzero(guest_numbers == z) for z in species[np.argsort(counts, kind="stable")]]
         self.fingerprints = self._fingerprints(host)
         # An operation maps the host onto itself within symprec only, in positions and in the metric of its cell.
@@ -237,7 +237,7 @@ def _assign(distances: np.ndarray, fits: np.ndarray) -> np.ndarray | None:
         return nearest
     from scipy.optimize import linear_sum_assignment
 
-    # A forbidden pair costs more than any assignment without one.
+    # A forbidden pair costs more than any allowed assignment.
     forbidden = 2.0 * len(distances) * float(distances[fits].max() ** 2 + 1.0)
     rows, columns = linear_sum_assignment(np.where(fits, distances**2, forbidden))
     return columns if fits[rows, columns].all() else None

@@ -19,10 +19,10 @@ from .settings import SamplingSettings
 from .strategies import STRATEGY_CLASSES, Network, SampleBatch, StepNoise, travel_back
 from .tasks import SampleSet, Task
 
-DEFAULT_CUTOFF = 5.0  # A, to estimate edges of networks that do not tell theirs
+DEFAULT_CUTOFF = 5.0  # A, to estimate edges of networks that do not state their cutoff
 
 Progress = Callable[[int, int], None]
-"""(done, total), counted in samples times steps; called after every step.  Goes back when a batch ran out of memory."""
+"""(done, total), counted in samples times steps; called after every step.  Steps back when out of memory."""
 
 
 def sample_jointly(
@@ -95,7 +95,7 @@ def _run_all(
     run: Callable[[Batch, Any], np.ndarray],
     device: torch.device,
 ) -> Iterator[tuple[Batch, np.ndarray]]:
-    """Run all work in batches; out of memory halves the budget and packs what is left anew."""
+    """Run all work in batches; running out of memory halves the budget and repacks the rest."""
     queue = deque(pack(work, budget))
     encoding, encoded = None, None
     while queue:
@@ -110,7 +110,7 @@ def _run_all(
             if not is_out_of_memory(error):
                 raise
             result = None
-        # Outside of the except clause: there the traceback would keep the tensors of the failed batch alive.
+        # Outside the except clause, where the traceback would keep the tensors of the failed batch alive.
         if result is not None:
             yield queue.popleft(), result
             continue
@@ -183,7 +183,7 @@ class _Counter:
 
 @contextmanager
 def _evaluating(network: Any) -> Iterator[None]:
-    """Put a module in evaluation mode for a while."""
+    """Put a module in evaluation mode temporarily."""
     training = getattr(network, "training", False)
     if training:
         network.eval()

@@ -11,7 +11,7 @@ class PeriodicCell:
     """Minimum-image geometry of one cell.
 
     The cell is replaced by its Minkowski-reduced equivalent (ASE): there the shortest image of a vector wrapped into
-    [-1/2, 1/2] is among the 27 nearest cells, which does not hold for skewed cells as they come from files.
+    [-1/2, 1/2] is among the 27 nearest cells, which does not hold for skewed cells as found in files.
 
     Args:
         lattice: rows a, b, c in A, (3, 3).

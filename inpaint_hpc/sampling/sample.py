@@ -39,19 +39,19 @@ def sample(
     """Draw samples of tasks.
 
     A sample is determined by its task's content, its index, the settings (but not `samples` or `edge_budget`) and the
-    weights.  Which other samples are drawn with it does not matter beyond the rounding of the network.
+    weights.  It does not depend on other samples, beyond the rounding of the network.
 
     Args:
-        network: on `device`, in evaluation mode or not.
+        network: score network on `device`, in evaluation mode or not.
         tasks: in any order and of any sizes.
         settings: by default `SamplingSettings()`.
         device: by default that of the network's parameters.
         progress: called after every step.
-        first_sample: index of the first sample, for all tasks or for each; to draw more samples than before, start
-            where the last call ended.
+        first_sample: index of the first sample, for all tasks or for each; to draw further samples, start where
+            the last call ended.
         samples: number of samples, for all tasks or for each; overrides `settings.samples`, may be 0.
         start: fractional coordinates of each task's samples, (samples, n, 3), that are noised to the largest noise
-            level and denoised from there, instead of uniform noise; `settings.sigma_max` says how far they may move.
+            level and denoised from there, instead of uniform noise; `settings.sigma_max` limits how far they move.
 
     Returns:
         One `SampleSet` per task, in the order of `tasks`.
@@ -59,7 +59,7 @@ def sample(
     Raises:
         InputError: settings that the network was not trained for, or a sample that does not fit in the edge budget or
             in memory.
-        InpaintHpcError: the network returned something that is not a number.
+        InpaintHpcError: the network returned values that are not finite.
     """
     settings = settings or SamplingSettings()
     device = network_device(network, device)

@@ -1,6 +1,6 @@
 """One step of a sampler: from positions at one noise level to positions at a lower one.
 
-A sampler knows nothing of hosts, cells or batches: it is given the positions of the guests, a score function and a
+A sampler knows nothing about hosts, cells or batches: it is given the positions of the guests, a score function and a
 source of noise.  Strategies decide what the score function is.  All solve the reverse of the variance-exploding SDE
 dx = sqrt(d sigma^2 / dt) dw (Song et al., "Score-based generative modeling through SDEs", ICLR 2021).
 """
@@ -28,7 +28,7 @@ Noise = Callable[[Purpose], torch.Tensor]
 
 
 class Sampler(Protocol):
-    """What the sampling loop needs of a sampler."""
+    """Interface of a sampler for the sampling loop."""
 
     @property
     def evaluations(self) -> int:
@@ -47,7 +47,7 @@ class Ancestral:
     x' = x + (s^2 - s'^2) score + noise * s' sqrt(1 - s'^2 / s^2) z  (Song et al., equation 47).
 
     Attributes:
-        noise: factor on the noise; below 1 the sampler prefers the middle of a site to its rim.
+        noise: factor on the noise; below 1 the sampler prefers the centre of a site to its edge.
         quiet_below: steps to levels below this (A) have no noise: the choice of sites is over by then, and what
             remains of the noise only blurs them.
     """
@@ -138,7 +138,7 @@ class DpmSolver:
 
     Lu et al., "DPM-Solver++", arXiv 2211.01095, with alpha = 1.  It is the ancestral step for clean positions that are
     extrapolated to the middle of the step in log s.  For few steps; a first step, or one from another level than the
-    last one led to (`repaint`), is ancestral.  An object remembers one run: make one for each batch.
+    last one led to (`repaint`), is ancestral.  An object keeps the state of one run: make one per batch.
 
     Args:
         noise, quiet_below: as `Ancestral`.

@@ -24,7 +24,7 @@ SCHEDULES = {"geometric": geometric, "karras": karras}
 
 
 def noise_levels(schedule: str, count: int, sigma_max: float, sigma_min: float) -> np.ndarray:
-    """Noise levels at which the network is asked, float64 (count,), strictly falling.
+    """Noise levels at which the network is evaluated, float64 (count,), strictly decreasing.
 
     The first is sigma_max and, from two levels on, the last is sigma_min; from there one denoising step without noise
     leads to the result.
@@ -35,7 +35,7 @@ def noise_levels(schedule: str, count: int, sigma_max: float, sigma_min: float) 
         sigma_max, sigma_min: largest and smallest level in A.
 
     Raises:
-        InputError: unknown schedule, no levels, or levels that do not fall.
+        InputError: unknown schedule, no levels, or levels that do not decrease.
     """
     if schedule not in SCHEDULES:
         raise InputError(f"unknown schedule '{schedule}': choose one of {', '.join(SCHEDULES)}")
@@ -46,7 +46,7 @@ def noise_levels(schedule: str, count: int, sigma_max: float, sigma_min: float) 
             f"sigma_min and sigma_max must obey 0 < sigma_min < sigma_max, not {sigma_min:g}, {sigma_max:g} A"
         )
     levels = SCHEDULES[schedule](count, sigma_max, sigma_min)
-    # Powers and roots do not return the ends exactly, and the network is trained on nothing beyond them.
+    # Powers and roots do not return the end points exactly, and the network is not trained beyond them.
     levels[-1] = sigma_min
     levels[0] = sigma_max
     return levels

@@ -1,8 +1,8 @@
 """Guests one after another: each placed guest becomes host and is encoded, then the next one is placed.
 
 Joint diffusion of many guests has to find sites and their occupation at once; here every guest finds its site among
-those that are taken already.  In the end all guests are noised a little and denoised together, so that the first ones
-can give way to the last ones.
+guests already placed.  Finally all guests are noised a little and denoised together, so that the first ones can make
+room for the last ones.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from .tasks import SampleSet, Task
 
 FEWEST_STEPS = 10  # network evaluations of each guest
 REFINE_STEPS = 10  # network evaluations of the joint refinement
-REFINE_SIGMA = 0.5  # A; guests may settle, not change their sites
+REFINE_SIGMA = 0.5  # A; guests may move slightly, but not change their sites
 
 
 def guest_steps(steps: int, n_guests: int) -> int:
-    """Network evaluations of each guest, where `steps` are to suffice for all of them and for the refinement: an equal
-    share, at least 10; a single guest has no refinement."""
+    """Network evaluations per guest, if `steps` must cover all guests and the refinement: an equal share, at least 10;
+    a single guest has no refinement."""
     return max(FEWEST_STEPS, (steps - REFINE_STEPS) // n_guests) if n_guests > 1 else steps
 
 
 def sequential_nfe(settings: SamplingSettings, n_guests: int) -> int:
-    """Network evaluations of one sample of so many guests, those of the refinement included.
+    """Network evaluations of one sample with `n_guests` guests, including the refinement.
 
-    Each of them but those of the refinement moves one guest only, so it costs about 1 / n of a joint one.
+    Except in the refinement, each evaluation moves only one guest and so costs about 1 / n of a joint one.
     """
     each = _stage(settings, n_guests).nfe
     return n_guests * each + (_refinement(settings).nfe if n_guests > 1 else 0)
@@ -50,7 +50,7 @@ def sample_sequentially(
     first_indices: Sequence[int],
     counts: Sequence[int],
 ) -> list[SampleSet]:
-    """As `sample`, guest by guest; the order in which elements take their turns is drawn for every sample.
+    """As `sample`, guest by guest; the order of the elements is drawn for every sample.
 
     Raises:
         InputError: as `sample`, or a host without atoms.
@@ -120,13 +120,13 @@ def _work(settings: SamplingSettings, n_guests: int) -> int:
 
 
 def _order(task: Task, seed: int, index: int) -> np.ndarray:
-    """Turns of the guests of one sample: guests of one element are alike, elements are shuffled."""
+    """Order of the guests of one sample: guests of one element are equivalent, elements are shuffled."""
     digest = hashlib.sha256(f"{task.id}:{seed}:{index}:order".encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:8], "little")).permutation(len(task.guests))
 
 
 def _with_placed(task: Task, placed: np.ndarray, order: np.ndarray, turn: int) -> Task:
-    """The task of the next guest: the guests before it are host."""
+    """The task of the next guest, with the guests before it as part of the host."""
     before = order[:turn]
     numbers = np.array(task.guests)
     host = task.host.with_guests(numbers[before], placed[before])

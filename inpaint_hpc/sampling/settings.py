@@ -1,4 +1,4 @@
-"""Settings of sampling, and what they cost in network evaluations (NFE)."""
+"""Settings of sampling, and their cost in network evaluations (NFE)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ STRATEGIES = ("auto", "conditional", "sequential", "replacement", "repaint")
 
 @dataclass(frozen=True)
 class SamplingSettings:
-    """How to sample.  Two settings with equal `steps` cost equally many network evaluations, whatever the sampler.
+    """How to sample.  Settings with equal `steps` cost the same number of network evaluations, whatever the sampler.
 
     Attributes:
-        samples: samples of each task.
+        samples: samples per task.
         steps: budget of network evaluations per sample; the number of noise levels follows from it (`n_levels`).
         sampler: `ancestral`, `predictor-corrector`, `heun`, or `dpm-solver` for 8 to 20 steps.
         strategy: `conditional` (host atoms clean; also all-atom generation), `sequential` (guests one after another,
@@ -33,12 +33,12 @@ class SamplingSettings:
         schedule: `geometric` or `karras`.
         corrector_steps: Langevin steps per level of the predictor-corrector.
         snr: relative step size of the corrector, in (0, 1).
-        noise: factor on the noise of all samplers but `heun`; 1 draws from the learnt distribution, less prefers the
-            middle of sites.
-        quiet_below: steps of these to levels below this (A) have no noise; sharpens positions.
+        noise: factor on the noise of all samplers but `heun`; 1 draws from the learnt distribution, less favours the
+            centres of sites.
+        quiet_below: steps of these samplers to levels below this (A) have no noise; sharpens positions.
         jump_length, resamples: `repaint` goes back by this many levels, so that each block of levels is run
             `resamples` times.
-        edge_budget: graph edges in a batch, the measure of its memory; by default chosen for the device.
+        edge_budget: maximum graph edges per batch, which limits memory; by default chosen for the device.
 
     Raises:
         InputError: a value out of range, or too few steps for the sampler or strategy.
@@ -83,7 +83,7 @@ class SamplingSettings:
 
     @property
     def jumps(self) -> bool:
-        """Does the strategy travel back in time?"""
+        """Whether the strategy goes back to higher noise levels."""
         return self.strategy == "repaint" and self.resamples > 1
 
     @property
@@ -120,11 +120,11 @@ class SamplingSettings:
         """Noise levels in A, (n_levels,), for a network trained from `sigma_min` to `sigma_max` (A).
 
         Raises:
-            InputError: the settings ask for levels outside of the trained range.
+            InputError: the settings request levels outside the trained range.
         """
         top = sigma_max if self.sigma_max is None else self.sigma_max
         bottom = sigma_min if self.sigma_min is None else self.sigma_min
-        # Room for the rounding of numbers that were written with a few digits.
+        # Tolerance for numbers rounded to a few digits.
         if top > sigma_max * 1.000001 or bottom < sigma_min * 0.999999:
             raise InputError(
                 f"noise levels from {top:g} to {bottom:g} A are outside of what the network was trained for "

@@ -1,7 +1,7 @@
-"""What the host does while guests are denoised.
+"""Treatment of the host while guests are denoised.
 
-A strategy turns a network into the score function that a sampler asks for: it places the host, calls the network, and
-hands out the scores of the guests.  Samplers see guests only, so every strategy works with every sampler.
+A strategy turns a network into the score function that a sampler needs: it places the host, calls the network, and
+returns the scores of the guests.  Samplers see guests only, so every strategy works with every sampler.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .tasks import Task
 
 
 class Network(Protocol):
-    """What sampling needs of a score network; `inpaint_hpc.network.score_network.ScoreNetwork` is one."""
+    """Interface of a score network for sampling; `inpaint_hpc.network.score_network.ScoreNetwork` is one."""
 
     sigma_min: float
     sigma_max: float
@@ -39,8 +39,8 @@ class SampleBatch:
     Args:
         tasks: tasks of the batch.
         indices: indices of the samples of each task.
-        seed: of the settings.
-        device: of all tensors.
+        seed: seed of the settings.
+        device: device of all tensors.
 
     Attributes:
         cells, inverse_cells: of each task's host, float64 (T, 3, 3), A and 1/A.
@@ -100,7 +100,7 @@ class SampleBatch:
 
 
 class StepNoise:
-    """Normal numbers of one step of the sampling loop; asking twice for one purpose gives fresh numbers."""
+    """Normal numbers of one step of the sampling loop; repeated calls for one purpose give fresh numbers."""
 
     def __init__(self, batch: SampleBatch, step: int) -> None:
         self._batch, self._step = batch, step
@@ -160,7 +160,7 @@ class Replacement(Conditional):
     """Host atoms are noised like guests, in a host without atoms: inpainting with an all-atom model.
 
     At every network evaluation host atoms are at host + sigma z, with the sigma of that evaluation and fresh z (Song et
-    al., ICLR 2021, appendix I.2); what the network says of them is not used, except at the end, see `denoised`.
+    al., ICLR 2021, appendix I.2); their scores are not used, except at the end, see `denoised`.
     Because they are placed from the input each time, nothing can drift in the input's frame.
     """
 
@@ -175,7 +175,7 @@ class Replacement(Conditional):
         self.known_positions = torch.as_tensor(np.concatenate([host.positions for host in hosts])).to(batch.device)
         known_numbers = batch.tensor(np.concatenate([host.numbers for host in hosts]))
         sample = torch.cat([batch.sample, self.known_sample])
-        # `Guests` wants the atoms of a sample together.
+        # `Guests` needs the atoms of a sample to be contiguous.
         self.order = torch.argsort(sample, stable=True)
         self.back = torch.argsort(self.order)
         self.ordered_sample = sample[self.order]
@@ -201,7 +201,7 @@ class Replacement(Conditional):
         """Expected clean positions of the guests in A, (G, 3), in the frame of the clean host.
 
         The noise of the host atoms has a mean, and guests follow it.  The denoised host atoms, whose clean positions
-        are known, tell how large it was.
+        are known, show how large it was.
         """
         scaled, known, z = self._joint(positions, sigma, noise)
         drift = Rows(self.known_sample, len(self.batch), self.n_known).sum(sigma * (z + known))
@@ -219,9 +219,9 @@ class Replacement(Conditional):
 
 
 class Repaint(Replacement):
-    """Replacement with time travel (Lugmayr et al., CVPR 2022): the settings' path goes back up several times.
+    """Replacement with time travel (Lugmayr et al., CVPR 2022): the noise level goes back up several times.
 
-    Guests then adapt to the host over and over, which plain replacement gives them no time for.
+    Guests thus adapt to the host repeatedly, for which plain replacement leaves no time.
     """
 
 

@@ -1,4 +1,4 @@
-"""What is to be sampled (`Task`) and what came out (`SampleSet`)."""
+"""What to sample (`Task`) and the result (`SampleSet`)."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Task:
     """One host and the guests to place in it.
 
     Attributes:
-        host: the crystal that stays as it is; without atoms for all-atom generation.
+        host: the crystal that is kept unchanged; without atoms for all-atom generation.
         guests: sorted atomic numbers, one per guest.  May be given as a mapping of element to count,
             `{"Li": 4}` or `{3: 4}`, or as a list of elements, `["Li", "Li"]` or `[3, 3]`.
-        name: what tables and messages call it; by default the host's name.
-        random_id: random numbers are drawn for this instead of the task's `id`, where a host holds positions that were
-            computed and so differ in their last bits from machine to machine.
+        name: name in tables and messages; by default the host's name.
+        random_id: used for random numbers instead of the task's `id`, if the host contains computed positions, whose
+            last bits differ between machines.
 
     Raises:
         InputError: no guests, an unknown element, a host with coordinates that are not numbers or with a flat cell,
@@ -47,7 +47,7 @@ class Task:
             raise InputError(f"{self.name}: the cell is flat (its volume is {self.host.volume:.3g} A^3)")
         object.__setattr__(self, "guests", guest_numbers(self.guests))
         if not self.guests:
-            raise InputError(f"{self.name}: no guests to place: ask for at least one")
+            raise InputError(f"{self.name}: no guests to place: request at least one")
         require_room(self.host, np.array(self.guests))
 
     @cached_property
@@ -82,7 +82,7 @@ class SampleSet:
         return len(self.indices)
 
     def crystals(self) -> list[Crystal]:
-        """Host and guests of each sample; host rows are the same bits as in `task.host`."""
+        """Host and guests of each sample; host rows are bit-for-bit those of `task.host`."""
         return [self.task.host.with_guests(np.array(self.task.guests), coords) for coords in self.frac_coords]
 
 

@@ -1,10 +1,11 @@
 """From sampled guest positions to sites: peaks of their density under the host's symmetry.
 
 For one group of operations: the density of positions is a sum of Gaussians over the distances between orbits (position
-to nearest image of the other).  The densest position that is left climbs its peak by mean shift (Y. Cheng, IEEE Trans.
+to nearest image of the other).  Mean shift moves the densest remaining position to its peak (Y. Cheng, IEEE Trans.
 Pattern Anal. Mach. Intell. 17, 790 (1995)), with the images of the positions; the peak is moved onto the symmetry
-elements near it, expanded to its orbit, and takes the positions that the orbit covers; and so on until no position is
-left.  Then peaks that are one site merge, positions go to their nearest site, and sites to the mean of their positions.
+elements near it, expanded to its orbit, and assigned the positions that the orbit covers; and so on until no position
+is left.  Then peaks of one site are merged, positions are assigned to their nearest site, and sites are moved to the
+mean of their positions.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ MERGE = 0.5
 # Positions further than this from every site, in units of the merging distance, belong to none.
 STRAY = 1.5
 _SHIFTS = 30  # of one peak
-_CHUNK = 200_000  # images asked for at once
+_CHUNK = 200_000  # images processed at once
 _BLOCK = 4_000_000  # distances between orbits held at once
 
 
@@ -45,16 +46,16 @@ def networks_from_positions(
 ) -> list[SiteNetwork]:
     """Site networks of pooled guest positions, one for each symmetry that the host can be taken to have.
 
-    Positions closer to a host atom than real atoms come are left out first.  A position seen once makes a site of its
-    own if no other is near: it comes last in the network.
+    Positions closer to a host atom than the contact distance are discarded first.  A position seen only once forms its
+    own site if no other is near, and comes last in the network.
 
     Args:
-        host: the host, without guests that are to be placed.
+        host: the host, without the guests to be placed.
         number: atomic number of the ion.
         frac_coords: pooled guest positions, (P, 3), wrapped or not.
         symprecs: distance tolerances in A of the host's symmetry.
         merge: positions closer than this to a site, in A, belong to it; images of a site closer than this are one site.
-        saturated: what the networks are to say about the sampling.
+        saturated: value of the networks' attribute of that name.
 
     Returns:
         Networks with different groups, most symmetric first; the last has no symmetry.  Without positions they have no
@@ -87,7 +88,7 @@ def network_from_positions(
 
 
 def _possible(host: Crystal, number: int, frac_coords: np.ndarray, merge: float) -> tuple[_Surroundings, np.ndarray]:
-    """What is around guests in the host, and the positions that are not on a host atom."""
+    """The atoms around guests in the host, and the positions that are not on a host atom."""
     frac_coords = np.asarray(frac_coords, dtype=np.float64).reshape(-1, 3)
     if len(host) == 0:
         raise InputError("a site network needs host atoms")
@@ -133,7 +134,7 @@ class _Surroundings:
 
 @dataclass
 class _Site:
-    """A site in the making, in the primitive cell; the rows of its positions and their distances in A."""
+    """A site under construction, in the primitive cell; the rows of its positions and their distances in A."""
 
     position: np.ndarray
     orbit: np.ndarray
@@ -220,7 +221,7 @@ class _Clustering:
         peaks = []
         while free.any():
             density = np.where(free, kernel @ free, -1.0)
-            # Densities that differ by rounding only must not decide.
+            # Differences in density due to rounding must not decide.
             start = int(np.flatnonzero(density >= density.max() * (1.0 - 1e-9))[0])
             peak = self._centre(self.positions[start], np.flatnonzero(free))
             covered = self._pulled_back(peak, np.flatnonzero(free))[0]
@@ -230,7 +231,7 @@ class _Clustering:
         return peaks
 
     def _pulled_back(self, position: np.ndarray, members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Members within the merging distance of an image of a position, and where they are seen from it.
+        """Members within the merging distance of an image of a position, and their vectors from it.
 
         Returns:
             Rows of positions, int64 (m,), and vectors in A from the position, turned back from the image, (m, 3).
@@ -248,7 +249,7 @@ class _Clustering:
         return point, back @ self.lattice
 
     def _centre(self, position: np.ndarray, members: np.ndarray) -> np.ndarray:
-        """The peak of the density of some positions uphill from one, on the symmetry elements near it."""
+        """The density peak uphill from a position, moved onto the symmetry elements near it."""
         for _ in range(_SHIFTS):
             found, vectors = self._pulled_back(position, members)
             if not len(found):
@@ -266,7 +267,7 @@ class _Clustering:
         return self.surroundings.contact(positions @ np.linalg.inv(self.level.multiples))
 
     def _without_doubles(self, peaks: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Peaks that are not within the merging distance of one before them."""
+        """Peaks that are not within the merging distance of an earlier one."""
         kept: list[np.ndarray] = []
         taken = np.zeros((0, 3))
         for peak in peaks:
@@ -277,7 +278,7 @@ class _Clustering:
         return kept
 
     def _assigned(self, peaks: Sequence[np.ndarray]) -> list[_Site]:
-        """Sites with the positions that are nearest to them; those that get none are left out."""
+        """Sites with their nearest positions; sites without any are left out."""
         orbits = [orbit_under(self.lattice, self.level.operations, peak) for peak in peaks]
         owner = np.repeat(np.arange(len(orbits)), [len(orbit) for orbit in orbits])
         tree = PeriodicPoints(self.cell, np.concatenate(orbits), STRAY * self.merge)

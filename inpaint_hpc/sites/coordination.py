@@ -38,7 +38,7 @@ def coordination(host: Crystal, points: PeriodicPoints, frac_coords: np.ndarray)
         of_site = of_site[np.argsort(distances[of_site], kind="stable")]
         near = distances[of_site]
         gaps = -np.diff(1.0 / np.maximum(near, 1e-3))
-        # Gaps that are equal but for rounding: the inner one, or images of one crystal would differ.
+        # Of gaps equal up to rounding take the inner one, or images of one crystal would differ.
         size = int(np.flatnonzero(gaps >= gaps.max() - 1e-6)[0]) + 1 if len(gaps) else len(near)
         numbers = host.numbers[atoms[of_site[:size]]]
         elements = {int(z): near[:size][numbers == z] for z in dict.fromkeys(numbers.tolist())}

@@ -36,7 +36,7 @@ def find_sites(
     device: Any = None,
     progress: Progress | None = None,
 ) -> SiteNetwork:
-    """The sites that a host offers to an ion; see `find_sites_many`."""
+    """The sites for an ion in a host; see `find_sites_many`."""
     options = {"symprec": symprec, "energies": energies, "settings": settings, "device": device, "progress": progress}
     return find_sites_many(network, [host], guest, n_guests, **options)[0]
 
@@ -53,17 +53,17 @@ def find_sites_many(
     device: Any = None,
     progress: Progress | None = None,
 ) -> list[SiteNetwork]:
-    """The sites that hosts offer to an ion, sampled together.
+    """The sites for an ion in several hosts, sampled together.
 
     Args:
         network: a score network, see `load_network`.
-        hosts: the hosts; atoms of the ion that they already hold stay.
+        hosts: the hosts; atoms of the ion that they already contain are kept.
         guest: the ion, 'Li' or 3.
-        n_guests: how many guests the joint samples have, one number or several.  By default as many as fill the most
+        n_guests: number of guests in joint samples, one number or several.  By default as many as fill the most
             occupied orbit of single guests that can be full, and twice as many: ions that find the best sites taken go
-            to the next.
+            to the next best.
         symprec: distance tolerance in A of the hosts' symmetry.
-        energies: CHGNet energies for the most occupied so many orbits; 0 for none, None for all.
+        energies: number of orbits, most occupied first, for which CHGNet energies are computed; None for all.
         settings: of the pooling; by default `PoolingSettings(symprec=symprec)`.
         device: torch device of sampling and CHGNet; by default that of the network.
         progress: called with (stage, done, total), stage 'sites' or 'energies'.

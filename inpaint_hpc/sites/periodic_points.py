@@ -10,12 +10,12 @@ from inpaint_hpc.sampling.minimum_image import PeriodicCell
 
 
 class PeriodicPoints:
-    """Points that can be asked for those near other points.
+    """Points that can be searched for those near other points.
 
     Args:
         cell: the periodic cell.
         frac_coords: the points, (n, 3), wrapped or not.
-        reach: largest distance in A that will be asked for.
+        reach: largest distance in A that can be searched.
     """
 
     def __init__(self, cell: PeriodicCell, frac_coords: np.ndarray, reach: float) -> None:

@@ -1,7 +1,8 @@
 """Pool guest positions of many samples of a host, until new samples find no new site.
 
-Single guests say where one ion likes to be; joint samples of several guests say where ions go when the best sites are
-taken.  Rounds of both are drawn for all hosts together, in full batches; a host whose round found nothing new leaves.
+Single guests show where one ion prefers to be; joint samples of several guests show where ions go when the best sites
+are taken.  Rounds of both are drawn for all hosts together, in full batches; a host whose round found no new site is
+finished.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class PoolingSettings:
-    """How positions are pooled.
+    """Settings of pooling.
 
     Attributes:
-        single_samples: samples of a single guest in a round.
-        joint_samples: samples of several guests in a round; where several numbers of guests are asked for they share
-            this, each gets at least one.
-        min_rounds, max_rounds: a host is never left before, and always after, so many rounds.
+        single_samples: samples of a single guest per round.
+        joint_samples: samples of several guests per round; several requested numbers of guests share these, with at
+            least one each.
+        min_rounds, max_rounds: minimum and maximum number of rounds per host.
         symprec: distance tolerance in A of the symmetry under which a site counts as seen before.
         merge: merging distance of sites in A.
         sampling: steps, sampler, strategy, seed ... of the samples; its `samples` are not used.
@@ -81,7 +82,7 @@ class Pool:
 
     @property
     def rounds(self) -> int:
-        """Rounds drawn."""
+        """Number of rounds drawn."""
         return len(self.new_sites)
 
     @property
@@ -130,19 +131,19 @@ def pool_many(
 ) -> list[Pool]:
     """Pool guest positions of many hosts, sampled together.
 
-    A pool depends on its host, ion, numbers of guests, settings and weights, not on the hosts that are pooled with it.
+    A pool depends on its host, ion, numbers of guests, settings and weights, not on other hosts.
 
     Args:
         network: a score network.
         hosts: the hosts.
         numbers: atomic number of the ion of each.
-        n_guests: for each host how many guests joint samples have, one number or several; single guests always come
-            in addition.
+        n_guests: for each host the number of guests in joint samples, one number or several; single guests are always
+            drawn in addition.
         settings: by default `PoolingSettings()`.
         device: by default that of the network.
         progress: called after every step.
-        earlier: pools of the same hosts and ions to go on with, drawn with the same settings; their samples are kept,
-            and as many rounds are drawn on top as without them.
+        earlier: pools of the same hosts and ions to continue, drawn with the same settings; their samples are kept, and
+            as many rounds are added as without them.
 
     Raises:
         InputError: an empty host, or more guests than a cell can hold.

@@ -32,13 +32,13 @@ def with_energies_many(
 ) -> list[SiteNetwork]:
     """Networks with energies: one guest on a site of each orbit, relaxed in the frozen host, all of them in batches.
 
-    An orbit whose guest cannot be relaxed keeps NaN.  Where `settles_on` is another orbit, or none, the guest left it.
+    An orbit whose guest cannot be relaxed keeps NaN.  If `settles_on` is another orbit or none, the guest left.
 
     Args:
         networks: the sites, of any hosts.
-        limit: only the most occupied so many orbits of each; all by default.
+        limit: number of orbits of each, most occupied first; all by default.
         fmax: convergence of the guest's force, eV/A.
-        max_steps: most steps of a relaxation.
+        max_steps: maximum number of relaxation steps.
         device: torch device of CHGNet.
         progress: called with the number of sites finished since the last call.
         relaxation: further options of `scoring.relaxation.relax.relax`.

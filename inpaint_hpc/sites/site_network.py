@@ -1,4 +1,4 @@
-"""The sites that a host offers to one kind of ion, and how they exclude each other."""
+"""The sites for one kind of ion in a host, and the distances between them."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class Orbit:
         coordination: host atoms around a site: element symbol -> (neighbours, mean distance in A).
         energy: of the host with one guest on the site after relaxation of that guest, eV per cell; NaN if not computed.
         shift: how far the guest moved in that relaxation, A; NaN if not computed.
-        settles_on: index of the orbit that the guest was on after it; -1 if not computed or on none.  A site whose
-            guest settles on another is no minimum of the potential.
+        settles_on: index of the orbit that the guest was on after relaxation; -1 if not computed or on none.  A site
+            whose guest relaxes onto another is not a minimum of the potential.
     """
 
     frac_coords: np.ndarray
@@ -81,7 +81,7 @@ class SiteNetwork:
     """Sites of one ion in one host.
 
     Attributes:
-        host: the host, without guests that are to be placed.
+        host: the host, without the guests to be placed.
         number: atomic number of the ion.
         orbits: most occupied first.
         symprec: distance tolerance in A of the symmetry in use; 0 for no symmetry at all.
@@ -156,7 +156,7 @@ class SiteNetwork:
 
     @cached_property
     def permutations(self) -> np.ndarray:
-        """What each symmetry operation does to the sites: site s goes to `permutations[o, s]`, int64 (O, S)."""
+        """Permutation of the sites by each symmetry operation: site s goes to `permutations[o, s]`, int64 (O, S)."""
         cell = PeriodicCell(self.host.lattice)
         if not len(self):
             return np.zeros((len(self.rotations), 0), dtype=np.int64)

@@ -1,10 +1,10 @@
 """The symmetries that a host can be taken to have: several tolerances, its translations alone, and none.
 
 A host relaxed by DFT, or relaxed without its guests, is symmetric only approximately, and guests may break what
-symmetry it has.  Which level serves is decided by what is made of the sites, not here.
+symmetry it has.  The choice between levels is made where the sites are used, not here.
 
-A cell that holds several primitive cells shows only those operations that map its own lattice onto itself: a 2x1x1 cell
-of a cubic crystal has few.  The crystal has them all, so a level knows its primitive cell and the whole group there.
+A cell of several primitive cells has only those operations that map its own lattice onto itself: a 2x1x1 cell of a
+cubic crystal has few.  The crystal has them all, so a level stores its primitive cell and the whole group there.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from inpaint_hpc.crystals.symmetry import symmetry_operations
 from inpaint_hpc.sampling.minimum_image import PeriodicCell
 
 SYMPRECS = (0.01, 0.05, 0.1, 0.3)
-# Operations of two tolerances that differ by less than this in A are one: the origin was found a bit elsewhere.
+# Operations of two tolerances that differ by less than this in A are one: the origins found differ slightly.
 _SAME_OPERATION = 0.5
 _IDENTITY = np.eye(3, dtype=np.int64)
 
@@ -35,7 +35,7 @@ class SymmetryLevel:
         multiples: the host's cell vectors in those of the primitive cell, int64 (3, 3): `multiples @ lattice`.
         rotations: int64 (O, 3, 3).
         translations: float64 (O, 3).
-        subgroup: what was left out of the space group: '' for nothing, 'translations' for all but pure translations.
+        subgroup: part of the space group that is used: '' for all of it, 'translations' for pure translations only.
     """
 
     symprec: float
@@ -94,7 +94,7 @@ class SymmetryLevel:
         return np.where(frac >= 1.0, 0.0, frac)
 
     def same_as(self, other: SymmetryLevel) -> bool:
-        """Do both hold the same operations, but for small shifts of the origin?"""
+        """Whether both contain the same operations, up to small shifts of the origin."""
         if len(self.rotations) != len(other.rotations) or len(self) != len(other):
             return False
         if not np.allclose(self.lattice, other.lattice, atol=1e-6):
@@ -112,7 +112,7 @@ def symmetry_levels(host: Crystal, symprecs: Sequence[float] = SYMPRECS) -> list
     """Different groups of a host, largest first; the last is the identity alone.
 
     Of equal groups that with the smallest tolerance is kept.  Where the cell holds several primitive cells, the pure
-    translations are a level of their own.
+    translations form a separate level.
 
     Args:
         host: the host, in any cell.

@@ -1,9 +1,9 @@
 """Training batches: masked crystals with several noise draws per encoding.
 
 A batch is a function of (seed, step, rank) alone, so that a resumed run sees exactly what an uninterrupted one would
-have seen, and no random state needs to be stored.  It is made in two parts: `draw_batch` takes all decisions, on a CPU
-and, if wanted, in another process (`feed`); `noised` moves what was drawn to the device of the network and adds there
-what costs most, the exact target.
+have seen, and no random state needs to be stored.  It is made in two parts: `draw_batch` makes all random choices, on
+a CPU and optionally in another process (`feed`); `noised` moves the draw to the device of the network and computes the
+most expensive part there, the exact target.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from .masks import KINDS, MaskMixture
 from .noise_levels import stratified_log_uniform
 from .wrapped_normal import scaled_score
 
-# What `TrainingBatch.kind` says of an electrode pair.
+# `TrainingBatch.kind` of an electrode pair.
 PAIR = len(KINDS)
 
 
 @dataclass(frozen=True)
 class DrawnBatch:
-    """What was drawn for a batch, on the CPU; `noised` makes a `TrainingBatch` of it.
+    """The draw for a batch, on the CPU; `noised` turns it into a `TrainingBatch`.
 
     Attributes:
         hosts: B clean (or slightly perturbed) hosts.
@@ -46,7 +46,7 @@ class DrawnBatch:
 
     @property
     def tensors(self) -> tuple[torch.Tensor, ...]:
-        """All of it, in the order in which `from_tensors` takes it."""
+        """All tensors, in the order that `from_tensors` expects."""
         h, g = self.hosts, self.guests
         hosts, guests = (h.numbers, h.positions, h.cells, h.crystal), (g.numbers, g.positions, g.sample, g.host)
         return (*hosts, *guests, self.sigma, self.noise, self.kind)
@@ -109,14 +109,14 @@ class BatchSettings:
 
     Attributes:
         batch_size: crystals per process and step.
-        draws: most noise draws per encoding; crystals with many guests get fewer, see `guest_budget`.
-        guest_budget: aim for at most this many noised guests per crystal, so that all-atom masks do not eat the step.
+        draws: maximum number of noise draws per encoding; crystals with many guests get fewer, see `guest_budget`.
+        guest_budget: aim for at most this many noised guests per crystal, so that all-atom masks do not dominate.
         sigma_min, sigma_max: range of noise levels, A.
-        host_noise, host_strain, host_noise_fraction: that fraction of hosts is perturbed, by normal noise of up to so
-            many A and a strain of the cell of up to so much: real hosts were not relaxed around the guests.
+        host_noise, host_strain, host_noise_fraction: this fraction of hosts is perturbed, by normal noise of up to
+            `host_noise` A and a cell strain of up to `host_strain`: real hosts were not relaxed around the guests.
         supercell_atoms: partial masks may double a cell up to this many atoms.
-        pair_fraction: share of crystals that are electrode pairs, where the run has any.
-        pair_partial: share of those in which some of the guests are in place already.
+        pair_fraction: share of crystals that are electrode pairs, if the run has any.
+        pair_partial: share of these in which some of the guests are already in place.
     """
 
     batch_size: int = 16
@@ -208,7 +208,7 @@ def draw_batch(
 
 
 def noised(drawn: DrawnBatch, device: torch.device | str = "cpu") -> TrainingBatch:
-    """What was drawn, on the device, with the guests moved by their noise and the target that belongs to it."""
+    """The draw on the device, with noised guests and their target."""
     on_device = DrawnBatch.from_tensors(x.to(device, non_blocking=True) for x in drawn.tensors)
     hosts, guests, sigma = on_device.hosts, on_device.guests, on_device.sigma
     displacement = sigma[guests.sample][:, None] * on_device.noise

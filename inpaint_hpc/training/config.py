@@ -59,7 +59,7 @@ class OptimizerSection(Section):
     """AdamW, warm-up, schedule, averaging.
 
     The learning rate rises over `warmup_steps`, then follows `schedule` over the budget: `cosine` to zero, or `hold`,
-    constant until the last `decay_fraction` of the budget and linear to zero there, so that a run can be prolonged
+    constant until the last `decay_fraction` of the budget and linear to zero there, so that a run can be extended
     from its last checkpoint before the decay.
     """
 
@@ -73,23 +73,23 @@ class OptimizerSection(Section):
 
 
 class TrainingConfig(Section):
-    """Everything that decides a training run.
+    """Everything that determines a training run.
 
     Attributes:
         data: packed HDF5 with a `split`.
-        out: run directory: checkpoint, logs, weights.
+        out: run directory for checkpoint, logs and weights.
         pairs: packed electrode file; `batch.pair_fraction` of the crystals of a batch come from it.
         pairs_max_atoms: pairs of at most this many atoms when discharged.
-        start_from: packaged weights, or a .safetensors file, that training begins with, of the same sizes.
+        start_from: packaged weights, or a .safetensors file, to start training from; sizes must be the same.
         max_atoms: crystals of at most this many atoms.
         steps, minutes: the budget; exactly one of them.
         threads: torch's threads in the process that trains.
-        workers: processes that draw batches ahead; None takes as many as cores leave (at most 14) on a GPU and none, in
-            the loop itself, on a CPU.  The batches are the same with any number of them.
+        workers: processes that draw batches ahead; None takes the spare cores (at most 14) on a GPU, and none on a CPU,
+            where the loop draws them itself.  The batches do not depend on it.
         cuda_graph: on a GPU with Triton, record forward and backward pass once and replay them (`cuda_graph.py`).
         precision: of the network in training: `tf32` and `bf16` are faster on a GPU; validation is always float32.
-        checkpoint_moments: `bfloat16` makes the checkpoint a quarter smaller, but a resumed run then goes on from
-            rounded moments of the optimizer, not exactly.
+        checkpoint_moments: `bfloat16` makes the checkpoint a quarter smaller, but a resumed run then continues
+            from rounded moments of the optimizer, not exactly.
     """
 
     data: Path

@@ -1,8 +1,8 @@
 """Forward and backward pass of a training step as one CUDA graph.
 
-A step launches over two thousand kernels, and asking for them one by one takes a process several times as long as the
-GPU needs to run them.  Recorded once and replayed they cost one request.  A graph has fixed sizes, so what it reads is
-padded: atoms, guests and edges that are not there belong to an additional crystal and sample, and to no sum.
+A step launches over two thousand kernels, and launching them one by one takes several times as long as the GPU needs
+to run them.  Recorded once and replayed, they cost one launch.  A graph has fixed sizes, so its inputs are padded:
+padding atoms, guests and edges belong to an additional crystal and sample, and to no sum.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Inputs = dict[str, torch.Tensor]
 
 @torch.no_grad()
 def inputs_of(network: ScoreNetwork, batch: TrainingBatch) -> Inputs:
-    """All that forward and backward pass read of a batch; its sizes have been found, which waits for the device."""
+    """Everything that forward and backward pass read from a batch; finding its sizes has waited for the device."""
     c, hosts, guests = network.config, batch.hosts, batch.guests
     counts, x, sample = hosts.counts, guests.positions, guests.sample
     images = periodic_images(hosts.cells, c.host_cutoff)
@@ -137,7 +137,7 @@ def loss_of(network: ScoreNetwork, inputs: Inputs, precision: str = "float32", p
 class GraphedLoss:
     """Loss and gradients of batches by a CUDA graph, recorded at the first call.
 
-    Gradients stay the same tensors from call to call; nobody else may replace them.
+    Gradients stay the same tensors between calls and must not be replaced elsewhere.
 
     Attributes:
         network: whose gradients.
@@ -162,7 +162,7 @@ class GraphedLoss:
     def __call__(self, drawn: DrawnBatch) -> torch.Tensor:
         """The loss of a batch, on the device; its gradients are in the parameters."""
         main = torch.cuda.current_stream()
-        # Beside the step before, which the GPU still works at: waiting for sizes waits for these operations alone.
+        # Concurrent with the previous step on the GPU: waiting for sizes waits for these operations alone.
         with torch.cuda.stream(self._beside):
             inputs = inputs_of(self.network, noised(drawn, self.device))
         main.wait_stream(self._beside)
@@ -180,13 +180,13 @@ class GraphedLoss:
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
-            for _ in range(2):  # compiles kernels and lets libraries ask for their memory
+            for _ in range(2):  # compiles kernels and lets libraries allocate their memory
                 self._clear()
                 loss_of(self.network, self._inputs, self.precision).backward()
         torch.cuda.current_stream().wait_stream(aside)
         self._clear()
         graph = torch.cuda.CUDAGraph()
-        # Other threads (the loader's) may go on asking for memory.
+        # Other threads (the loader's) may continue to allocate memory.
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             loss = loss_of(self.network, self._inputs, self.precision)
             loss.backward()

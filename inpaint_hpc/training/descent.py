@@ -11,18 +11,18 @@ from inpaint_hpc.errors import InputError
 
 from .config import OptimizerSection
 
-# Steps with gradients that are not finite are skipped; so many in a row mean that the run has diverged.
+# Steps with non-finite gradients are skipped; this many in a row mean that the run has diverged.
 _MAX_BAD_STEPS = 20
 
 
 class Descent:
-    """AdamW on clipped gradients; a step whose gradients are not finite leaves weights, moments and average alone.
+    """AdamW on clipped gradients; a step whose gradients are not finite leaves weights, moments and average unchanged.
 
     Args:
         network: what is trained; its parameters must stay the same tensors.
         settings: of the optimizer.
-        fused: whether that decision is taken on the device: on a GPU, where looking at a number would make this process
-            wait until all that was asked of the device is done.
+        fused: whether that decision is made on the device: on a GPU, where reading a number would make this process
+            wait for all queued work.
 
     Attributes:
         optimizer: AdamW.
@@ -39,17 +39,17 @@ class Descent:
             weight_decay=settings.weight_decay,
             fused=fused or None,
         )
-        # Views of parameters and buffers: what the network learns shows here.
+        # Views of parameters and buffers, which follow the network's updates.
         self._state = network.state_dict()
         self.average = {name: value.clone() for name, value in self._state.items()}
         self._bad_steps = torch.zeros((), device=self.parameters[0].device)
 
     def step(self, learning_rate: float, step: int) -> None:
-        """Take the gradients into the weights, and those into the average.
+        """Update the weights from the gradients, and the average from the weights.
 
         Args:
-            learning_rate: of this step.
-            step: steps taken before; early averages are short.
+            learning_rate: learning rate of this step.
+            step: steps taken before; early averages cover few steps.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
@@ -77,7 +77,7 @@ class Descent:
             torch._foreach_add_(average, change)
 
     def check(self) -> None:
-        """Look at the number of bad steps in a row, which waits for the device.
+        """Check the number of bad steps in a row, which waits for the device.
 
         Raises:
             InputError: too many.
@@ -95,7 +95,7 @@ class Descent:
         return state
 
     def load(self, optimizer: dict[str, Any], average: Mapping[str, torch.Tensor]) -> None:
-        """Go on from a state of the optimizer, of any dtype and from either kind of device, and an average."""
+        """Continue from an optimizer state, of any dtype and from any device, and an average."""
         for group in optimizer["param_groups"]:
             group["fused"] = self.fused or None
         self.optimizer.load_state_dict(optimizer)

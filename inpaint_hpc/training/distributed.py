@@ -1,7 +1,7 @@
 """Data parallelism under torchrun: one process per GPU (or per CPU core), gradients averaged in one flat all-reduce.
 
 At a million parameters the all-reduce takes a millisecond, and a flat one, unlike DistributedDataParallel's hooks,
-does not mind layers that some rank did not use in a step (a batch in which every host is empty).
+tolerates layers that some rank did not use in a step (a batch in which every host is empty).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Pairs of an empty host and its filled crystal, made from filled crystals alone.
 
-Insertion electrodes whose two members are both known are few.  From any crystal that holds an ion another pair can be
-made: the ions are taken out, and what is left relaxes with its cell by CHGNet, as a charged electrode would.  What
-falls apart or moves further than an electrode that is topotactic is left out.
+Few insertion electrodes have both members known.  Further pairs can be made from any crystal that contains an ion: the
+ions are removed, and the rest is relaxed with its cell by CHGNet, as a charged electrode would be.  Hosts that collapse
+or move further than in a topotactic electrode are left out.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ REDOX = frozenset({22, 23, 24, 25, 26, 27, 28, 29, 40, 41, 42, 44, 73, 74, 75})
 ANIONS = frozenset({7, 8, 9, 15, 16, 17, 34, 35})
 # Limits of what counts as the same framework, as for electrodes that the Materials Project recommends.
 MOST_VOLUME_CHANGE, MOST_DISPLACEMENT = 0.30, 0.5  # of the volume; RMS in A
-FMAX, STEPS = 0.1, 40  # a host relaxed roughly: what counts is that it is not where the ions were
+FMAX, STEPS = 0.1, 40  # a rough relaxation: what matters is that the host is no longer as it was around the ions
 
 
 @dataclass
 class PairReport:
-    """What became of the crystals.
+    """Outcomes of the crystals.
 
     Attributes:
-        made: pairs.
+        made: pairs made.
         diverged: hosts that could not be relaxed.
-        changed: hosts that are another framework after relaxation.
+        changed: hosts whose framework changed in the relaxation.
     """
 
     made: int = 0
@@ -45,10 +45,10 @@ class PairReport:
 def candidates(
     crystals: Iterable[Crystal], max_atoms: int, ions: Sequence[int] = IONS
 ) -> Iterator[tuple[Crystal, int]]:
-    """Crystals that an electrode could be, with the atomic number of the ion to take out.
+    """Crystals that could be electrodes, with the atomic number of the ion to remove.
 
-    An ion of `ions`, no other of them, a transition metal that changes its valence, an anion, and at most as many ions
-    as other atoms.
+    They contain exactly one of the elements `ions`, a transition metal that changes its valence, an anion, and at most
+    as many ions as other atoms.
     """
     for crystal in crystals:
         present = set(crystal.numbers.tolist())
@@ -69,15 +69,15 @@ def deintercalated_pairs(
     report: PairReport | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[ElectrodePair]:
-    """Pairs of crystals with the ions to take out of them.
+    """Pairs from crystals and the ions to remove from them.
 
     Args:
         chosen: crystals, and the atomic number of the ion in each.
         fmax: hosts relax until no force exceeds it, eV/A, or
-        steps: until so many steps are done.
+        steps: this many steps are done.
         model: CHGNet weights.
         device: torch device.
-        report: is told what became of the crystals.
+        report: records the outcomes of the crystals.
         progress: called with crystals finished since the last call.
 
     Raises:
@@ -112,9 +112,9 @@ def _guests_last(crystal: Crystal, ion: int) -> tuple[Crystal, int]:
 
 
 def _pair(reference: Crystal, n: int, ion: int, found: Relaxation) -> ElectrodePair | None:
-    """The pair, in the reference's origin; None where the framework is another one."""
+    """The pair, with the reference's origin; None if the framework has changed."""
     shift = found.crystal.frac_coords - reference.frac_coords[:n]
-    # The forces do not hold the crystal in place; only the shape of the displacement says anything.
+    # The forces do not hold the crystal in place; only the relative displacements are meaningful.
     shift -= shift.mean(axis=0)
     change = found.crystal.volume / reference.volume - 1.0
     rms = float(np.sqrt(((shift @ reference.lattice) ** 2).sum(axis=1).mean()))

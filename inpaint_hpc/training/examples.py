@@ -14,8 +14,8 @@ from inpaint_hpc.errors import InputError
 
 from .masks import double_cell, draw_mask
 
-# One framework in so many is held out of the pairs.  Files may be split by the same hash modulo 5 or 50 already: no
-# divisor of those.
+# One in this many frameworks is held out of the pairs.  Not a divisor of 5 or 50, because files may already be split by
+# the same hash modulo those.
 PAIR_MODULUS = 11
 
 
@@ -35,7 +35,7 @@ class Example:
 
 
 def load_pairs(path: str | Path, max_atoms: int | None) -> tuple[list[ElectrodePair], list[ElectrodePair]]:
-    """Electrode pairs to train on and to validate with, of at most `max_atoms` atoms when discharged.
+    """Electrode pairs for training and for validation, of at most `max_atoms` atoms when discharged.
 
     All pairs of one host composition fall on the same side.
 

@@ -18,7 +18,7 @@ _DIGESTS: dict[Path, str] = {}
 
 
 def export_weights(average: dict[str, torch.Tensor], path: Path, card: dict[str, Any]) -> WeightsInfo:
-    """Write weights with a card: what the run says of itself, and where and when it was written.
+    """Write weights with a card: the description of the run, and where and when it was written.
 
     Args:
         average: the weights by name.
@@ -35,7 +35,7 @@ def export_weights(average: dict[str, torch.Tensor], path: Path, card: dict[str,
 
 
 def restore_weights(run: Path) -> None:
-    """Write `model.safetensors` of a run that came without it, from the checkpoint and the card beside it.
+    """Write a missing `model.safetensors` of a run, from the checkpoint and the card beside it.
 
     Raises:
         InputError: they would not be the weights that the card describes.

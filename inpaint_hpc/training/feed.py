@@ -1,7 +1,7 @@
-"""Batches ahead of the training loop, drawn by worker processes.
+"""Batches drawn ahead of the training loop by worker processes.
 
-A batch is a function of its step, so it does not matter which worker draws it: any number of them, none included, and a
-feed that begins at any step give the same bits.
+A batch is a function of its step, so it does not matter which worker draws it: any number of workers, including none,
+and a feed started at any step give the same bits.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from inpaint_hpc.crystals.packed import ElectrodePair, PackedDataset
 from .batches import BatchSettings, DrawnBatch, draw_batch, training_indices
 from .masks import MaskMixture
 
-# Drawing a batch is fast; more processes than this only take memory.
+# Drawing a batch is fast; more processes than this only use memory.
 _MOST_WORKERS = 14
 
 
@@ -32,7 +32,7 @@ class Steps(Dataset):
     Attributes:
         data, pairs, settings, masks: see `draw_batch`.
         seed: of the run.
-        rank, world_size: which process of how many.
+        rank, world_size: index of this process, and number of processes.
     """
 
     data: PackedDataset
@@ -49,7 +49,7 @@ class Steps(Dataset):
 
 
 class _From(Sampler):
-    """Steps from a first one on, without an end: one epoch, so that workers are started once."""
+    """Endless steps from a first one on: a single epoch, so that workers are started once."""
 
     def __init__(self, first: int) -> None:
         self.first = first
@@ -64,7 +64,7 @@ def feed(steps: Steps, first: int, workers: int, pin_memory: bool) -> Iterator[D
     Args:
         steps: what to draw.
         first: the step that the first batch is of.
-        workers: processes; 0 draws in this one when asked.
+        workers: number of processes; 0 draws in this process on demand.
         pin_memory: batches in page-locked memory, for a GPU.
     """
     ahead = {}
@@ -101,7 +101,7 @@ def _as_drawn(batch: DrawnBatch) -> DrawnBatch:
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:
-    """A signal to the whole process group asks the parent for a last checkpoint; workers live until it ends them."""
+    """A signal to the whole process group asks the parent for a last checkpoint; workers run until it ends them."""
     for number in (signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     if not hasattr(signal, "sigwaitinfo"):

@@ -46,12 +46,12 @@ class Trainer:
 
     Args:
         config: what to train on, and how.
-        resume: go on from the checkpoint in `config.out`; without it an existing checkpoint is refused.
+        resume: continue from the checkpoint in `config.out`; otherwise an existing checkpoint is refused.
         device: `auto`, `cpu` or `cuda`.
-        report: called with (step, loss, structures per second, fraction of budget, seconds to go) now and then.
+        report: called with (step, loss, structures per second, fraction of budget, seconds to go) at intervals.
 
     Raises:
-        InputError: no validation part in the data, a checkpoint of another configuration, or one in the way.
+        InputError: no validation part in the data, a checkpoint of another configuration, or an existing one.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Trainer:
         if resume:
             self._load(checkpoint)
         elif checkpoint.exists():
-            raise InputError(f"{checkpoint} exists; go on with --resume, or choose another 'out'")
+            raise InputError(f"{checkpoint} exists; continue with --resume, or choose another 'out'")
         self._stop = False
 
     # Schedule
@@ -205,7 +205,7 @@ class Trainer:
         return record
 
     def _log_train(self, losses: list[torch.Tensor], since: float) -> None:
-        """Look at the losses since a time: the one place where a step waits for the device."""
+        """Read the losses since a time: the only place where a step waits for the device."""
         self.descent.check()
         if not self.parallel.is_main:
             return
@@ -248,7 +248,7 @@ class Trainer:
         export_weights(self.average, self.out / "model.safetensors", card)
 
     def card(self) -> dict[str, Any]:
-        """What this run is and has seen so far, for the card of its weights."""
+        """Description of this run and its progress so far, for the card of its weights."""
         config, data = self.config, Path(self.config.data)
         card: dict[str, Any] = {
             "network": asdict(self.network.config),
@@ -306,7 +306,7 @@ class Trainer:
 
 @contextmanager
 def _matmul_precision(precision: str) -> Iterator[None]:
-    """TF32 for products of matrices where asked for; it is a setting of the process, which validates in float32."""
+    """TF32 for matrix products if requested; it is a setting of the process, which validates in float32."""
     before = torch.get_float32_matmul_precision()
     if precision == "tf32":
         torch.set_float32_matmul_precision("high")
@@ -324,7 +324,7 @@ def _append_csv(path: Path, row: dict[str, Any]) -> None:
             columns = next(csv.reader(file), columns)
     new = not path.exists() or path.stat().st_size == 0
     with open(path, "a", newline="") as file:
-        # A run resumed by a newer version may have more to say than the columns that the file began with.
+        # A run resumed by a newer version may record more columns than the file started with.
         writer = csv.DictWriter(file, columns, extrasaction="ignore")
         if new:
             writer.writeheader()

@@ -1,7 +1,7 @@
 """Which atoms of a training crystal are guests: the mask mixture.
 
 One set of weights serves inpainting, dilute guests, several species at once and all-atom generation, because all of
-these occur in training (DESIGN section 2).
+these occur in training.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 KINDS = ("species", "part", "several", "all")
-# Ions that people intercalate are guests more often; every element is one sometimes.
+# Weights: common intercalation ions are guests more often, but every element is sometimes a guest.
 GUEST_IONS = {3: 6.0, 11: 6.0, 19: 6.0, 12: 6.0, 20: 6.0, 30: 6.0, 13: 6.0, 37: 2.0, 55: 2.0, 38: 2.0, 56: 2.0, 1: 2.0}
 
 
@@ -21,7 +21,7 @@ class MaskMixture:
 
     Attributes:
         species: all atoms of one species.
-        part: a random part of one species, half of the time in a supercell where that stays small.
+        part: a random part of one species, half of the time in a supercell if that stays small.
         several: all atoms of two species.
         all: every atom; the host is empty.
     """

@@ -26,10 +26,10 @@ _SEED = 20_24
 
 
 class Validation:
-    """What a run is validated on: drawn once, then kept on the device, since it is the same every time.
+    """The validation set of a run: drawn once and kept on the device, since it is always the same.
 
     Args:
-        dataset: held-out crystals, of which the first so many `crystals` of a fixed order are taken.
+        dataset: held-out crystals, of which the first `crystals` in a fixed order are used.
         settings, masks: those of training; hosts stay unperturbed.
         pairs: held-out electrode pairs, every one once, with as many noise draws as in training.
         device: of the networks to come.

@@ -126,7 +126,7 @@ def test_status_from_another_shell(run):
     assert found["workers"][0]["name"] == "w" and found["workers_alive"] == 1 and found["eta_seconds"] > 0
     worker.close()
     shown = CliRunner().invoke(cli, ["status", str(run.path)]).output
-    assert f"{report.tasks} of 14 done" in shown and "nothing runs" in shown and "inpaint-hpc resume" in shown
+    assert f"{report.tasks} of 14 done" in shown and "nothing is running" in shown and "inpaint-hpc resume" in shown
     script = (
         "import sys\nfrom inpaint_hpc.campaign.status import read_status\n"
         f"read_status({str(run.path)!r})\n"

@@ -297,7 +297,7 @@ def test_a_full_disk_is_one_line_and_nothing_finished_is_lost(make_run, tmp_path
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     failed, intact, finished = result.stdout.splitlines()
-    assert "No space left on device); free space on the disk, then go on with `inpaint-hpc resume`" in failed
+    assert "No space left on device); free space on the disk, then continue with `inpaint-hpc resume`" in failed
     assert intact == "True {}"
     assert finished.endswith(" []")
 

@@ -112,7 +112,7 @@ def test_a_run_that_is_not_finished(run):
 
 def test_files_go_where_they_are_told(run, tmp_path):
     files = sorted((run / "results").rglob("*.h5"))
-    refused(invoke("collect", *files), "Say with --out where the archive goes")
+    refused(invoke("collect", *files), "Give the archive to write with --out")
     out = tmp_path / "some.h5"
     assert invoke("collect", *files[:2], "--out", out).exit_code == 0
     refused(invoke("collect", *files, "--out", out), "exists already; add --overwrite to replace it")
@@ -128,7 +128,7 @@ def test_foreign_results(run):
     write_result(stranger, [record(20)], {"weights_sha256": WEIGHTS})
     result = invoke("collect", run)
     assert result.exit_code == 0
-    assert result.stderr == "left out: 1 foreign tasks\n"
+    assert result.stderr == "left out: 1 tasks of other campaigns\n"
     assert "12 tasks" in result.stdout
     write_result(stranger, [record(20)], {"weights_sha256": "cd" * 32})
     refused(invoke("collect", run), f"{stranger}: made with other weights (cdcdcdcdcdcd) than the run (abababababab)")

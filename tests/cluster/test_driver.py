@@ -172,7 +172,7 @@ def test_damaged_results_are_set_aside_and_done_again(tiny_run, caplog):
     path = run.result_path(run.unit(3))
     path.write_bytes(path.read_bytes()[:-500])
     assert run_inline(run, verify=True).state.units_done == 1
-    assert "unit 3 is done again" in caplog.text and len(list((run.path / "damaged").iterdir())) == 1
+    assert "unit 3 will be computed again" in caplog.text and len(list((run.path / "damaged").iterdir())) == 1
     assert run.damaged_units() == {} and run.pending_units() == []
 
 

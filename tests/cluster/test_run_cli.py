@@ -38,10 +38,10 @@ def test_resume_does_again_what_is_damaged_unless_told_not_to_look(config_file, 
     victim.write_bytes(victim.read_bytes()[:-100])
     blind = invoke("resume", run, "--cluster", "inline", "--no-verify")
     assert blind.exit_code == 1
-    assert "left out:" in blind.stderr and f"`inpaint-hpc resume {run}` does them" in blind.stderr
+    assert "left out:" in blind.stderr and f"`inpaint-hpc resume {run}` runs them" in blind.stderr
     result = invoke("resume", run, "--cluster", "inline")
     assert result.exit_code == 0, result.output
-    assert "is done again" in result.stderr and "7 tasks (7 done, 0 failed)" in result.stdout
+    assert "will be computed again" in result.stderr and "7 tasks (7 done, 0 failed)" in result.stdout
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_file_names_say_the_format(tmp_path):
     for name, start in (("POSCAR", "random "), ("CONTCAR_2", "random "), ("a.xyz", "8\n"), ("a.json", "{")):
         assert write_structure(crystal, tmp_path / name).read_text().startswith(start)
     assert write_structure(crystal, tmp_path / "anything", format="cif").read_text().startswith("# generated")
-    with pytest.raises(InputError, match=r"a.pdb: the file name does not say the format; end it in .cif, .vasp"):
+    with pytest.raises(InputError, match=r"a.pdb: the file name does not give the format; end it in .cif, .vasp"):
         write_structure(crystal, tmp_path / "a.pdb")
     with pytest.raises(InputError, match="unknown format 'pdb'; choose one of cif, poscar, extxyz, json"):
         write_structure(crystal, tmp_path / "a.cif", format="pdb")

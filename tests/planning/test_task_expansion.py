@@ -132,7 +132,7 @@ def test_supercells_are_as_wide_as_asked_for_and_no_wider():
     ("case", "message"),
     [
         ({"Li": {"column": "nn"}}, "roomy: no column 'nn'; did you mean 'n'?"),
-        ({"Li": {"column": "z"}}, "roomy: its column 'z' holds 'Mg', which is no number of guests"),
+        ({"Li": {"column": "z"}}, "roomy: its column 'z' holds 'Mg', which is not a number of guests"),
         ({"from_columns": {"species": "n", "count": "z"}}, "its column 'z' holds 'Mg'"),
         ({"from_columns": {"species": "m", "count": "n"}}, "roomy: its column 'm': unknown element 0"),
         ({"Li": 1, "supercell": 20}, "a 20x20x20 supercell has 16000 atoms (at most 5000)"),

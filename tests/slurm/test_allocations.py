@@ -95,7 +95,7 @@ def test_resume_submits_what_is_missing_and_collect_waits_for_it(slurm, campaign
         third, later = [line for line in said.output.splitlines() if line.isdigit()]
         assert "1 allocation of 1 node" in said.output
         again = CliRunner().invoke(cli, ["resume", str(run.path)])
-        assert again.exit_code == 0 and "nothing is missing" in again.output
+        assert again.exit_code == 0 and "nothing to submit" in again.output
         found = states(run)
         assert Counter(state.state for state in found.values()) == {"PENDING": 4, "CANCELLED": 2}
         assert found[after.job].state == "CANCELLED" and found[third].living and found[later].living
@@ -106,7 +106,7 @@ def test_resume_submits_what_is_missing_and_collect_waits_for_it(slurm, campaign
     assert states(run)[later].state == "COMPLETED"
     assert "made" not in log_of(run)  # by the dependent job and by no other
     done = CliRunner().invoke(cli, ["resume", str(run.path)])
-    assert done.exit_code == 0 and "all is done" in done.output
+    assert done.exit_code == 0 and "all tasks are done" in done.output
     shown = json.loads(CliRunner().invoke(cli, ["status", str(run.path), "--json"]).output)
     assert shown["collected"] and {job["job"] for job in shown["jobs"]} == set(states(run))
 

@@ -1,4 +1,4 @@
-"""States of jobs where SLURM says nothing: what the run directory knows.  Needs no SLURM."""
+"""States of jobs where SLURM cannot be asked: what the run directory knows.  Needs no SLURM."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_status_shows_jobs_without_slurm(campaign, monkeypatch, tmp_path):
     record(run, Submission("7", time.time(), "login", {"nodes": 1}, elements=2, kind=RUN))
     monkeypatch.setenv("PATH", str(tmp_path))
     shown = CliRunner().invoke(cli, ["status", str(run.path)])
-    assert shown.exit_code == 0 and "SLURM says nothing (no 'squeue' in PATH" in shown.output
+    assert shown.exit_code == 0 and "SLURM cannot be asked (no 'squeue' in PATH" in shown.output
     assert "7_0 UNKNOWN" in shown.output and "7_1 UNKNOWN" in shown.output
     said = json.loads(CliRunner().invoke(cli, ["status", str(run.path), "--json"]).output)
     assert [job["job"] for job in said["jobs"]] == ["7_0", "7_1"] and said["jobs_problem"]

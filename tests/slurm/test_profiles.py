@@ -103,7 +103,7 @@ def test_jobs_that_were_queued_before_the_modules_moved(name):
         ("partitions: gpu", "partition"),
         ("nodes: 0", "nodes"),
         ("extra: {output: /tmp/x}", "'output' cannot be set"),
-        ("extra: {'a b': 1}", "no option of sbatch"),
+        ("extra: {'a b': 1}", "not an sbatch option"),
         ('partition: "a b"', "one word"),
         ("[]", "profile of a site"),
     ],

@@ -93,7 +93,7 @@ def test_a_cancelled_job_stays_cancelled_and_submit_goes_on(slurm, campaign, mon
     assert "stopped by SIGTERM" in log_of(run)  # there was time to tidy up
     assert not states(run)[first.job].living and run.pending_units()
     shown = CliRunner().invoke(cli, ["status", str(run.path)]).output
-    assert any("CANCELLED" in line and "goes on" in line for line in shown.splitlines())
+    assert any("CANCELLED" in line and "continues" in line for line in shown.splitlines())
 
     monkeypatch.setenv(SECONDS, "0")
     (second,) = submit_run(run, settings, factory=TellingWorker)
@@ -101,7 +101,7 @@ def test_a_cancelled_job_stays_cancelled_and_submit_goes_on(slurm, campaign, mon
     assert run.pending_units() == []
     assert len(told(run.path)) == 6
     nothing = CliRunner().invoke(cli, ["submit", str(run.path)])
-    assert nothing.exit_code == 2 and "all is done" in nothing.output
+    assert nothing.exit_code == 2 and "all tasks are done" in nothing.output
     shown = CliRunner().invoke(cli, ["logs", str(run.path), "--rank", "0", "-n", "5"])
     assert shown.exit_code == 0 and "rank 0: done" in shown.output
 

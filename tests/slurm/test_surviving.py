@@ -196,7 +196,7 @@ def test_slurmctld_is_away_for_a_while(slurm, campaign, monkeypatch):
         found = states(run)[job]
         assert (found.state, found.source) == ("RUNNING", "run directory")
         shown = CliRunner().invoke(cli, ["status", str(run.path)])
-        assert shown.exit_code == 0 and "SLURM says nothing" in shown.output
+        assert shown.exit_code == 0 and "SLURM cannot be asked" in shown.output
         refused = CliRunner().invoke(cli, ["submit", str(run.path)])
         assert refused.exit_code == 2 and f"job {job} is running" in refused.output
         wait_for(lambda: len(told(run.path)) > before, 60, "the job goes on", run)

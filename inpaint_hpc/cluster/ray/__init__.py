@@ -1,1 +1,1 @@
-"""Work on Ray actors: the node, its watchdog, the executor."""
+"""Running units on Ray actors: the node, its watchdog, the executor."""

@@ -41,13 +41,13 @@ class RayCluster(Protocol):
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables that a process needs to join."""
+        """Environment variables that a process needs to join."""
 
     def start(self) -> None:
         """Start it, or start it again after it broke."""
 
     def alive(self) -> bool:
-        """Whether it can be worked with."""
+        """Whether it is usable."""
 
     def last_words(self, pid: int) -> str:
         """The end of what a process of the cluster wrote to stderr, if that can be known."""
@@ -57,7 +57,7 @@ class RayCluster(Protocol):
 
 
 class UnitActor:
-    """What lives in the actor's process.  Errors come back as text, because not every exception can be pickled."""
+    """Runs in the actor's process.  Errors are returned as text, because not every exception can be pickled."""
 
     def __init__(self, factory: Callable[..., Any], run_path: str, device: str, threads: int | None, slot: str) -> None:
         self._name = f"{socket.gethostname().split('.')[0]}-{slot}"
@@ -79,7 +79,7 @@ class UnitActor:
             return None, _described(error)
 
     def close(self) -> None:
-        """The last heartbeat says that the worker has ended."""
+        """Close the worker, whose last heartbeat records that it ended."""
         if hasattr(self._worker, "close"):
             self._worker.close()
 
@@ -97,7 +97,7 @@ def _revived(kind: str, message: str) -> InpaintHpcError | None:
 
 @dataclass
 class _Slot:
-    """A place for an actor.  `pending` is what it was asked for last: hello or a unit."""
+    """A place for an actor.  `pending` is its outstanding call: hello or a unit."""
 
     number: int
     actor: Any = None
@@ -115,14 +115,14 @@ class RayExecutor:
 
     Args:
         run_path: the run directory, the same path on all nodes.
-        cluster: where; started and stopped with this executor.
-        actors: how many.
+        cluster: the cluster; started and stopped with this executor.
+        actors: number of actors.
         device: 'cpu', or 'cuda' for one GPU (or `gpus_per_actor` of one) each.
-        threads: torch threads of each actor, and on CPUs the share of the node that it takes.
-        gpus_per_actor: below 1 several actors share a GPU.
+        threads: torch threads of each actor; on CPUs also the cores it occupies.
+        gpus_per_actor: below 1, several actors share a GPU.
         factory: makes a worker from (run_path, device, threads, name); by default `ShardWorker`.
-        start_timeout: s until the first actor must be ready.
-        label: part of the names of the workers, for clusters that share a run and maybe a host; '' without one.
+        start_timeout: time until the first actor must be ready, s.
+        label: part of the workers' names, for clusters that share a run and perhaps a host; '' for none.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class RayExecutor:
             raise
 
     def _bring_up(self) -> None:
-        """A start fails when one of Ray's processes is killed meanwhile, or on a node that is short of something."""
+        """Try several times: a start fails if one of Ray's processes is killed meanwhile, or resources are short."""
         for attempt in range(1, _NODE_STARTS + 1):
             try:
                 self._cluster.start()
@@ -189,7 +189,7 @@ class RayExecutor:
 
     def wait(self, timeout: float) -> list[Outcome]:
         if self._interrupted and not self._cluster.alive():
-            # A batch system ends everything at once: nothing is to be started again.
+            # A batch system ends everything at once: restart nothing.
             self._lose_all()
             return self._take_outcomes()
         pending = [slot.pending for slot in self._slots if slot.pending is not None]
@@ -216,7 +216,7 @@ class RayExecutor:
         return outcomes
 
     def interrupt(self) -> None:
-        """Start nothing again from now on; `wait` works for nobody and ends in time."""
+        """Restart nothing from now on; `wait` returns in time by itself."""
         self._interrupted = True
 
     def workers(self) -> list[WorkerState]:
@@ -253,7 +253,7 @@ class RayExecutor:
                 )
             except Exception as error:  # ConnectionError, RuntimeError, ValueError ... depending on what is wrong
                 raise ClusterError(f"no connection to Ray at {self._cluster.address}: {one_line(error)}") from error
-        # Deaths of workers are our business; Ray would print a screenful for each.
+        # We report deaths of workers ourselves; Ray would print a screenful for each.
         logging.getLogger("ray").setLevel(logging.CRITICAL)
         for slot in self._slots:
             self._fill(slot)
@@ -270,7 +270,7 @@ class RayExecutor:
             self._ray.shutdown()
 
     def _start_again(self) -> None:
-        """The cluster broke: what was in flight is lost, which says nothing about the units."""
+        """Restart a failed cluster; units in flight are lost, through no fault of their own."""
         self._lose_all()
         self._count_failed_start("the Ray node ended")
         self._disconnect()
@@ -286,7 +286,7 @@ class RayExecutor:
         resources = {"num_cpus": self._threads, "num_gpus": 0}
         if self._device != "cpu":
             resources = {"num_cpus": 0, "num_gpus": self._gpus}
-        # The driver alone decides what is retried; Ray would run a killer again and again.
+        # The driver alone decides what is retried; Ray would rerun a unit that kills its worker for ever.
         actor = self._ray.remote(max_restarts=0, max_task_retries=0, **resources)(UnitActor)
         slot.actor = actor.remote(
             self._factory or shard_worker(), self._run_path, self._device, self._threads, f"{self._label}{slot.number}"
@@ -323,7 +323,7 @@ class RayExecutor:
             self._outcomes.append(Outcome(unit, RAISED, reason=one_line(error[1]), worker=slot.name, error=fatal))
 
     def _retire(self, slot: _Slot, answer: dict[str, Any]) -> None:
-        """A worker that cannot work where it is, such as on a node whose GPU is broken; the others go on without it."""
+        """Drop a worker that cannot work where it is, e.g. on a node with a broken GPU; the others continue."""
         kind, message = answer["error"]
         error = _revived(kind, message) or ClusterError(f"workers cannot start: {one_line(message)}")
         self._slots.remove(slot)
@@ -334,7 +334,7 @@ class RayExecutor:
             self._ray.kill(slot.actor, no_restart=True)
 
     def _bury(self, slot: _Slot, kind: str, reason: str) -> None:
-        """Put a new actor in the place of a dead one; an unavailable one may still run and must not."""
+        """Replace a dead actor; one that is only unreachable may still be running and is killed."""
         alive = self._cluster.alive()
         if slot.unit is not None:
             kind, reason = (kind, reason) if alive else (LOST, "the Ray node ended")
@@ -344,7 +344,7 @@ class RayExecutor:
         slot.unit = slot.hello = None
         if self._interrupted:
             slot.pending = None
-        elif alive:  # else all actors are started again with the node
+        elif alive:  # otherwise all actors are restarted with the node
             with contextlib.suppress(Exception):
                 self._ray.kill(slot.actor, no_restart=True)
             self._fill(slot)

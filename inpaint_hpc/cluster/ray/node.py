@@ -1,6 +1,6 @@
-"""A Ray node of our own on this machine: private folder, free ports, token, and an end that cannot be missed.
+"""A private Ray node on this machine: own folder, free ports, token, and guaranteed clean-up.
 
-`ray start --block` runs under a watchdog process (watchdog.py) that ends all of it when this process ends, however it
+`ray start --block` runs under a watchdog process (watchdog.py) that kills all of it when this process ends, however it
 ends.  Nothing here, and nothing in Ray itself, touches other Ray clusters of the same user.
 """
 
@@ -30,8 +30,8 @@ _PREFIX = "ihpc-"
 # Ray's sockets are at most 65 characters below its folder, and a socket's path has at most 107.
 _LONGEST_ROOT = 107 - 65 - len("/ihpc-12345678/r")
 OBJECT_STORE_BYTES = 100 * 2**20  # reports are small; about the least that Ray accepts
-# Where grpc can be imported (ray[client]) Ray would also start a server for clients on a fixed port, open to the
-# network, and ends where a second run holds that port; no option says not to.
+# If grpc can be imported (ray[client]), Ray also starts a client server on a fixed port, open to the network, and
+# fails if a second run holds that port; there is no option to prevent it.
 _START = "import sys; sys.modules['grpc'] = None; from ray.scripts.scripts import main; main()"
 
 
@@ -43,12 +43,12 @@ def temporary_root() -> Path:
 
 @cache
 def _secret() -> str:
-    """One for all clusters of this process: Ray reads the token once and keeps it for the life of the process."""
+    """One secret for all clusters of this process: Ray reads the token once per process and keeps it."""
     return secrets.token_hex(32)
 
 
 def write_token(path: Path) -> Path:
-    """A file with a secret that only this user can read; every process of the cluster must have it.
+    """Write a file with the secret, readable only by this user; every process of the cluster needs it.
 
     Raises:
         FileExistsError: there is one already.
@@ -64,17 +64,17 @@ def ray_environment(token: Path, local: bool) -> dict[str, str]:
 
     Args:
         token: file with the secret.
-        local: all of the cluster is on this machine; then it listens on 127.0.0.1 only.
+        local: the whole cluster is on this machine and listens on 127.0.0.1 only.
     """
     variables = {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
         "RAY_USAGE_STATS_ENABLED": "0",
-        # Metrics nobody reads cost a few per cent of a core.
+        # Unused metrics cost a few per cent of a core.
         "RAY_enable_metrics_collection": "false",
         "RAY_event_stats": "false",
         "RAY_worker_register_timeout_seconds": "300",
-        # Ray prints a screenful on stdout for each death of a worker; deaths are the driver's business.
+        # Ray prints a screenful on stdout for each death of a worker; the driver reports deaths.
         "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",
     }
     if local:
@@ -89,7 +89,7 @@ def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 class RayNode:
-    """One Ray node, head of a cluster of its own or member of another's.
+    """One Ray node: the head of its own cluster, or a member of another.
 
     Args:
         run: the run directory that the processes are marked with.
@@ -141,10 +141,10 @@ class RayNode:
         """
         self._end_processes()
         if self._folder is not None and not self._folder.exists():
-            self._folder = None  # a watchdog that was told to end took it away
+            self._folder = None  # removed by a watchdog that was told to end
         folder = self._folder = self._folder or self._make_folder()
-        # Ray opens its folder to everyone, the one around it stays closed; and it would take the files of a dead
-        # session for those of a living one, so that each start has a folder of its own.
+        # Ray makes its folder readable by everyone, but the enclosing one stays private.  Ray would mistake the files
+        # of a dead session for those of a live one, so each start has its own folder.
         self._session = folder / f"r{len(list(folder.glob('r[0-9]*')))}"
         self._session.mkdir()
         environment = clean_environment(os.environ) | self.environment | self.variables | marks(folder, self.run)
@@ -236,7 +236,7 @@ class RayNode:
         return found
 
     def alive(self) -> bool:
-        """Whether the processes without which nothing works are there."""
+        """Whether the essential processes are running."""
         if self._watchdog is None or self._watchdog.poll() is not None:
             return False
         return all(map(_lives, self._vital))
@@ -263,7 +263,7 @@ class RayNode:
         watchdog, self._watchdog, self._vital, self.address = self._watchdog, None, [], None
         if watchdog is None:
             return
-        # Closing its stdin would take the folder away, and the token with it.
+        # Closing its stdin would remove the folder, and the token with it.
         with contextlib.suppress(OSError):
             watchdog.stdin.write(b"s")
             watchdog.stdin.flush()
@@ -278,7 +278,7 @@ class RayNode:
 
 
 def clean_up(run: str | Path) -> int:
-    """End what dead drivers of a run left on this machine and remove their files; how many processes there were."""
+    """Kill processes that dead drivers of a run left on this machine and remove their files; returns how many."""
     run = Path(run).resolve()
     ended = end_orphans(run)
     for folder in temporary_root().glob(f"{_PREFIX}*"):

@@ -1,8 +1,8 @@
-"""Keeps a Ray node as long as its owner lives: `python -m inpaint_hpc.cluster.ray.watchdog FOLDER COMMAND...`
+"""Keeps a Ray node running as long as its owner: `python -m inpaint_hpc.cluster.ray.watchdog FOLDER COMMAND...`
 
-The owner holds the other end of stdin.  When that closes (the owner ended in whatever way, SIGKILL included), when the
-owner writes to it, when the command ends or a batch system sends SIGTERM to all, every process of the session is
-killed.  This module must stay cheap to import.
+The owner holds the other end of stdin.  When it closes (the owner ended, even by SIGKILL), when the owner writes to it,
+when the command ends, or when a batch system sends SIGTERM to all, every process of the session is killed.  This module
+must stay cheap to import.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def watch(folder: Path, command: list[str]) -> int:
     """Run a command until it or the owner ends; its exit status, 0 when the owner ended first.
 
     Args:
-        folder: holds ray.log; removed when the owner is gone or will be soon, kept for it to read when the command
-            ended or the owner asked for the end.
+        folder: holds ray.log; removed if the owner is gone or soon will be, kept for it to read if the command ended or
+            the owner asked for the end.
         command: what to run.
     """
     for number in (signal.SIGINT, signal.SIGHUP):
@@ -50,7 +50,7 @@ def watch(folder: Path, command: list[str]) -> int:
 
 
 def _die_with_watchdog() -> None:
-    """Should the watchdog itself be killed, Linux ends its child, and `ray start` then ends the rest."""
+    """If the watchdog itself is killed, Linux ends its child, and `ray start` then ends the rest."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 

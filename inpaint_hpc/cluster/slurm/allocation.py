@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Allocation:
-    """What each node is to do, as paths and numbers; nothing of the campaign itself.
+    """What each node is to do, as paths and numbers, without the campaign itself.
 
     Attributes:
         run_path: the run directory.
-        version: of inpaint_hpc that submitted it.
-        actors, threads, device: workers per node; None takes what the campaign's configuration says.
+        version: version of inpaint_hpc that submitted the job.
+        actors, threads, device: workers per node; None takes the campaign's configuration.
         warning_seconds: s before the end of the allocation at which all results must be written.
-        head_timeout: s without a sign of life of rank 0 after which the others have the job requeued.
-        claim_timeout: s without a sign of life of another allocation after which its shards may be done here.
+        head_timeout: s without a heartbeat of rank 0 after which the other nodes requeue the job.
+        claim_timeout: s without a heartbeat of another allocation after which its shards may be done here.
         collect: make the archive when everything is done.
         factory: makes a worker from (run_path, device, threads, name); by default `ShardWorker`.
     """
@@ -58,13 +58,13 @@ class Allocation:
             device, _, _ = self.workers(context, run.config.resources)
         except InputError as error:
             return f"{context.node}: {error}"
-        # Workers of tests may need no GPU to play with one.
+        # Workers in tests may pretend to use a GPU.
         check = getattr(self.factory or shard_worker(), "problem_here", None)
         found = check(device, context.gpus) if check is not None else ""
         return f"{context.node}: {found}" if found else ""
 
     def workers(self, context: JobContext, resources: Any) -> tuple[str, int, int]:
-        """Device, workers and their torch threads on a node; the campaign's `resources` say what is not set here."""
+        """Device, workers and torch threads on a node; the campaign's `resources` supply what is not set here."""
         from inpaint_hpc.cluster.ray.node import visible_gpus
 
         device = self.device or resources.device
@@ -78,13 +78,13 @@ def workers_per_node(context: JobContext, device: str, actors: int | None, threa
     """Workers on each node, and torch threads of each.
 
     Args:
-        context: what there is.
+        context: the processors and GPUs available.
         device: 'cpu' or 'cuda'.
-        actors: per node; None takes one per GPU, or one per `threads` processors.
-        threads: None shares the processors out; without `actors`, too, each worker has one.
+        actors: workers per node; None takes one per GPU, or one per `threads` processors.
+        threads: None divides the processors among the workers; if `actors` is None too, each CPU worker has one.
 
     Raises:
-        InputError: CUDA asked for, but SLURM gave no GPUs.
+        InputError: CUDA was requested, but SLURM gave no GPUs.
     """
     if device == "cuda" and not context.gpus:
         raise InputError(f"{context.node}: SLURM gave this job no GPUs; submit with --gpus-per-node or --gres")

@@ -19,7 +19,7 @@ class CollectJob:
     run_path: str
 
     def __call__(self) -> str:
-        """Collect what there is; what it is, in one line.
+        """Collect the results; returns a summary in one line.
 
         Raises:
             InputError: some tasks have no result; the archive has the others.
@@ -34,7 +34,7 @@ class CollectJob:
         if not report.complete:
             raise InputError(
                 f"{run.path}: {report.missing} of {report.expected} tasks have no result; `inpaint-hpc resume "
-                f"{run.path}` does them"
+                f"{run.path}` runs them"
             )
         return said
 

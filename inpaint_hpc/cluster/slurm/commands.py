@@ -1,4 +1,4 @@
-"""SLURM's commands: what it is asked, never without a time limit, and what it says about itself."""
+"""Calls of SLURM's commands, always with a time limit, and what they report about the cluster."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ DEFAULT_ARRAY = 1000  # SLURM's own default of MaxArraySize
 
 
 class SlurmError(InpaintHpcError):
-    """A command of SLURM failed or did not answer; the message is one line."""
+    """A SLURM command failed or did not answer; the message is one line."""
 
 
 def slurm(*command: str, timeout: float = 20.0) -> str:
-    """What a command of SLURM prints.
+    """The output of a SLURM command.
 
     Raises:
         InputError: there is no such command here.
@@ -38,16 +38,16 @@ def slurm(*command: str, timeout: float = 20.0) -> str:
 
 
 def job_fields(job: str) -> dict[str, str]:
-    """What `scontrol show job` says, by name.
+    """The fields of `scontrol show job`, by name.
 
     Raises:
-        SlurmError: it is forgotten, or slurmctld does not answer.
+        SlurmError: SLURM has forgotten the job, or slurmctld does not answer.
     """
     return dict(re.findall(r"(\w+)=(\S*)", slurm("scontrol", "show", "job", "-o", job)))
 
 
 def end_time(job: str) -> float | None:
-    """When the job that we are in will be ended, s since 1970; None without a limit or when SLURM does not say."""
+    """When this job will be ended, s since 1970; None without a limit or if SLURM does not tell."""
     said = os.environ.get("SLURM_JOB_END_TIME", "")
     if "SLURM_PROCID" in os.environ and said.isdigit():
         return float(said)
@@ -58,7 +58,7 @@ def end_time(job: str) -> float | None:
 
 
 def partitions() -> list[str]:
-    """Partitions of this cluster; none when it does not say."""
+    """Partitions of this cluster; empty if unknown."""
     try:
         return sorted(set(slurm("sinfo", "-h", "-o", "%R").split()))
     except InpaintHpcError:
@@ -66,7 +66,7 @@ def partitions() -> list[str]:
 
 
 def nodes() -> list[str]:
-    """Kinds of nodes of this cluster: partition, processors, MB of memory, GPUs; none when it does not say."""
+    """Kinds of nodes of this cluster: partition, processors, MB of memory, GPUs; empty if unknown."""
     try:
         lines = slurm("sinfo", "-h", "-o", "%R: %c cpus, %m MB, %G").splitlines()
     except InpaintHpcError:
@@ -75,7 +75,7 @@ def nodes() -> list[str]:
 
 
 def accounts() -> list[str]:
-    """Accounts that this user may use; none when the cluster does not say, such as one without accounting."""
+    """Accounts that this user may use; empty if unknown, as on clusters without accounting."""
     try:
         command = ("sacctmgr", "-nP", "show", "associations", f"user={getpass.getuser()}", "format=account")
         return sorted(set(slurm(*command, timeout=10.0).split()))
@@ -93,10 +93,10 @@ def unreachable() -> str:
 
 
 def largest_array() -> int:
-    """Most elements of a job array here; `DEFAULT_ARRAY` when the cluster does not say."""
+    """Maximum number of elements of a job array here; `DEFAULT_ARRAY` if unknown."""
     try:
         match = re.search(r"^MaxArraySize\s*=\s*(\d+)", slurm("scontrol", "show", "config"), re.MULTILINE)
     except InpaintHpcError:
         match = None
-    # The largest index is one less, and 0 allows no arrays.
+    # The largest index is one less; 0 means that arrays are not allowed.
     return max(1, int(match[1])) if match else DEFAULT_ARRAY

@@ -1,4 +1,4 @@
-"""Rank 0 of an allocation: the Ray head, the driver, and the one who decides whether the job is requeued."""
+"""Rank 0 of an allocation: runs the Ray head and the driver, and decides whether the job is requeued."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from .commands import end_time, job_fields
 from .job_step import JobTerminated, end_process, handlers, log, make_node, requeue
 from .rendezvous import JobContext, Rendezvous, node_address
 
-# SLURM warns of time limits once a minute, those that will come within the next one, too.
+# SLURM checks time limits once a minute, so its warning may come up to a minute early (s).
 _EARLY = 75.0
-LIVES_WITHOUT_PROGRESS = 3
-# What units in flight get when SLURM ends the job; KillWait later all is killed, and nobody tidies up.
+ATTEMPTS_WITHOUT_PROGRESS = 3
+# Time for units in flight when SLURM ends the job (s); after KillWait everything is killed, with no cleaning up.
 _GRACE = 2.0
 
 
 class HeadNode:
-    """Rank 0: head, driver, and the one who decides whether the job is requeued."""
+    """Rank 0: runs head and driver, and decides whether the job is requeued."""
 
     def __init__(self, allocation: Allocation, context: JobContext, rendezvous: Rendezvous) -> None:
         self.allocation, self.context, self.rendezvous = allocation, context, rendezvous
@@ -48,7 +48,7 @@ class HeadNode:
         except (JobTerminated, KeyboardInterrupt):
             ended = "warned" if self.warned else "ended by SLURM"
         except ClusterError as error:
-            if self.context.restarts >= LIVES_WITHOUT_PROGRESS:
+            if self.context.restarts >= ATTEMPTS_WITHOUT_PROGRESS:
                 raise
             ended = f"requeued, {error}"
         except BaseException as error:
@@ -57,7 +57,7 @@ class HeadNode:
         finally:
             if ended.startswith(("stopped by SIGTERM", "ended by SLURM")) and _still_runs(self.context.job):
                 ended = "requeued, nobody cancelled the job, so it was preempted"
-            self.rendezvous.end(ended, units)  # the other nodes go home when they see it
+            self.rendezvous.end(ended, units)  # the other nodes stop when they see it
         if ended.startswith(("warned", "time", "requeued")):
             self._require_progress(ended, units)
             requeue(self.context)
@@ -75,10 +75,10 @@ class HeadNode:
             log(context, problem)
             if context.nodes == 1 or __version__ != allocation.version:
                 raise InputError(problem)
-            # The others go on: this node keeps head and driver, and has no workers.
+            # The other nodes continue: this node keeps head and driver, but has no workers.
         device, actors, threads = allocation.workers(context, run.config.resources)
         address = node_address(context)
-        for token in self.rendezvous.folder.glob("token-*"):  # of lives that were killed
+        for token in self.rendezvous.folder.glob("token-*"):  # left by attempts that were killed
             token.unlink(missing_ok=True)
         write_token(self.rendezvous.token)
         self.rendezvous.publish_node(context, address, problem)
@@ -104,7 +104,7 @@ class HeadNode:
         return drive(run, executor, None, stop_at, name=name, grace=_GRACE, claim_timeout=timeout)
 
     def _collect(self, run: Any) -> None:
-        """Make the archive, unless another allocation of the same campaign does or did."""
+        """Make the archive, unless another allocation of the same campaign is making it or has made it."""
         from inpaint_hpc.campaign.run_results import collect_run
         from inpaint_hpc.cluster.shard_claims import Claims
 
@@ -132,13 +132,17 @@ class HeadNode:
         return f"stopped by {stopped}, {pending} tasks are left"
 
     def _require_progress(self, ended: str, units: int) -> None:
-        """Do not go round for ever in allocations that are too short for anything; preemption does not count."""
-        former = self.rendezvous.former(LIVES_WITHOUT_PROGRESS - 1)
-        lives = [(ended, units), *((record["reason"], record["units"]) for record in former)]
-        if len(lives) < LIVES_WITHOUT_PROGRESS or any(n or not why.startswith("time") for why, n in lives):
+        """Refuse to requeue for ever when allocations are too short for a single unit; preemption does not count.
+
+        Raises:
+            InputError: the last attempts all ran out of time without finishing a unit.
+        """
+        former = self.rendezvous.former(ATTEMPTS_WITHOUT_PROGRESS - 1)
+        attempts = [(ended, units), *((record["reason"], record["units"]) for record in former)]
+        if len(attempts) < ATTEMPTS_WITHOUT_PROGRESS or any(n or not why.startswith("time") for why, n in attempts):
             return
         raise InputError(
-            f"{self.allocation.run_path}: not one unit was finished in {LIVES_WITHOUT_PROGRESS} allocations; submit "
+            f"{self.allocation.run_path}: not one unit was finished in {ATTEMPTS_WITHOUT_PROGRESS} allocations; submit "
             "again with a longer --time, or create the run again with a smaller resources.shard_minutes"
         )
 
@@ -149,7 +153,7 @@ class HeadNode:
         def warn(number: int, frame: Any) -> None:
             left = float("inf") if self.end is None else self.end - time.time()
             if left < self.allocation.warning_seconds + _EARLY:
-                return  # of the time limit, up to a minute early; the driver stops in time without it
+                return  # warning of the time limit, up to a minute early; the driver stops in time without it
             self.warned = True
             log(self.context, "SLURM wants the nodes back")
             os.kill(os.getpid(), signal.SIGTERM)
@@ -159,7 +163,7 @@ class HeadNode:
 
 
 class _PublishedHead:
-    """A Ray head that tells the other nodes where it is, each time it starts."""
+    """A Ray head that publishes its address to the other nodes each time it starts."""
 
     def __init__(self, node: Any, rendezvous: Rendezvous, log: Callable[[str], None]) -> None:
         self._node, self._rendezvous, self._log = node, rendezvous, log
@@ -173,7 +177,7 @@ class _PublishedHead:
         return self._node.environment
 
     def start(self) -> None:
-        # SLURM sends USR2 to all processes, and those of Ray would die of it; they inherit that it is blocked.
+        # SLURM sends USR2 to all processes, which would kill those of Ray; they inherit the blocked signal mask.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
         try:
             self._node.start()
@@ -193,7 +197,7 @@ class _PublishedHead:
 
 
 def _still_runs(job: str) -> bool:
-    """Whether SLURM would take it for completed if it ended now, as in the grace time before a preemption."""
+    """Whether SLURM would consider the job completed if it ended now, as in the grace time before preemption."""
     try:
         return job_fields(job).get("JobState") == "RUNNING"
     except InpaintHpcError:

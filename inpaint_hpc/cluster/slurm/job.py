@@ -1,7 +1,7 @@
 """What submitit pickles and runs once per node of an allocation: rank 0 is the Ray head and the driver, the others are
 Ray nodes that follow it.
 
-Nothing is remembered here: a requeued job runs the same pickle again, and what is done is what lies in the run
+No state is kept here: a requeued job runs the same pickle again, and what has been done is read from the run
 directory.
 """
 
@@ -28,7 +28,7 @@ class AllocationJob:
     allocation: Allocation
 
     def __call__(self) -> str:
-        """Run this node's part; how it ended, in one line."""
+        """Run this node's part; returns how it ended, in one line."""
         context = here()
         rendezvous = Rendezvous(self.allocation.run_path, context.job, context.restarts)
         rendezvous.open()
@@ -46,7 +46,7 @@ class AllocationJob:
         return ended
 
     def checkpoint(self) -> Any:
-        """What submitit requeues when SLURM's warning comes before we are there to take it: the same again."""
+        """What submitit requeues if SLURM's warning comes before our handler is in place: the same call again."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)

@@ -1,7 +1,7 @@
-"""The one place that finds out how jobs are: the queue, the accounting, slurmctld's memory, the run directory.
+"""The one place that finds the states of jobs: from the queue, accounting, slurmctld's memory, the run directory.
 
-Clusters without accounting forget a job minutes after its end; others answer slowly or not at all.  Every question has
-a time limit, is asked once for all jobs, and what SLURM does not say is read from what the jobs themselves wrote.
+Clusters without accounting forget a job minutes after its end; others answer slowly or not at all.  Every query has a
+time limit and covers all jobs, and what SLURM does not know is read from files that the jobs wrote.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ LIVING = frozenset(
     ("PENDING", "RUNNING", "SUSPENDED", "COMPLETING", "CONFIGURING", "RESIZING", "SIGNALING", "STAGE_OUT", "STOPPED")
     + ("REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD", "POWER_UP_NODE")
 )
-# A driver beats every five seconds; a busy file system may delay a few of them.
+# Drivers write a heartbeat every five seconds; a busy file system may delay a few of them.
 _FRESH = 60.0
-# sacct becomes slow with many jobs.
+# Jobs per call of sacct, which becomes slow with many.
 _AT_ONCE = 50
-# s for questions about single jobs, all together.
+# Total time for queries about single jobs, s.
 _SLOW = 20.0
 _ELEMENT = re.compile(r"\d+(_\d+)?")
 
 
 @dataclass(frozen=True)
 class JobState:
-    """What is known of a job.
+    """What is known about a job.
 
     Attributes:
         job: its id, 'ARRAY_ELEMENT' for one of an array.
         state: PENDING, RUNNING, COMPLETED, FAILED ... as SLURM calls them; LOST when only the run directory knows the
-            job and it gives no sign of life; UNKNOWN when nobody knows it.
-        reason: why it waits, or how it ended; '' without one.
+            job and its heartbeat has stopped; UNKNOWN when nothing is known.
+        reason: why it is waiting, or how it ended; '' if none is given.
         nodes: its nodes, as SLURM abbreviates them.
-        restarts: how often it was requeued; None when nobody says.
-        source: who says so: squeue, sacct, scontrol, 'run directory', or '' for UNKNOWN.
+        restarts: how often it was requeued; None if unknown.
+        source: where this is from: squeue, sacct, scontrol, 'run directory', or '' for UNKNOWN.
     """
 
     job: str
@@ -62,10 +62,10 @@ class JobState:
 
 @dataclass(frozen=True)
 class Poll:
-    """An answer for all jobs.
+    """States of all jobs.
 
     Attributes:
-        states: by id, in the order asked for.
+        states: by id, in the order requested.
         problem: why SLURM could not be asked, in one line; '' when it could.
     """
 
@@ -78,11 +78,11 @@ class Poll:
 
 
 def poll(jobs: Iterable[str], run_path: str | Path | None = None) -> Poll:
-    """States of jobs.  Never raises, and takes a minute at the very most, whatever SLURM does.
+    """States of jobs.  Never raises, and takes at most a minute, whatever SLURM does.
 
     Args:
         jobs: ids, 'ARRAY_ELEMENT' for elements of arrays.
-        run_path: of their campaign, for what SLURM does not know.
+        run_path: run directory of their campaign, for what SLURM does not know.
     """
     wanted = list(dict.fromkeys(jobs))
     found: dict[str, JobState] = {}
@@ -107,7 +107,7 @@ def poll(jobs: Iterable[str], run_path: str | Path | None = None) -> Poll:
         state = state or JobState(job, "UNKNOWN")
         array = job.partition("_")[0]
         if state.state == "UNKNOWN" and any(other.startswith(f"{array}_") for other in found):
-            # SLURM keeps nothing of an element that is cancelled while it waits, only its siblings.
+            # SLURM forgets an array element cancelled while pending, but keeps its siblings.
             state = replace(state, state="CANCELLED", reason="before it started")
         states[job] = state
     return Poll(states, problem)
@@ -118,7 +118,7 @@ def _told(state: JobState) -> bool:
 
 
 def _queued() -> Iterator[JobState]:
-    # Asked for by user, because an id that SLURM has forgotten would be an error.
+    # Queried by user, because an id that SLURM has forgotten would be an error.
     command = ("squeue", "-h", "-r", "-u", str(os.getuid()), "-t", "all", "-o", "%i|%T|%N|%r")
     for line in slurm(*command, timeout=15.0).splitlines():
         job, state, nodes, reason = line.split("|", 3)
@@ -126,7 +126,7 @@ def _queued() -> Iterator[JobState]:
 
 
 def _accounted(jobs: list[str]) -> Iterator[JobState]:
-    """Clusters without accounting answer with an error, and some do not answer: then they are not asked again."""
+    """Clusters without accounting answer with an error or not at all; then they are not asked again."""
     ids = sorted({job.partition("_")[0] for job in jobs}, key=int)
     for start in range(0, len(ids), _AT_ONCE):
         asked = ",".join(ids[start : start + _AT_ONCE])
@@ -134,7 +134,7 @@ def _accounted(jobs: list[str]) -> Iterator[JobState]:
             lines = slurm("sacct", "-nPX", "-j", asked, "-o", "JobID,State,ExitCode,NodeList", timeout=10.0)
         except InpaintHpcError:
             return
-        for line in lines.splitlines():  # of several lives of a job the last one counts
+        for line in lines.splitlines():  # of several attempts of a job, the last one counts
             job, state, status, nodes = line.split("|")
             if job in jobs and state:
                 yield JobState(job, state.split()[0], _ending(status), nodes, source="sacct")
@@ -169,11 +169,11 @@ def _ending(status: str) -> str:
 
 
 def _completed(state: JobState, run_path: Path) -> JobState:
-    """With what the run directory says: the number of lives, and all of it for a job that SLURM does not know."""
+    """Add what the run directory knows: the number of restarts, and the whole state if SLURM does not know the job."""
     folder = rendezvous_folder(run_path, state.job)
     names = [path.stem for pattern in ("node-*-0.json", "ended-*.json") for path in folder.glob(pattern)]
-    lives = [int(name.split("-")[1]) for name in names]
-    restarts = max(lives, default=None)
+    attempts = [int(name.split("-")[1]) for name in names]
+    restarts = max(attempts, default=None)
     if state.restarts is None and restarts is not None:
         state = replace(state, restarts=restarts)
     ended = _read(folder / f"ended-{restarts}.json") if restarts is not None else {}

@@ -1,4 +1,4 @@
-"""What all nodes of an allocation share: how they end, how they are requeued, their Ray node, what they say."""
+"""What all nodes of an allocation share: ending, requeueing, their Ray node and their log lines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from inpaint_hpc.errors import InpaintHpcError
 from .commands import slurm
 from .rendezvous import JobContext, Rendezvous
 
-# Nodes that are cut off are noticed after about ten seconds; Ray's own defaults take more than half a minute.
+# Unreachable nodes are noticed after about ten seconds; with Ray's defaults it takes more than half a minute.
 _HEALTH = {
     "RAY_health_check_initial_delay_ms": "5000",
     "RAY_health_check_period_ms": "2000",
@@ -23,7 +23,7 @@ _HEALTH = {
 
 
 class JobTerminated(BaseException):
-    """SLURM ends this process; passes through every `except Exception`."""
+    """SLURM is ending this process; not caught by `except Exception`."""
 
 
 def make_node(
@@ -51,11 +51,11 @@ def make_node(
 
 
 def requeue(context: JobContext) -> None:
-    """Put this job back into the queue, which ends it; it runs again with a life more.
+    """Put this job back into the queue, which ends this attempt; SLURM will start it again.
 
     Raises:
-        SlurmError: SLURM refuses or does not answer, also not after several attempts.
-        JobTerminated: it was put back, and this process is told to end.
+        SlurmError: SLURM refuses or does not answer, even after several attempts.
+        JobTerminated: the job was put back, and this process is told to end.
     """
     for attempt in range(5):
         try:
@@ -66,7 +66,7 @@ def requeue(context: JobContext) -> None:
                 raise
             time.sleep(10.0)
     log(context, f"requeued job {context.job}")
-    # Returning would end the job as completed before SLURM has come to end it.
+    # Returning would complete the job before SLURM gets round to ending it.
     with contextlib.suppress(JobTerminated), handlers({signal.SIGTERM: end_process}):
         time.sleep(120.0)
 

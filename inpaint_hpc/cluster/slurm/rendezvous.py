@@ -1,8 +1,8 @@
 """Where the nodes of an allocation meet: small files in the run directory, each written by rename.
 
-RUN/slurm/JOB/, or RUN/slurm/ARRAY/ELEMENT/, holds for each life R of a job (R is SLURM_RESTART_COUNT, so that a
-requeued job never takes the files of its former life for its own): token-R, the secret of its Ray cluster; head-R.json,
-where the head is; node-R-RANK.json, what each node is; ended-R.json, that and why it is over.
+RUN/slurm/JOB/, or RUN/slurm/ARRAY/ELEMENT/, holds for each attempt R of a job (R is SLURM_RESTART_COUNT, so that a
+requeued job never mistakes the files of an earlier attempt for its own): token-R, the secret of its Ray cluster;
+head-R.json, where the head is; node-R-RANK.json, what each node is; ended-R.json, why the attempt ended.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from .commands import slurm
 
 @dataclass(frozen=True)
 class JobContext:
-    """Where this process stands in its allocation.
+    """The place of this process in its allocation.
 
     Attributes:
-        job: id of the job, ARRAY_ELEMENT for an element of an array, which scontrol takes for just that element.
-        restarts: how often it was requeued before.
-        rank: of this node, 0 to `nodes` - 1.
-        nodes: nodes of the allocation.
-        cpus: processors for us on this node.
-        gpus: GPUs for us on this node, as SLURM says.
+        job: id of the job; ARRAY_ELEMENT for an element of an array, which scontrol applies to that element alone.
+        restarts: how often the job has been requeued.
+        rank: rank of this node, 0 to `nodes` - 1.
+        nodes: number of nodes in the allocation.
+        cpus: processors given to this job on this node.
+        gpus: GPUs given to this job on this node, according to SLURM.
         node: SLURM's name of this node.
     """
 
@@ -47,7 +47,7 @@ class JobContext:
 
 
 def here() -> JobContext:
-    """This process's place, from the environment that srun gave it.
+    """The place of this process, from the environment set by srun.
 
     Raises:
         InpaintHpcError: not a step of a SLURM job.
@@ -82,14 +82,14 @@ def node_address(context: JobContext) -> str:
             if field.startswith("NodeAddr="):
                 name = field.partition("=")[2]
     except InpaintHpcError:
-        pass  # the node's own name will do nearly everywhere
+        pass  # the node's own name works nearly everywhere
     try:
         address = socket.gethostbyname(name)
     except OSError:
         address = "127.0.0.1"
-    if address not in ("127.0.0.1", "127.0.1.1"):  # one machine that plays several nodes uses other loopback addresses
+    if address not in ("127.0.0.1", "127.0.1.1"):  # one machine simulating several nodes uses other loopback addresses
         return address
-    # Debian gives a machine's own name a loopback address; the one that leads outside is the one others can reach.
+    # Debian gives a machine's own name a loopback address; others can reach the address of the outgoing route.
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect(("192.0.2.1", 9))  # reserved for documentation; UDP sends nothing on connect
         return probe.getsockname()[0]
@@ -101,11 +101,11 @@ def rendezvous_folder(run_path: str | Path, job: str) -> Path:
 
 
 class Rendezvous:
-    """The files of one life of a job.
+    """The files of one attempt of a job.
 
     Args:
         run_path: the run directory.
-        job, restarts: which.
+        job, restarts: which job, and which attempt.
     """
 
     def __init__(self, run_path: str | Path, job: str, restarts: int) -> None:
@@ -114,25 +114,25 @@ class Rendezvous:
         self.token = self.folder / f"token-{restarts}"
 
     def open(self) -> None:
-        """Make the folder, closed to others.
+        """Make the folder, private to this user.
 
         Raises:
             OSError: it cannot be made.
         """
-        # `parents` would open those it makes to everyone.
+        # `parents=True` would make parent folders that everyone can read.
         for folder in (self.folder.parent, self.folder):
             folder.mkdir(mode=0o700, exist_ok=True)
 
     def publish_head(self, address: str) -> None:
-        """Say where the head is; each time is a new one, also when the address is the same."""
+        """Publish where the head is; every call counts as a new head, even if the address is the same."""
         self._write(f"head-{self.restarts}.json", {"address": address, "time": time.time_ns(), "pid": os.getpid()})
 
     def head(self) -> dict[str, Any] | None:
-        """What the head published last; None before it did."""
+        """What the head published last; None if nothing yet."""
         return self._read(f"head-{self.restarts}.json")
 
     def publish_node(self, context: JobContext, address: str, problem: str = "") -> None:
-        """Say what this node is, and why it cannot work if it cannot."""
+        """Publish what this node is and, if it cannot work, why not."""
         record = {
             "rank": context.rank,
             "node": context.node,
@@ -148,17 +148,17 @@ class Rendezvous:
         self._write(f"node-{self.restarts}-{context.rank}.json", record)
 
     def end(self, reason: str, units: int) -> None:
-        """Say that this life is over, why, and how many units it finished; the token is of no use any more."""
+        """Record that and why this attempt ended, and how many units it finished; the token is no longer needed."""
         self._write(f"ended-{self.restarts}.json", {"reason": reason, "units": units, "time": time.time()})
         self.token.unlink(missing_ok=True)
 
     def ended(self) -> dict[str, Any] | None:
-        """How this life ended; None while it goes on."""
+        """How this attempt ended; None while it is running."""
         return self._read(f"ended-{self.restarts}.json")
 
-    def former(self, lives: int) -> list[dict[str, Any]]:
-        """How so many lives before this one ended, the latest first; those that were killed have not said it."""
-        numbers = range(self.restarts - 1, max(-1, self.restarts - 1 - lives), -1)
+    def former(self, count: int) -> list[dict[str, Any]]:
+        """How the last `count` attempts before this one ended, latest first; killed attempts left no record."""
+        numbers = range(self.restarts - 1, max(-1, self.restarts - 1 - count), -1)
         records = [self._read(f"ended-{number}.json") for number in numbers]
         return [record for record in records if record is not None]
 

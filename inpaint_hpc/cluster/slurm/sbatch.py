@@ -1,4 +1,4 @@
-"""How sbatch is called, through submitit: its options, the lines around the start, and a clean environment."""
+"""Calls sbatch through submitit: its options, the shell lines around the start, and a clean environment."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from inpaint_hpc.errors import InputError
 from .commands import accounts, nodes, partitions, slurm
 from .submissions import slurm_folder
 
-# sbatch hands the submitter's environment to the job, where these would lead astray.
+# sbatch passes the submitter's environment to the job, where these variables would mislead it.
 _LEAKS = ("RAY_", "SLURM_", "SLURMD_", "SBATCH_", "SRUN_", "SALLOC_", "SUBMITIT_", "INPAINT_HPC_RAY_", "CUDA_VISIBLE")
 _KEPT = ("SLURM_CONF",)
-# Timeouts are our business: the driver stops in time, and a life without progress is not repeated for ever.
+# We handle timeouts ourselves: the driver stops in time, and attempts without progress are not repeated for ever.
 _TIMEOUTS = 1_000_000
-# So often a job whose head was killed comes back by itself; what kills it may be the campaign.
+# Maximum automatic requeues after rank 0 is killed; the campaign itself may be what kills it.
 _MAX_REQUEUES = 5
 
 
 def sbatch(run_path: Path, settings: SlurmSettings, calls: Sequence[Callable[[], Any]], dependency: str = "") -> str:
-    """Submit one job, or an array of several; SLURM's id.
+    """Submit one job, or an array of several; returns SLURM's id.
 
     Args:
         run_path: the run directory.
-        settings: what to ask for; `allocations` is not looked at.
+        settings: what to request; `allocations` is ignored.
         calls: what each job runs on each of its nodes; pickled.
-        dependency: as sbatch has it; '' without one.
+        dependency: as for sbatch; '' for none.
 
     Raises:
-        InputError: no SLURM here, or SLURM refuses; the message says what may be chosen instead.
+        InputError: no SLURM here, or SLURM refuses; the message lists the alternatives.
     """
     slurm("sbatch", "--version")  # a clear message where there is no SLURM
     executor = _executor(run_path, settings, len(calls), dependency)
@@ -65,7 +65,7 @@ def script(run_path: Path, settings: SlurmSettings, count: int, dependency: str 
     """What `sbatch` would submit; nothing is written, and no SLURM is needed.
 
     Raises:
-        InputError: a path that SLURM would not take as it is.
+        InputError: SLURM would not use a path literally.
     """
     executor = _executor(run_path, settings, count, dependency)
     if count > 1:
@@ -78,14 +78,18 @@ def _executor(run_path: Path, settings: SlurmSettings, count: int, dependency: s
 
     where = slurm_folder(run_path.resolve())
     if "%" in str(where) or "\\" in str(where) or not str(where).isprintable():
-        raise InputError(f"{run_path}: '%', '\\' and line breaks in paths mean something to SLURM; use another --out")
+        raise InputError(
+            f"{run_path}: '%', '\\' and line breaks in paths have a special meaning in SLURM; use another --out"
+        )
 
     class Executor(submitit.SlurmExecutor):
         @classmethod
-        def affinity(cls) -> int:  # submitit's answer without srun ends the planning of a submission on a laptop
+        def affinity(
+            cls,
+        ) -> int:  # without srun, submitit's own version would prevent planning a submission on a laptop
             return 1
 
-    # Elements of an array share a folder: it is there before the first of them can start.
+    # Elements of an array share a folder, which must exist before the first of them starts.
     executor = Executor(where / ("%A" if count > 1 else "%j"), max_num_timeout=_TIMEOUTS)
     additional: dict[str, Any] = {"requeue": True, "no-kill": True}
     for key, value in {"mem": settings.mem, "reservation": settings.reservation, **settings.extra}.items():
@@ -121,37 +125,37 @@ def _executor(run_path: Path, settings: SlurmSettings, count: int, dependency: s
 
 
 def _teardown(where: Path) -> list[str]:
-    """Shell lines after the step: a head that was killed in the middle could not say how it ended; then once more."""
+    """Shell lines after the step: requeue the job if rank 0 was killed before it could record how it ended."""
     return [
         "status=$?",
         "job=$SLURM_JOB_ID",
-        # Of an array only this element; the id of one of them is that of the whole array.
+        # Only this element of an array: the id of one element is also that of the whole array.
         '[ -z "$SLURM_ARRAY_JOB_ID" ] || job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID',
-        f"cd {shlex.quote(str(where))}/${{job/_//}} && life=${{SLURM_RESTART_COUNT:-0}}",
-        f"if [ -e node-$life-0.json ] && [ ! -e ended-$life.json ] && [ $life -lt {_MAX_REQUEUES} ]; then",
+        f"cd {shlex.quote(str(where))}/${{job/_//}} && restarts=${{SLURM_RESTART_COUNT:-0}}",
+        f"if [ -e node-$restarts-0.json ] && [ ! -e ended-$restarts.json ] && [ $restarts -lt {_MAX_REQUEUES} ]; then",
         "  echo 'rank 0 was killed, the job is requeued'",
         "  scontrol requeue $job && sleep 120",
         "fi",
-        # Nodes that were lost on the way do not make a failure of what rank 0 has brought to its end.
-        """! grep -qsE '"reason": "(done|the rest)' ended-$life.json || status=0""",
+        # Nodes lost along the way do not turn a job that rank 0 finished into a failure.
+        """! grep -qsE '"reason": "(done|the rest)' ended-$restarts.json || status=0""",
         "exit $status",
     ]
 
 
 def _python_is_there() -> str:
-    said = f"{sys.executable} is not on this node; install inpaint_hpc where all nodes see it, and submit again"
+    said = f"{sys.executable} is not on this node; install inpaint_hpc where all nodes can see it, and submit again"
     return f"[ -x {shlex.quote(sys.executable)} ] || {{ echo {shlex.quote(said)}; exit 1; }}"
 
 
 def _python_path() -> str:
-    """This very package first, then what the job's environment has."""
+    """This package first, then the path of the job's environment."""
     parent = shlex.quote(str(PACKAGE_FOLDER.parent))
     return f"{parent}${{PYTHONPATH:+:$PYTHONPATH}}"
 
 
 def _refusal(said: str, settings: SlurmSettings) -> str:
-    """What sbatch said, and what may be chosen instead."""
-    # What sbatch said comes twice: in submitit's error and on stderr.
+    """The error message of sbatch, and the alternatives."""
+    # The message of sbatch appears twice: in submitit's error and on stderr.
     lines = dict.fromkeys(line.strip() for line in said.replace("sbatch: error: ", "\n").splitlines())
     text = one_line(", ".join(filter(None, lines)))
     lower = text.lower()
@@ -169,7 +173,7 @@ def _refusal(said: str, settings: SlurmSettings) -> str:
 
 @contextlib.contextmanager
 def _clean_environment() -> Iterator[None]:
-    """While sbatch is called, without what belongs to another job or Ray cluster."""
+    """Remove variables of other jobs and Ray clusters from the environment while sbatch is called."""
     removed = {name: os.environ[name] for name in os.environ if name.startswith(_LEAKS) and name not in _KEPT}
     for name in removed:
         del os.environ[name]

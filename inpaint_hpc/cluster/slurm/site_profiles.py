@@ -1,4 +1,4 @@
-"""What an allocation of SLURM is asked for: site profiles (YAML) and options of the command line."""
+"""What to request from SLURM: site profiles (YAML) below the configuration and the command line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def profile_path(name: str) -> Path:
     """The file of a profile: a path, or a name among the user's profiles and those that come with the package.
 
     Raises:
-        InputError: there is none; the message lists those there are.
+        InputError: there is no such profile; the message lists those that exist.
     """
     if name.endswith((".yaml", ".yml")) or "/" in name:
         if not Path(name).expanduser().is_file():
@@ -43,15 +43,15 @@ def _user_profiles() -> Path:
 def load_settings(
     profile: str | None = None, overrides: Mapping[str, Any] | None = None, section: SlurmSettings | None = None
 ) -> SlurmSettings:
-    """Settings of a profile, below those of a campaign's `slurm` section, below those of the command line.
+    """Settings of a profile, overridden by a campaign's `slurm` section, overridden by the command line.
 
     Args:
-        profile: name or file, instead of the section's; None leaves everything to defaults.
-        overrides: by name; None values are passed over.
-        section: of the campaign's configuration, or what was asked for before; what it does not say is left to the
+        profile: name or file, instead of the section's; None uses no profile but the section's.
+        overrides: by name; None values are ignored.
+        section: from the campaign's configuration, or the previous request; keys it does not set are left to the
             profile.
 
-    `extra` and `setup` of each are added to those below it.
+    `extra` and `setup` of each layer are appended to those of the layers below.
 
     Raises:
         InputError: no such profile, an unknown key or a bad value.
@@ -72,7 +72,7 @@ def load_settings(
 def sources_of_settings(
     profile: str | None = None, overrides: Mapping[str, Any] | None = None, section: SlurmSettings | None = None
 ) -> dict[str, str]:
-    """Where each setting comes from that is not a default, by name; `extra` key by key as 'extra.KEY'.
+    """The source of each setting that is not a default, by name; `extra` key by key as 'extra.KEY'.
 
     Raises:
         InputError: as `load_settings`.
@@ -90,7 +90,7 @@ def sources_of_settings(
 def _layers(
     profile: str | None, overrides: Mapping[str, Any] | None, section: SlurmSettings | None
 ) -> list[tuple[str, dict[str, Any]]]:
-    """What is said in each place that says something, the weakest first."""
+    """The settings from each source, lowest precedence first."""
     said = {} if section is None else section.model_dump(exclude_unset=True, exclude={"profile"})
     if profile is None and isinstance(section, SlurmSection):
         profile = section.profile

@@ -1,4 +1,4 @@
-"""What was submitted for a run: one small file per call of sbatch, and the logs of its jobs."""
+"""The submissions of a run, one small file per call of sbatch, and the logs of their jobs."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Submission:
     Attributes:
         job: SLURM's id.
         time: when, s since 1970.
-        host: from where.
-        settings: resources that were asked for.
-        elements: of an array; 0 for a job of its own.
+        host: machine it was submitted from.
+        settings: resources that were requested.
+        elements: number of elements of an array; 0 for a single job.
         kind: `run` for allocations, `collect` for the job that makes the archive.
     """
 
@@ -46,12 +46,12 @@ class Submission:
 
 
 def slurm_folder(run_path: Path) -> Path:
-    """Where everything of a run that has to do with SLURM is; closed to others."""
+    """Folder of everything in a run that concerns SLURM; private to this user."""
     return run_path / "slurm"
 
 
 def record(run: RunDirectory, submission: Submission) -> None:
-    """Remember a submission.
+    """Record a submission.
 
     Raises:
         OSError: the run directory cannot be written.
@@ -88,7 +88,7 @@ def log_files(run: RunDirectory, job: str | None = None) -> list[Path]:
     known = {name for submission in sent for name in (submission.job, *submission.jobs)}
     if job is not None and job not in known:
         listed = ", ".join(submission.job for submission in sent)
-        raise InputError(f"{run.path}: job {job} is not of this run; its jobs are {listed}")
+        raise InputError(f"{run.path}: job {job} does not belong to this run; its jobs are {listed}")
     job = job or [submission for submission in sent if submission.kind == RUN or len(sent) == 1][-1].job
     found = []
     for path in (slurm_folder(run.path) / job.partition("_")[0]).glob("*_log.out"):

@@ -1,4 +1,4 @@
-"""Submitting a campaign to SLURM, submitting what is missing of it, cancelling it."""
+"""Submits a campaign to SLURM, submits missing jobs, cancels jobs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .submissions import COLLECT, RUN, Submission, record, submissions
 if TYPE_CHECKING:
     from inpaint_hpc.campaign.run_directory import RunDirectory
 
-# Who makes the archive: the allocation that finishes last, a job after all of them, or nobody.
+# Who makes the archive: the allocation that finishes last, a job after all of them, or none.
 BY_JOB, AFTER, NEVER = "job", "after", "never"
 
 
@@ -35,9 +35,9 @@ class SubmissionPlan:
 
     Attributes:
         allocations: jobs that share what is left.
-        arrays: elements of each call of sbatch; 1 is a job of its own.
-        tasks_left, shards_left: what there is to do.
-        scripts: of all calls of sbatch, as far as they differ.
+        arrays: number of elements in each call of sbatch; 1 is a single job.
+        tasks_left, shards_left: what remains to be done.
+        scripts: distinct scripts of the calls of sbatch.
         problem: why SLURM could not be asked whether partition and account exist, in one line; '' when it could.
     """
 
@@ -60,18 +60,18 @@ def submit_run(
 
     Args:
         run: the campaign.
-        settings: what to ask for.
+        settings: what to request.
         collect: who makes the archive, `BY_JOB`, `AFTER` or `NEVER`.
         factory: makes a worker from (run_path, device, threads, name); by default `ShardWorker`.
-        missing: with jobs of this run that wait or run, submit as many as there are to be beside them; by default
-            they are a reason to refuse.
+        missing: if jobs of this run are pending or running, submit only as many as are missing; by default such
+            jobs are a reason to refuse.
 
     Returns:
-        What was submitted; nothing if `missing` and enough jobs wait or run.
+        What was submitted; nothing if `missing` and enough jobs are pending or running.
 
     Raises:
-        InputError: nothing is left, jobs of this run wait or run already, no SLURM here, or SLURM refuses what is
-            asked for.
+        InputError: nothing is left to do, jobs of this run are already pending or running, there is no SLURM here, or
+            SLURM refuses the request.
         OSError: the run directory cannot be written.
     """
     units = _units_left(run)
@@ -79,7 +79,7 @@ def submit_run(
     if living and not missing:
         raise InputError(
             f"{run.path}: job {living[0].job} is {living[0].state.lower()}; watch it with `inpaint-hpc status`, end it "
-            f"with `inpaint-hpc cancel {run.path}`, or add what is missing with `inpaint-hpc resume {run.path}`"
+            f"with `inpaint-hpc cancel {run.path}`, or submit missing jobs with `inpaint-hpc resume {run.path}`"
         )
     count = min(settings.allocations, len(units)) - len(living)
     if count <= 0:
@@ -108,7 +108,7 @@ def plan_submission(
     Args:
         run: the campaign.
         settings, collect: as for `submit_run`.
-        path: where the run directory will be; by default where it is.
+        path: future path of the run directory; by default its present path.
 
     Raises:
         InputError: nothing is left to do, or no such partition or account.
@@ -129,13 +129,13 @@ def plan_submission(
 
 
 def collect_settings(settings: SlurmSettings) -> SlurmSettings:
-    """What the job that makes the archive asks for: one processor of one node in the same place."""
+    """What the job that makes the archive requests: one processor of one node in the same partition."""
     small = {"nodes": 1, "allocations": 1, "gpus_per_node": None, "gres": None, "exclusive": False, "cpus_per_task": 1}
     return settings.model_copy(update=small)
 
 
 def last_settings(run: RunDirectory) -> SlurmSettings | None:
-    """What was asked for when allocations of a run were submitted last; None if that never was."""
+    """What was requested when allocations of a run were last submitted; None if there was no submission."""
     sent = [submission for submission in submissions(run) if submission.kind == RUN]
     return SlurmSettings.model_validate(sent[-1].settings) if sent else None
 
@@ -146,7 +146,7 @@ def states_of(run: RunDirectory) -> Poll:
 
 
 def cancel_run(run: RunDirectory) -> list[str]:
-    """Cancel all jobs of a run that wait or run; their ids.  Results that are written stay.
+    """Cancel all pending and running jobs of a run; returns their ids.  Written results are kept.
 
     Raises:
         InputError: no SLURM here.
@@ -176,7 +176,7 @@ def _send(
 
 
 def _arrays(count: int, largest: int) -> tuple[int, ...]:
-    """Elements of each array, as equal as can be, so that none is larger than the cluster allows."""
+    """Number of elements of each array, as equal as possible and within the limit of the cluster."""
     number = math.ceil(count / largest)
     size, more = divmod(count, number)
     return tuple(size + (index < more) for index in range(number))
@@ -185,7 +185,7 @@ def _arrays(count: int, largest: int) -> tuple[int, ...]:
 def _units_left(run: RunDirectory) -> list[Any]:
     units = run.pending_units()
     if not units:
-        raise InputError(f"{run.path}: all is done; `inpaint-hpc collect {run.path}` makes the archive")
+        raise InputError(f"{run.path}: all tasks are done; `inpaint-hpc collect {run.path}` makes the archive")
     return units
 
 
@@ -210,7 +210,7 @@ def _allocation(
         actors=settings.actors,
         threads=settings.threads,
         device=settings.device,
-        # Time to write what was computed, before SLURM's warning, which may come a little early.
+        # Time to write the results before SLURM's warning, which may come a little early.
         warning_seconds=settings.warning_seconds + min(10, settings.time * 5),
         head_timeout=settings.head_timeout,
         claim_timeout=settings.claim_timeout,

@@ -19,7 +19,7 @@ _STARTS = 5
 
 
 class WorkerNode:
-    """Ranks above 0: a Ray node that follows the head, and asks for a new life when the head is gone."""
+    """Ranks above 0: a Ray node that follows the head, and requeues the job if the head is gone."""
 
     def __init__(self, allocation: Allocation, context: JobContext, rendezvous: Rendezvous) -> None:
         self.allocation, self.context, self.rendezvous = allocation, context, rendezvous
@@ -42,7 +42,7 @@ class WorkerNode:
         problem = self.allocation.problem(self.context, run)
         self.rendezvous.publish_node(self.context, node_address(self.context), problem)
         if problem:
-            log(self.context, f"{problem}; the other nodes go on without this one")
+            log(self.context, f"{problem}; the other nodes continue without this one")
         while True:
             ended = self.rendezvous.ended()
             if ended is not None:
@@ -75,11 +75,11 @@ class WorkerNode:
             self.node.start(timeout=60.0)
             log(self.context, f"joined {head['address']} as {address}")
         except InpaintHpcError as error:
-            # Not the end of the others: they go on with fewer workers.
+            # The other nodes continue with fewer workers.
             log(self.context, f"cannot join (attempt {self.starts} of {_STARTS}): {error}")
 
     def _head_is_silent(self) -> bool:
-        """By change and not by time of its heartbeat: clocks of nodes differ."""
+        """Judged by changes of its heartbeat, not by the time in it: clocks of nodes differ."""
         with contextlib.suppress(OSError):
             beat = (Path(self.allocation.run_path) / f"driver-{self.context.job}.json").stat().st_mtime_ns
             if beat != self.beat:

@@ -1,8 +1,9 @@
 """Energies, forces, stresses and magnetic moments by CHGNet for many crystals at once.
 
-One graph for a whole batch, one backward pass.  The derivative of the energy by the bond vectors holds all that is
-asked for: with `g = dE / dr` of a bond `r = x_i - x_j`, the force on atom i is minus the sum of `g` over the bonds that
-start at i, plus that over the bonds that end there, and the virial is the sum of the outer products of `r` and `g`.
+One graph for a whole batch, one backward pass.  The derivative of the energy with respect to the bond vectors gives
+all of these: with `g = dE / dr` of a bond `r = x_i - x_j`, the force on atom i is minus the sum of `g` over the bonds
+that start at i, plus that over the bonds that end there, and the virial is the sum of the outer products of `r` and
+`g`.
 """
 
 from __future__ import annotations
@@ -37,17 +38,17 @@ BYTES_PER_ROW = 10_000
 
 @dataclass(frozen=True)
 class BatchEvaluation:
-    """What CHGNet says of B crystals of N atoms in all.  Values of a failed crystal are NaN.
+    """CHGNet's results for B crystals of N atoms in all.  Values of a failed crystal are NaN.
 
     Attributes:
         energy_per_atom: eV, float64 (B,).
-        forces: eV/A, float64 (N, 3); None if not asked for.
-        stress: derivative of the energy by the strain, divided by the volume, GPa, symmetric, float64 (B, 3, 3); None
-            if not asked for.
-        magmoms: magnitudes of the magnetic moments, Bohr magnetons, float64 (N,); None if not asked for.
+        forces: eV/A, float64 (N, 3); None if not requested.
+        stress: derivative of the energy with respect to strain, divided by the volume, GPa, symmetric, float64
+            (B, 3, 3); None if not requested.
+        magmoms: magnitudes of the magnetic moments, Bohr magnetons, float64 (N,); None if not requested.
         counts: atoms of each crystal, int64 (B,).
-        errors: per crystal, why it failed, one line; '' when it did not.
-        rows: directed edges and angles of each crystal's graph, which decide time and memory, int64 (B,).
+        errors: per crystal, why it failed, one line; '' if it did not.
+        rows: directed edges and angles of each crystal's graph, which determine time and memory, int64 (B,).
     """
 
     energy_per_atom: torch.Tensor
@@ -87,24 +88,24 @@ def evaluate(
 ) -> BatchEvaluation:
     """Evaluate any mix of crystals; a bad one is recorded as failed and leaves the others alone.
 
-    A crystal fails that has no atoms, an element that CHGNet does not know, a collapsed cell, atoms closer than
-    0.5 A, an atom without any neighbour within the cutoff (chgnet refuses it as well), a coordinate or a result that is
-    not a finite number, or that does not fit into memory even alone.
+    A crystal fails if it has no atoms, an element that CHGNet does not know, a collapsed cell, atoms closer than 0.5 A,
+    an atom without any neighbour within the cutoff (chgnet refuses it as well), or a coordinate or result that is not
+    a finite number, or if it does not fit into memory even alone.
 
     Args:
         crystals: as a list, or as one batch (float64, or positions lose digits).
-        model: '0.3.0', '0.2.0', 'r2scan', or a model of one's own; see `load_chgnet_network`.
-        device: torch device; None takes that of a network given, else the CPU.
-        what: 'e' energy, 'f' forces, 's' stress, 'm' magnetic moments; the energy always comes.
-        row_budget: most directed edges and angles in one batch; None takes what suits the device.  A single crystal may
-            exceed it.
+        model: '0.3.0', '0.2.0', 'r2scan', or your own model; see `load_chgnet_network`.
+        device: torch device; None takes that of a given network, else the CPU.
+        what: 'e' energy, 'f' forces, 's' stress, 'm' magnetic moments; the energy is always included.
+        row_budget: maximum directed edges and angles in one batch; None takes what suits the device.  A single crystal
+            may exceed it.
         progress: called with the number of crystals finished since the last call.
 
     Returns:
         The evaluation on the CPU, in the order of the crystals.
 
     Raises:
-        InputError: unknown weights or letters of `what`, a budget below 1, or a device that is not there.
+        InputError: unknown weights or letters of `what`, a budget below 1, or an unavailable device.
     """
     evaluator = BatchEvaluator(load_chgnet_network(model, device), what, row_budget)
     return evaluator(crystals, progress).to("cpu")
@@ -156,14 +157,14 @@ class BatchEvaluator:
                     raise
                 again = None
             if again is None:
-                # Only here, where no traceback holds the tensors of the batch any more.
+                # Only here, where no traceback keeps the tensors of the batch alive any more.
                 release_memory(self.network.device)
                 again = self._smaller(members, estimates, result)
             queue[:0] = again
             finished = len(members) - sum(len(batch) for batch in again)
 
     def _evaluate(self, crystals: Crystals, members: list[int], result: _Result) -> list[list[int]]:
-        """Evaluate some crystals, or say which batches of them to evaluate instead."""
+        """Evaluate some crystals, or return the batches of them to evaluate instead."""
         network = self.network
         graph = atom_graph(take(crystals, members), network.atom_cutoff, network.bond_cutoff)
         errors = graph_errors(graph, network.atom_cutoff)
@@ -189,7 +190,7 @@ class BatchEvaluator:
         return atoms * (neighbors + near**2)
 
     def _smaller(self, members: list[int], estimates: np.ndarray, result: _Result) -> list[list[int]]:
-        """What to try after these crystals did not fit into memory; one alone has failed."""
+        """Batches to try after these crystals did not fit into memory; a single crystal has failed."""
         if len(members) == 1:
             result.fail({members[0]: "the device has not enough memory for this crystal"})
             return []

@@ -1,4 +1,4 @@
-"""Which crystals CHGNet cannot evaluate, found before one of them spoils a batch."""
+"""Finds crystals that CHGNet cannot evaluate, before one of them spoils a batch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOST_IMAGES_AND_ATOMS = 20_000_000
 
 
 def crystal_errors(crystals: Crystals, network: ChgnetNetwork) -> list[str]:
-    """For each crystal, what keeps it from having a graph, one line; '' when nothing does."""
+    """For each crystal, why it cannot have a graph, one line; '' if it can."""
     n, counts, cells = len(crystals), crystals.counts, crystals.cells.double()
     errors = [""] * n
 
@@ -52,7 +52,7 @@ def crystal_errors(crystals: Crystals, network: ChgnetNetwork) -> list[str]:
 
 
 def graph_errors(graph: ChgnetGraph, cutoff: float) -> list[str]:
-    """For each crystal of a graph, what makes its evaluation meaningless, one line; '' when nothing does."""
+    """For each crystal of a graph, what makes its evaluation meaningless, one line; '' if nothing does."""
     errors = [""] * graph.n_crystals
     shortest = graph.shortest_bonds()
     close = shortest < CLOSEST_APPROACH

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PotentialResult:
-    """What CHGNet says of one crystal.
+    """CHGNet's result for one crystal.
 
     Attributes:
         energy_per_atom: eV per atom; NaN when failed.
         max_force: largest force on any atom, eV/A; NaN when failed.
         max_guest_force: largest force on a guest, eV/A; 0 without guests, NaN when failed.
         forces: eV/A, (n, 3); None when failed.
-        error: why it failed, one line; '' when it did not.
+        error: why it failed, one line; '' if it did not.
     """
 
     energy_per_atom: float
@@ -45,7 +45,7 @@ def load_chgnet(device: str = "cpu", weights: str = DEFAULT_WEIGHTS) -> CHGNet:
     """A CHGNet on a device, once per process, together with what `evaluate_candidates` needs of it.
 
     Raises:
-        InputError: unknown weights, or a device that is not there.
+        InputError: unknown weights, or an unavailable device.
     """
     load_chgnet_network(weights, device)
     return load_chgnet_model(weights, device)
@@ -59,13 +59,13 @@ def evaluate_candidates(
     progress: Callable[[int], None] | None = None,
     weights: str = DEFAULT_WEIGHTS,
 ) -> list[PotentialResult]:
-    """Score crystals; a bad one is recorded as failed and leaves its neighbours alone (`evaluate` says when).
+    """Score crystals; a bad one is recorded as failed and does not affect the others (see `evaluate`).
 
     Args:
         crystals: host and guests, guests last.
         n_guests: how many atoms at the end are guests, for all crystals or for each.
         device: torch device; None takes the CPU.
-        batch_size: most crystals at once; None leaves it to the size of their graphs alone.
+        batch_size: maximum number of crystals at once; None limits only the size of their graphs.
         progress: called with the number of crystals finished since the last call.
         weights: a name in `CHGNET_WEIGHTS`.
 
@@ -74,7 +74,7 @@ def evaluate_candidates(
 
     Raises:
         ValueError: as many numbers of guests as crystals are needed.
-        InputError: unknown weights, or a device that is not there.
+        InputError: unknown weights, or an unavailable device.
     """
     counts = [n_guests] * len(crystals) if isinstance(n_guests, int) else list(n_guests)
     if len(counts) != len(crystals):

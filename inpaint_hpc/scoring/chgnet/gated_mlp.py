@@ -1,7 +1,7 @@
-"""CHGNet's gated unit, `silu(norm(core)) * sigmoid(norm(gate))`, differentiated by hand.
+"""CHGNet's gated MLP, `silu(norm(core)) * sigmoid(norm(gate))`, differentiated by hand.
 
 Autograd would keep every intermediate of every edge in memory.  `_Gate` keeps the input of the hidden layer and the
-normalised halves, and computes the activations again, which costs less than reading them back.
+normalised halves, and recomputes the activations, which is cheaper than reading them back.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class BlockGatedMLP:
     Args:
         module: chgnet's `GatedMLP`, in float64.
         columns: widths of the blocks that chgnet concatenates into the input.
-        dtype: of the weights kept.
+        dtype: dtype of the stored weights.
 
     Attributes:
         maps: one matrix (columns[k], 2 d) per block; the sum of the products is the input of `__call__` less `bias`.
@@ -56,8 +56,8 @@ class BlockGatedMLP:
         self.bias = bias.to(dtype)
 
     def __call__(self, hidden: Tensor, factor: Tensor | None = None) -> Tensor:
-        """The unit's output (..., d) from the output of its first linear map (..., 2 d), times a factor (rows, d) that
-        is repeated along the leading dimensions."""
+        """The output (..., d) of the MLP from the output of its first linear map (..., 2 d), times a factor
+        (rows, d) that is repeated along the leading dimensions."""
         rows = hidden.reshape(-1, hidden.shape[-1])
         gate = _FusedGate if _fused(rows, self.weights) else _Gate
         out = gate.apply(rows, factor, self.weights)
@@ -118,7 +118,7 @@ class _Gate(torch.autograd.Function):
 
 
 class _FusedGate(torch.autograd.Function):
-    """`_Gate` in one kernel per direction, which keeps nothing but its arguments."""
+    """`_Gate` in one kernel per direction, keeping only its arguments."""
 
     @staticmethod
     def forward(ctx, hidden: Tensor, factor: Tensor | None, weights: GatedWeights) -> Tensor:

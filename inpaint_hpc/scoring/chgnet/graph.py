@@ -105,7 +105,7 @@ class ChgnetGraph:
         return counts.index_add_(0, self.crystal, near * (near - 1))
 
     def rows(self) -> torch.Tensor:
-        """Directed edges and angles of each crystal, which decide time and memory, int64 (B,)."""
+        """Directed edges and angles of each crystal, which determine time and memory, int64 (B,)."""
         return 2 * torch.bincount(self.bond_crystal, minlength=self.n_crystals) + self.angle_counts()
 
     @torch.no_grad()
@@ -128,7 +128,7 @@ def build_graph(crystals: Crystals, atom_cutoff: float = 6.0, bond_cutoff: float
 
 @torch.no_grad()
 def atom_graph(crystals: Crystals, atom_cutoff: float = 6.0, bond_cutoff: float = 3.0) -> ChgnetGraph:
-    """As `build_graph`, but without angles, whose number grows out of all bounds when atoms lie on each other.
+    """As `build_graph`, but without angles, whose number explodes when atoms overlap.
 
     Bonds whose two ends coincide are kept, with a length of zero.
     """

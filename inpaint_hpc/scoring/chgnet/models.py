@@ -1,6 +1,6 @@
 """The CHGNet weights that come with chgnet, loaded once per process and kept quiet.
 
-chgnet greets on stdout, where `--json` promises one JSON object and nothing else.
+chgnet prints a greeting on stdout, where `--json` promises one JSON object and nothing else.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def load_chgnet_model(weights: str = DEFAULT_WEIGHTS, device: str = "cpu") -> CH
     """A CHGNet of chgnet itself, with frozen parameters, once per process.
 
     Raises:
-        InputError: unknown weights, or a device that is not there.
+        InputError: unknown weights, or an unavailable device.
     """
     require_weights(weights)
     _require_device(device)
@@ -59,12 +59,12 @@ def load_chgnet_network(model: str | CHGNet | ChgnetNetwork = DEFAULT_WEIGHTS, d
     """The network that evaluates batches.
 
     Args:
-        model: a name in `CHGNET_WEIGHTS`, a CHGNet (e.g. one of the user's own training), or a network, as it is.
-        device: torch device; None takes that of a network given, else the CPU.
+        model: a name in `CHGNET_WEIGHTS`, a CHGNet (e.g. trained by the user), or a network, used as it is.
+        device: torch device; None takes that of a given network, else the CPU.
 
     Raises:
-        InputError: unknown weights, a device that is not there, a network on another device, or a CHGNet of an
-            architecture of its own.
+        InputError: unknown weights, an unavailable device, a network on another device, or a CHGNet of a
+            different architecture.
     """
     if isinstance(model, ChgnetNetwork):
         if device is not None and not _is_same(torch.device(device), model.device):

@@ -1,15 +1,15 @@
-"""CHGNet's network in an order of arithmetic that suits its size: the same weights and result, a fraction of the work.
+"""CHGNet's network with its arithmetic rearranged: the same weights and result for a fraction of the work.
 
 What chgnet 0.4 does, and what is done instead:
 - It concatenates the features of both atoms and the bond of each directed edge (of both bonds, angle and atom of each
   angle) and multiplies these 192 (256) columns by a matrix.  A linear map of a concatenation is a sum of linear maps,
   so here each atom and each undirected bond is multiplied once, and the edges only add rows.
 - A layer normalisation follows a linear map; its subtraction of the mean is linear too and is folded into the weights.
-- Features of bonds outside the bond graph never change, and the last update of the angles is never read: left out.
+- Features of bonds outside the bond graph never change, and the last update of the angles is unused: omitted.
 - Parameters are frozen, and `gated_mlp` keeps little for the backward pass.
 
-Architecture: B. Deng et al., Nat. Mach. Intell. 5, 1031 (2023), and the source of chgnet 0.4.2, which is the oracle of
-the tests.
+Architecture: B. Deng et al., Nat. Mach. Intell. 5, 1031 (2023), and the source of chgnet 0.4.2, against which it
+is tested.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class ChgnetNetwork:
         directions = torch.cat([directions, -directions])
         first, second = (Rows(edge, len(directions)).gather(directions) for edge in edges)
         cosine = (first * second).sum(1)
-        # The factor is chgnet's guard against 180 degrees, where a cosine in float32 would be worth 4e-5 rad.
+        # The factor is chgnet's guard near 180 degrees, where rounding of a float32 cosine would amount to 4e-5 rad.
         phase = torch.acos(cosine * (1 - 1e-6)).to(self.dtype)[:, None] * self._angle_frequencies
         constant = torch.full_like(phase[:, :1], 1 / math.sqrt(2))
         return torch.cat([constant, torch.sin(phase), torch.cos(phase)], 1)[None] / math.sqrt(math.pi)
@@ -146,7 +146,8 @@ class ChgnetNetwork:
 class _RadialBasis:
     """Bessel functions times a polynomial envelope (chgnet's `RadialBessel`).
 
-    In float64 up to the result: arguments of the sine reach 100, and their rounding in float32 is most of CHGNet's own.
+    In float64 up to the result: arguments of the sine reach 100, and rounding them in float32 is CHGNet's main rounding
+    error.
     """
 
     def __init__(self, basis: nn.Module, dtype: torch.dtype) -> None:
@@ -165,7 +166,7 @@ class _RadialBasis:
 
 
 class _Layer:
-    """A gated unit and the linear map that its summed messages pass."""
+    """A gated MLP and the linear map applied to its summed messages."""
 
     def __init__(self, unit: nn.Module, mlp_out: nn.Module | None, columns: Sequence[int], dtype: torch.dtype) -> None:
         self.unit = BlockGatedMLP(unit, columns, dtype)
@@ -197,7 +198,7 @@ class _BondGraph:
         return cls(vertex, Rows(first, 2 * short), first_bond, second_bond, weights)
 
     def hidden(self, unit: BlockGatedMLP, atoms: Tensor, bonds: Tensor, angles: Tensor) -> Tensor:
-        """Output of a unit's first linear map, (2, A / 2, 2 d), with `angles` (1 or 2, A / 2, d)."""
+        """Output of the first linear map of a gated MLP, (2, A / 2, 2 d), with `angles` (1 or 2, A / 2, d)."""
         to_first, to_second, to_angle, to_atom = unit.maps
         edges = self.vertex.gather(atoms @ to_atom + unit.bias).view(2, len(bonds), -1) + bonds @ to_first
         rows = self.first_edge.gather(edges.view(2 * len(bonds), -1))
@@ -225,7 +226,7 @@ def _long_bond_maps(model: CHGNet, dtype: torch.dtype) -> list[tuple[Tensor, Ten
 
 
 def _require_known_architecture(model: CHGNet) -> None:
-    """Refuse a CHGNet built with options that none of the published weights has."""
+    """Refuse a CHGNet built with options that no published weights use."""
     from chgnet.model.composition_model import AtomRef
 
     arguments = model.model_args
@@ -245,4 +246,4 @@ def _require_known_architecture(model: CHGNet) -> None:
         and expansion.rbf_expansion_ag.smooth_cutoff.p > 0
     )
     if not known:
-        raise InputError("this CHGNet has an architecture of its own; use one trained with chgnet's default options")
+        raise InputError("this CHGNet has a different architecture; use one trained with chgnet's default options")

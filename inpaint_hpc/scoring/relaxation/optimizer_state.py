@@ -1,4 +1,4 @@
-"""Structures on their way to a minimum: coordinates, the forces on them, and the last sound evaluation of each."""
+"""State of structures during relaxation: coordinates, the forces on them, and the last sound evaluation of each."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class OptimizerState:
         return Crystals(self.batch.numbers[group.atoms], positions, cells, group.owner)
 
     def record(self, group: Group, crystals: Crystals, evaluation: BatchEvaluation) -> list[str]:
-        """Keep what is sound of an evaluation; for each structure what is wrong with it, '' if nothing."""
+        """Keep what is sound of an evaluation; for each structure the problem, '' if none."""
         errors = list(evaluation.errors)
         ratio = crystals.volumes / self._volumes[group.structures]
         for k in torch.nonzero((ratio > LARGEST_VOLUME_RATIO) | (ratio < 1 / LARGEST_VOLUME_RATIO))[:, 0].tolist():
@@ -166,7 +166,7 @@ class OptimizerState:
         return [(e, x.numpy(), c.numpy()) for e, x, c in zip(energies, positions, cells, strict=True)]
 
     def crystal(self, k: int) -> Crystal:
-        """A structure at its last sound evaluation; what could not move keeps the bits of the input."""
+        """A structure at its last sound evaluation; what could not move is bit-for-bit the input."""
         given = self.inputs[k]
         if not bool(torch.isfinite(self.energies[k])) or int(self.steps[k]) == 0:
             return given

@@ -1,7 +1,7 @@
 """Relaxation of many structures at once in CHGNet's forces.
 
 Structures move independently of each other, each with its own FIRE state.  Those that have converged or diverged leave
-the batch at once and waiting ones take their place, so that a batch is always full.
+the batch at once and are replaced by waiting ones, so the batch is always full.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class Relaxation:
-    """What became of one structure.
+    """The result of relaxing one structure.
 
     Attributes:
         crystal: the structure at its last sound evaluation (the input, if there was none), in the input's order, not
-            wrapped.  Rows that could not move are the input's bits.
+            wrapped.  Rows that could not move are bit-for-bit those of the input.
         energy_per_atom: of `crystal`, eV; NaN without a sound evaluation.
         energy_per_atom_before: of the input, eV; NaN if it could not be evaluated.
         forces: of `crystal`, on all atoms, eV/A, float64 (n, 3).
@@ -65,7 +65,7 @@ class Relaxation:
         converged: forces (and stress) fell below the threshold.
         diverged: the structure could not be evaluated or relaxed; `crystal` is not a minimum.
         reason: why it stopped, one line.
-        trajectory: if asked for.
+        trajectory: if requested.
     """
 
     crystal: Crystal
@@ -99,7 +99,7 @@ def relax(
     trajectories: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> list[Relaxation]:
-    """Relax structures by FIRE; a bad one is reported and leaves the others alone.
+    """Relax structures by FIRE; a bad one is reported and does not affect the others.
 
     A structure diverges when two atoms come closer than 0.5 A, its cell shrinks or grows fourfold, its energy stays
     above the lowest it had by 0.05 eV per atom for 50 steps, or a value is not a finite number.
@@ -111,11 +111,11 @@ def relax(
             the cell (as ASE's FrechetCellFilter).
         fmax: converged when no force exceeds it, eV/A.  In mode 'cell' this holds for the forces on the cell as well,
             `volume * stress / atoms` in eV/A, as in ASE.
-        max_steps: most steps of a structure.
+        max_steps: maximum number of steps per structure.
         max_stress: in mode 'cell', largest component of the stress allowed too, GPa.
         model, device, row_budget: as `evaluate`; the budget decides how many structures move at once.
         fire: parameters of FIRE; None takes ASE's.
-        trajectories: keep the way of each structure.
+        trajectories: keep the trajectory of each structure.
         progress: called with the number of structures finished since the last call.
 
     Returns:
@@ -156,7 +156,7 @@ class _Thresholds:
     max_stress: float | None
 
     def outcome(self, error: str, force: float, stress: float, rising: int, steps: int) -> tuple[str, str] | None:
-        """'converged', 'diverged' or 'unfinished', and the reason in one line; None while the structure goes on."""
+        """'converged', 'diverged' or 'unfinished', and the reason in one line; None while it is still relaxing."""
         if error:
             return "diverged", error
         if force < self.fmax and (self.max_stress is None or stress < self.max_stress):
@@ -201,7 +201,7 @@ class _Run:
         return [self.finished[k] for k in range(len(self.structures))]
 
     def _advance(self, active: list[int]) -> list[int]:
-        """Evaluate some structures and move them by one step; those that go on."""
+        """Evaluate some structures and move them by one step; returns those still relaxing."""
         structures = self.structures
         group = structures.group(active)
         crystals = structures.crystals(group)
