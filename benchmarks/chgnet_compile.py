@@ -1,8 +1,8 @@
-"""Does torch.compile pay for batched CHGNet?  The hand-written gated unit against a plain one, compiled.
+"""Does torch.compile pay for batched CHGNet?  The hand-written gated MLP against a plain one, compiled.
 
 python benchmarks/chgnet_compile.py [--quick] [--json FILE] [PACKED.h5]
 
-The gated units are most of the work.  Here they are, one after another: differentiated by hand as the package does it,
+The gated MLPs are most of the work.  Here they are, one after another: differentiated by hand as the package does it,
 in plain torch, and in plain torch compiled with dynamic shapes.
 """
 
@@ -91,7 +91,7 @@ def _plain_gate(hidden, factor, weights):
 
 @contextmanager
 def _gates(gate):
-    """The networks with another gated unit; None leaves the one of the package."""
+    """The networks with another gated MLP; None leaves the one of the package."""
     from inpaint_hpc.scoring.chgnet import gated_mlp
 
     kept = gated_mlp._Gate

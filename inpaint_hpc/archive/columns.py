@@ -17,7 +17,6 @@ import numpy as np
 
 from inpaint_hpc.crystals.batch import Crystal
 
-from .fields import stored_columns
 from .ragged_arrays import gather, offsets, strings
 from .records import TaskRecord
 from .row_table import Rows, Table, joined
@@ -72,8 +71,7 @@ def to_records(block: Block) -> list[TaskRecord]:
     window = Rows(TaskRecord, tasks)
     records = []
     for row, host in enumerate(tasks["host"].tolist()):
-        values = {what.field: window.value(name, row) for name, what in stored_columns(TaskRecord).items()}
-        values |= {
+        values = window.given(row) | {
             "host": hosts[host],
             "host_id": host_ids[host],
             "seconds": {

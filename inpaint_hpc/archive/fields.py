@@ -21,7 +21,7 @@ import numpy as np
 
 ROW = ""
 # What a dataset is called: the field's name with its unit.
-_SUFFIXES = {"": "", "A": "_A", "eV": "_eV", "eV/atom": "_eV", "eV/guest": "_eV", "eV/A": "_eV_per_A"}
+_SUFFIXES = {"": "", "A": "_A", "eV": "_eV", "eV/atom": "_eV", "eV/guest": "_eV", "eV/A": "_eV_per_A", "A^3": "_A3"}
 T = TypeVar("T")
 
 

@@ -33,12 +33,11 @@ def range_problems(kind: type, columns: Table) -> dict[str, np.ndarray]:
 def _allowed(what: Column) -> tuple[str, Callable[[np.ndarray], np.ndarray]] | None:
     low = -np.inf if what.minimum is None else what.minimum
     if what.below is not None:
-        return (
-            f"outside [{low:g}, {what.below:g})",
-            lambda v: ~((v >= low) & (v < what.below) | (what.null & np.isnan(v))),
-        )
+        high = what.below
+        return f"outside [{low:g}, {high:g})", lambda v: ~((v >= low) & (v < high) | (what.null & np.isnan(v)))
     if what.maximum is not None:
-        return f"outside [{low:g}, {what.maximum:g}]", lambda v: ~((v >= low) & (v <= what.maximum))
+        high = what.maximum
+        return f"outside [{low:g}, {high:g}]", lambda v: ~((v >= low) & (v <= high) | (what.null & np.isnan(v)))
     if what.dtype[0] != "f":
         return None if what.minimum is None else (f"below {low:g}", lambda v: v < low)
     if what.tail:

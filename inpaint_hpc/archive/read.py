@@ -133,7 +133,8 @@ class Archive:
 
         Columns: id, host (name), host_row (in `hosts()`), guests ('Li=4 Na=1'), status, n_requested, n_samples,
         n_valid, n_candidates, energy_per_atom_eV (lowest as placed, NaN when not scored), relaxed_energy_per_atom_eV
-        (lowest, if the file has relaxed candidates), seconds_STAGE, worker, notes.
+        (lowest, if the file has relaxed candidates), seconds_STAGE, worker, notes; and what else the file has of each
+        task: confidence, n_evaluations, host_energy_eV, potential, treatment ...
         """
         import pandas as pd
 
@@ -157,6 +158,9 @@ class Archive:
                 "worker": self._texts("tasks", "worker"),
                 "notes": self._texts("tasks", "notes"),
             }
+            for name, what in TABLES["tasks"].items():
+                if name not in columns and name in group and not what.is_array:
+                    columns[name] = self._texts("tasks", name) if what.dtype == "S" else group[name][:]
         return pd.DataFrame(columns).rename_axis("task")
 
     def samples(self, task: int | str | None = None, per_guest: bool | None = None) -> pd.DataFrame:

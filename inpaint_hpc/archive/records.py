@@ -12,9 +12,9 @@ import numpy as np
 
 from inpaint_hpc.crystals.batch import Crystal
 
-from .fields import Row, column, row_type
+from .fields import Row, column, nested, row_type
 from .row_table import Rows
-from .rows import Candidate, Sample, Site
+from .rows import Candidate, HostEnergies, Provenance, Sample, Site
 
 DONE, FAILED = "done", "failed"
 STATUSES = (DONE, FAILED)
@@ -51,6 +51,10 @@ class TaskRecord(Row):
         reference_frac_coords: where the guests were before they were taken out, in the order of `guests`, float64
             (g, 3), bit for bit as it was given; None where guests are new.
         host_id: filled in from `host` unless given.
+        confidence: chance that the placement which most samples agree on is right; None where not known.
+        n_evaluations: energies that CHGNet computed until the candidates were ranked as placed; None where not known.
+        host_energies: the host's own energies; None where not known.
+        provenance: potential, treatment and settings; None where not known.
         sites: the site networks that were found on the way; none by default.
 
     Raises:
@@ -78,6 +82,16 @@ class TaskRecord(Row):
         default=None,
     )  # fmt: skip
     host_id: str = ""
+    confidence: float | None = column(
+        "f8", "chance that what most samples agree on is right", null=True, minimum=0.0, maximum=1.0, optional=True,
+        since="1.3", default=None,
+    )  # fmt: skip
+    n_evaluations: int | None = column(
+        "i8", "energies computed until candidates were ranked as placed, -1 unknown", minimum=-1, absent=-1,
+        optional=True, since="1.3", default=None,
+    )  # fmt: skip
+    host_energies: HostEnergies | None = nested(HostEnergies, "host_")
+    provenance: Provenance | None = nested(Provenance, "")
     sites: Rows[Site] = ()  # type: ignore[assignment]
 
     def __post_init__(self) -> None:

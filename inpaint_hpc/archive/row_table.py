@@ -100,6 +100,10 @@ class Rows(Sequence[R], Generic[R]):
             raise IndexError(f"no row {key} of {len(self)}")
         if self._objects is not None:
             return self._objects[row]
+        return self.kind(**self.given(row))
+
+    def given(self, row: int) -> dict[str, Any]:
+        """What a row of a table says of each field; fields without a value are left to their defaults."""
         given: dict[str, Any] = {}
         for one in fields(self.kind):
             if one.name in self.derived:
@@ -107,11 +111,11 @@ class Rows(Sequence[R], Generic[R]):
             elif "nested" in one.metadata:
                 given[one.name] = self._nested(one.name, one.metadata["nested"][0], row)
             elif "column" in one.metadata and one.metadata["column"].stored:
-                what = columns_by_key(self.kind)[one.name]
+                what = _by_field(self.kind)[one.name]
                 value = self._value(what, row)
-                if not (what.optional and (value is None or value == what.fill)):
+                if not (what.optional and (value is None or (not what.is_array and value == what.fill))):
                     given[one.name] = value
-        return self.kind(**given)
+        return given
 
     def __iter__(self) -> Iterator[R]:
         return (self[k] for k in range(len(self)))
@@ -178,21 +182,26 @@ class Rows(Sequence[R], Generic[R]):
         values = columns[what.name]
         if what.is_array:
             values = values[slice(*columns[what.per][at : at + 2])] if what.per else values[at]
-            if not what.tail:
-                return tuple(strings(values) if what.dtype == "S" else values.tolist())
-            return None if what.optional and not what.has_value(values).any() else values
+            if what.optional and not what.has_value(values).any():
+                return None
+            return values if what.tail else tuple(strings(values) if what.dtype == "S" else values.tolist())
         value = values[at].item()
         if what.dtype == "S":
             text = value.decode("utf-8")
             return (tuple(text.split("\n")) if text else ()) if what.lines else text
         if what.flag:
             return value == 1
-        return None if what.null and value != value else value
+        return None if (what.null and value != value) or (what.absent and value == what.absent) else value
 
     def _nested(self, name: str, inner: type, row: int) -> Any:
         known = {what.field: self._value(what, row) for what in columns_of(self.kind).values() if what.inside == name}
         there = any(isinstance(value, np.ndarray) or value not in (None, 0, "") for value in known.values())
         return inner(**known) if there else None
+
+
+@cache
+def _by_field(kind: type) -> dict[str, Column]:
+    return {what.field: what for what in stored_columns(kind).values() if not what.inside}
 
 
 @cache
@@ -249,7 +258,7 @@ def _made(kind: type[R], parts: Sequence[Rows[R]], given: Table | None = None) -
         if what.beside:
             known = np.repeat(there[what.beside], sizes).tolist()
             values = [value if has else None for value, has in zip(values, known, strict=True)]
-        if what.optional and all(value is None or (isinstance(value, str) and not value) for value in values):
+        if what.optional and all(value is None or (isinstance(value, str | tuple) and not value) for value in values):
             continue
         if not what.per:
             found[name] = single_column(what, values)

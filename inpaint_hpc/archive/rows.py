@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -12,10 +12,12 @@ from inpaint_hpc.crystals.batch import Crystal
 
 from .fields import Row, column, computed, nested, row_type
 
+RELAX = ("none", "guests", "positions", "cell")
 CONVERGED, UNFINISHED, DIVERGED = "converged", "unfinished", "diverged"
 _FRAC = "fractional coordinates in [0, 1)"
 _MINIMUM = "smallest distance of a guest to another atom or an image of itself"
-_PER_GUEST = {"per": "guest_offsets", "tail": (3,), "minimum": 0.0, "below": 1.0}
+_LATER: dict[str, Any] = {"optional": True, "since": "1.3"}
+_PER_GUEST: dict[str, Any] = {"per": "guest_offsets", "tail": (3,), "minimum": 0.0, "below": 1.0}
 
 
 @row_type(kw_only=False)
@@ -116,6 +118,19 @@ class Candidate(Row):
     origin: str = column(
         "S", "joint, sequential, orbits, ordering ...; several joined by +", optional=True, since="1.1", default="joint"
     )
+    placed_agreement: float | None = column(
+        "f8", "before minima were merged, samples that agree over valid ones", null=True, minimum=0.0, maximum=1.0,
+        default=None, **_LATER,
+    )  # fmt: skip
+    placed_multiplicity: tuple[int, ...] = column(
+        "i8", "as placed: equivalent positions, 0 unknown", per="guest_offsets", minimum=0, default=(), **_LATER
+    )
+    placed_wyckoff: tuple[str, ...] = column(
+        "S", "as placed: Wyckoff position, '' unknown", per="guest_offsets", default=(), **_LATER
+    )
+    coordination: tuple[str, ...] = column(
+        "S", "host atoms around each guest at rest, e.g. O4", per="guest_offsets", default=(), **_LATER
+    )
     members: tuple[int, ...] = column("i8", "indices of the samples that agree", stored=False, default=())
     spacegroup: str | None = column("S", "of the whole crystal", stored=False, default=None)
 
@@ -149,6 +164,30 @@ class Site(Row):
     positions: int = column("i8", "guest positions that the network was built from", minimum=0)
     saturated: bool = column("?", "1 if the last samples found no new site")
     frac_coords: np.ndarray = column("f8", _FRAC, per="position_offsets", tail=(3,), minimum=0.0, below=1.0)
+
+
+@row_type(since="1.3")
+class HostEnergies(Row):
+    """The host's own energy by the same potential, as given and treated as the candidates are."""
+
+    energy: float | None = column("f8", "of the host without guests, as given", "eV", null=True, default=None)
+    relaxed_energy: float | None = column("f8", "treated as the candidates are", "eV", null=True, default=None)
+    relaxed_volume: float | None = column(
+        "f8", "of its cell, treated as the candidates are", "A^3", null=True, minimum=0.0, default=None
+    )
+
+
+@row_type(since="1.3")
+class Provenance(Row):
+    """Which potential and settings the energies and samples of a task are from; '' and NaN where not known."""
+
+    potential: str = column("S", "name of the potential's weights, e.g. CHGNet 0.3.0", default="")
+    potential_sha256: str = column("S", "sha256 of the potential's weights", default="")
+    treatment: str = column("S", "what was relaxed", choices=RELAX, default="")
+    fmax: float | None = column("f8", "relaxed when no force was larger", "eV/A", null=True, minimum=0.0, default=None)
+    relax_steps: int = column("i8", "most steps of a relaxation, 0 without", minimum=0, default=0)
+    weights_sha256: str = column("S", "sha256 of the score model's weights", default="")
+    settings_sha256: str = column("S", "sha256 of the settings of sampling and pipeline that decide", default="")
 
 
 @row_type()

@@ -7,7 +7,7 @@ to entry `i`, where `offsets` is the dataset that `Column.per` names.  docs/arch
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     import h5py
 
 SCHEMA = "inpaint_hpc archive"
-SCHEMA_VERSION = "1.2"
+SCHEMA_VERSION = "1.3"
+OLDEST_WRITTEN = "1.2"
 
 
 KINDS: dict[str, type[Row]] = {
@@ -119,6 +120,13 @@ def check_version(file: h5py.File, path: Path, to_merge: bool = False) -> None:
         )
     if theirs[0] < ours[0]:
         raise InputError(f"{path}: schema {version} is too old for this inpaint_hpc ({SCHEMA_VERSION})")
+
+
+def version_of(names: Iterable[tuple[str, str]]) -> str:
+    """The version to state in a file with these datasets (table, name): the first that has them all, so that versions
+    before this one copy what they know whole."""
+    known = (TABLES[table].get(name) for table, name in names)
+    return max([OLDEST_WRITTEN, *(what.since for what in known if what is not None)])
 
 
 def text_dtype(width: int) -> np.dtype:

@@ -24,7 +24,7 @@ import numpy as np
 from inpaint_hpc.errors import InputError
 
 from .columns import plain
-from .schema import SCHEMA, SCHEMA_VERSION, TABLES, UNITS, check_version, column, required, tables_of, text_dtype
+from .schema import SCHEMA, TABLES, UNITS, check_version, column, required, tables_of, text_dtype, version_of
 
 if TYPE_CHECKING:
     import h5py
@@ -147,7 +147,8 @@ def describe(dataset: h5py.Dataset, table: str, name: str) -> None:
 def seal(file: h5py.File, attributes: Mapping[str, Any]) -> None:
     """Write the file's attributes and, last, its checksum."""
     counts = {f"n_{table}": len(file[f"{table}/{next(iter(TABLES[table]))}"]) for table in tables_of(file)}
-    fixed = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "units": UNITS, **counts}
+    version = version_of(tuple(path.split("/")) for path, _ in datasets(file))
+    fixed = {"schema": SCHEMA, "schema_version": version, "units": UNITS, **counts}
     created = datetime.now(UTC).isoformat(timespec="seconds")
     for name, value in {"created": created, **attributes, **fixed}.items():
         value = plain(value)

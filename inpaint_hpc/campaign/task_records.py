@@ -30,6 +30,10 @@ def done_record(task: CampaignTask, result: InpaintResult, worker: str) -> TaskR
         notes=tuple(result.notes),
         sites=sites_of_networks(result.networks),
         reference_frac_coords=task.reference,
+        confidence=result.confidence,
+        n_evaluations=result.evaluations,
+        host_energies=result.host_energies,
+        provenance=result.provenance,
     )
 
 
@@ -75,6 +79,9 @@ def with_error(record: TaskRecord, error: str) -> TaskRecord:
         samples=(),
         candidates=(),
         sites=(),
+        confidence=None,
+        n_evaluations=None,
+        host_energies=None,
         error=" ".join(error.split()),
         attempts=1,
     )
@@ -104,6 +111,10 @@ def results_of(
                 settings=settings or {},
                 weights=weights or {},
                 seconds=record.seconds,
+                evaluations=record.n_evaluations or 0,
+                confidence=record.confidence,
+                host_energies=record.host_energies,
+                provenance=record.provenance,
             )
         )
     return results

@@ -26,12 +26,14 @@ from inpaint_hpc.sampling.cells import generation_task
 from inpaint_hpc.sampling.deduplication import SampleCluster, calibrated_agreement, deduplicate, group_equal
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
+from inpaint_hpc.scoring.chgnet.models import potential_name, weights_digest
 
+from .guest_shells import with_coordination
 from .ordering_stage import draw_sequential, refiner, search, searched_candidates, searched_rows, sequential_candidates
 from .ranking_stage import TaskCandidates, rank_by_energy
 from .rejection_sampling import Progress, ValidSamples, draw_valid
-from .results import DIVERGED, UNFINISHED, Candidate, InpaintResult
-from .settings import PipelineSettings
+from .results import DIVERGED, UNFINISHED, Candidate, InpaintResult, Provenance
+from .settings import PipelineSettings, settings_digest
 from .wyckoff_cache import WyckoffCache
 
 if TYPE_CHECKING:
@@ -164,7 +166,7 @@ def run_tasks(
     for drawn, one in zip(draws, placements, strict=True):
         drawn.seconds.update(one.seconds)
     return [
-        _result(network, one.task, drawn, one.candidates, sampling, pipeline, found.get(row), one.evaluations)
+        _result(network, one, drawn, sampling, pipeline, found.get(row))
         for row, (drawn, one) in enumerate(zip(draws, placements, strict=True))
     ]
 
@@ -234,33 +236,49 @@ def _describe(
 
 
 def _result(
-    network,
-    task: Task,
+    network: Any,
+    one: TaskCandidates,
     drawn: ValidSamples,
-    candidates,
-    sampling,
-    pipeline,
+    sampling: SamplingSettings,
+    pipeline: PipelineSettings,
     found: OccupancySearchResult | None,
-    evaluations: int,
 ) -> InpaintResult:
-    settings = {**asdict(sampling), "nfe": sampling.nfe, **asdict(pipeline)}
-    n_invalid = drawn.n_drawn - len(drawn.indices)
+    task = one.task
+    candidates = with_coordination(task, one.candidates)
+    weights = _weights(network)
     return InpaintResult(
         host=task.host,
         guests=task.guests,
         candidates=tuple(candidates),
         n_drawn=drawn.n_drawn,
-        n_invalid=n_invalid,
+        n_invalid=drawn.n_drawn - len(drawn.indices),
         reasons=dict(drawn.reasons.most_common()),
         notes=(*_notes(task, drawn, candidates, sampling, pipeline), *(found.notes if found else ())),
-        settings=settings,
-        weights=_weights(network),
+        settings={**asdict(sampling), "nfe": sampling.nfe, **asdict(pipeline)},
+        weights=weights,
         seconds=drawn.seconds,
         drawn=drawn,
-        evaluations=evaluations + (found.evaluations if found else 0),
+        evaluations=one.evaluations + (found.evaluations if found else 0),
         networks=found.networks if found else (),
         confidence=_confidence(network, task, candidates, sampling, pipeline),
+        host_energies=one.host_energies,
+        provenance=provenance(sampling, pipeline, weights.get("sha256", "")),
     )
+
+
+def provenance(sampling: SamplingSettings, pipeline: PipelineSettings, weights_sha256: str) -> Provenance:
+    """Where results with these settings and weights are from; without a potential where nothing is scored."""
+    treated: dict[str, Any] = {}
+    if pipeline.score:
+        treated = {
+            "potential": potential_name(pipeline.chgnet),
+            "potential_sha256": weights_digest(pipeline.chgnet),
+            "treatment": pipeline.relax,
+        }
+    if pipeline.relaxes:
+        treated |= {"fmax": pipeline.fmax, "relax_steps": pipeline.relax_steps}
+    digest = settings_digest(asdict(sampling), asdict(pipeline), weights_sha256).hex()
+    return Provenance(weights_sha256=weights_sha256, settings_sha256=digest, **treated)
 
 
 def _confidence(network, task: Task, candidates, sampling, pipeline: PipelineSettings) -> float | None:

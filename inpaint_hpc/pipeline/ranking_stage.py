@@ -17,8 +17,9 @@ from inpaint_hpc.sampling.tasks import Task
 from inpaint_hpc.scoring.chgnet.energies import PotentialResult, evaluate_candidates
 from inpaint_hpc.scoring.relaxation.relax import Relaxation, relax
 
+from .host_energies import host_energies
 from .rejection_sampling import Progress
-from .results import CONVERGED, DIVERGED, UNFINISHED, Candidate, Relaxed
+from .results import CONVERGED, DIVERGED, UNFINISHED, Candidate, HostEnergies, Relaxed
 from .settings import STAGED, PipelineSettings
 from .shortlist import shortlist
 from .unique_minima import merge_minima
@@ -43,6 +44,7 @@ class TaskCandidates:
         searched: candidates of the search over the site network are among them; equal ones are merged, and the best few
             kept.
         evaluations: energies computed of candidates as placed.
+        host_energies: of its host, alone.
         seconds: wall time of 'score', 'settle' and 'relax'.
     """
 
@@ -51,6 +53,7 @@ class TaskCandidates:
     candidates: list[Candidate]
     searched: bool = False
     evaluations: int = 0
+    host_energies: HostEnergies | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -93,6 +96,8 @@ def rank_by_energy(
 
 def _score(group: list[TaskCandidates], pipeline: PipelineSettings, device: Any, count: _Counter) -> None:
     """Energies and forces of all candidates as placed."""
+    for one, found in zip(group, host_energies([one.task.host for one in group], pipeline, device), strict=True):
+        one.host_energies = found
     owners = [(one, k) for one in group for k in range(len(one.candidates))]
     crystals = [_as_placed(one, k) for one, k in owners]
     guests = [len(one.task.guests) for one, _ in owners]
@@ -264,12 +269,16 @@ def _relaxed(one: TaskCandidates, candidate: Candidate, found: Relaxation, pipel
         host_frac_coords=crystal.frac_coords[:n] if free else None,
         lattice=crystal.lattice if pipeline.relax == "cell" else None,
     )
-    changes: dict[str, Any] = {}
+    changes: dict[str, Any] = {
+        "placed_agreement": candidate.agreement,
+        "placed_multiplicity": candidate.multiplicity,
+        "placed_wyckoff": candidate.wyckoff,
+    }
     if one.wyckoff_cache is None:
         changes["spacegroup"] = spacegroup_symbol(relaxed.crystal(host, guests), pipeline.symprec)
     elif not free:
         sites = [one.wyckoff_cache.describe(position) for position in relaxed.guest_frac_coords]
-        changes = {"multiplicity": tuple(m for m, _ in sites), "wyckoff": tuple(label for _, label in sites)}
+        changes |= {"multiplicity": tuple(m for m, _ in sites), "wyckoff": tuple(label for _, label in sites)}
     return replace(candidate, relaxed=relaxed, **changes)
 
 

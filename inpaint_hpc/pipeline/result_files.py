@@ -14,7 +14,7 @@ from inpaint_hpc.files import atomic_path
 
 from .results import InpaintResult
 
-SCHEMA = "1.0"
+SCHEMA = "1.1"
 
 
 def write_candidates(

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inpaint_hpc.archive.rows import CONVERGED, DIVERGED, UNFINISHED, Candidate, Relaxed
+from inpaint_hpc.archive.rows import (
+    CONVERGED,
+    DIVERGED,
+    UNFINISHED,
+    Candidate,
+    HostEnergies,
+    Provenance,
+    Relaxed,
+)
 from inpaint_hpc.crystals.batch import Crystal
 
 __all__ = ["COLUMNS", "CONVERGED", "DIVERGED", "UNFINISHED", "Candidate", "InpaintResult", "Relaxed"]
@@ -45,6 +53,8 @@ class InpaintResult:
         evaluations: energies that CHGNet computed until the candidates were ranked as placed; relaxation comes on top.
         confidence: chance that the placement which most samples agree on is right, as measured with these weights; None
             where that is not known.
+        host_energies: the host's own energies by the same potential; None where nothing was scored.
+        provenance: potential, treatment, settings and weights that the results are from.
     """
 
     host: Crystal
@@ -61,6 +71,8 @@ class InpaintResult:
     networks: tuple[SiteNetwork, ...] = field(default=(), repr=False)
     evaluations: int = 0
     confidence: float | None = None
+    host_energies: HostEnergies | None = None
+    provenance: Provenance | None = None
 
     def __len__(self) -> int:
         return len(self.candidates)
@@ -69,6 +81,13 @@ class InpaintResult:
     def name(self) -> str:
         """Name of the host."""
         return self.host.name or "host"
+
+    @property
+    def spacegroup(self) -> str | None:
+        """Space group of the host, e.g. 'Fd-3m'; None without atoms."""
+        from inpaint_hpc.crystals.symmetry import spacegroup_symbol
+
+        return spacegroup_symbol(self.host, self.settings.get("symprec", 0.1)) if len(self.host) else None
 
     @property
     def n_valid(self) -> int:
@@ -123,6 +142,10 @@ class InpaintResult:
         return {
             "host": self.name,
             "host_atoms": len(self.host),
+            "host_elements": [chemical_symbols[z] for z in self.host.numbers],
+            "host_frac_coords": self.host.frac_coords.tolist(),
+            "host_spacegroup": self.spacegroup,
+            "host_energies": None if self.host_energies is None else self.host_energies.as_dict(),
             "guests": [chemical_symbols[z] for z in self.guests],
             "lattice_A": self.host.lattice.tolist(),
             "n_drawn": self.n_drawn,
@@ -130,6 +153,8 @@ class InpaintResult:
             "invalid_rate": self.invalid_rate,
             "invalid_reasons": dict(self.reasons),
             "confidence": self.confidence,
+            "n_evaluations": self.evaluations,
+            "provenance": None if self.provenance is None else self.provenance.as_dict(),
             "notes": list(self.notes),
             "seconds": dict(self.seconds),
             "candidates": [candidate.as_dict() for candidate in self.candidates],

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from inpaint_hpc.archive.rows import RELAX
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.sampling.settings import SamplingSettings
 
-RELAX = ("none", "guests", "positions", "cell")
 STAGED = 4  # times `top_k` candidates are relaxed briefly, with `stage_steps`
 
 
@@ -107,6 +110,21 @@ def settings_that_decide(settings: dict[str, Any]) -> dict[str, Any]:
     later = ("evaluations", "candidates", "sequential", "settle", "stage_steps")
     left_out |= {name for name in later if settings[name] == getattr(PipelineSettings, name)}
     return {name: value for name, value in settings.items() if name not in left_out}
+
+
+def settings_digest(sampling: Mapping[str, Any], pipeline: Mapping[str, Any], weights_sha256: str) -> bytes:
+    """sha256 of everything but host, guests and number of samples that decides a result, 32 bytes.
+
+    Args:
+        sampling, pipeline: settings by name, of this or an older version.
+        weights_sha256: of the score model's weights.
+    """
+    content = {
+        "sampling": {name: value for name, value in sampling.items() if name not in ("samples", "edge_budget")},
+        "pipeline": settings_that_decide(dict(pipeline)),
+        "weights": weights_sha256,
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()
 
 
 def searches(sampling: SamplingSettings, n_guests: int) -> bool:

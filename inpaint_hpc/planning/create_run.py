@@ -30,8 +30,8 @@ from inpaint_hpc.campaign.run_directory import SCHEMA_VERSION, RunDirectory
 from inpaint_hpc.environment import OPTIONAL, REQUIRED, package_versions
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.files import atomic_path
-from inpaint_hpc.network.weights import WeightsInfo, find_weights
-from inpaint_hpc.pipeline.settings import settings_that_decide
+from inpaint_hpc.network.weights import find_weights
+from inpaint_hpc.pipeline.settings import settings_digest, settings_that_decide
 
 from .host_sources import Excluded, read_sources
 from .host_table import HostTable
@@ -109,7 +109,7 @@ def build(config: CampaignConfig, folder: Path, path: Path, progress: Progress |
     cost = CostModel.of(sampling, pipeline, weights)
 
     excluded = Excluded()
-    tasks = TaskTable(_settings_digest(settings, weights), cost)
+    tasks = TaskTable(settings_digest(settings["sampling"], settings["pipeline"], weights.sha256), cost)
     read = 0
     with HostWriter(folder / "hosts.h5") as hosts:
         for table in read_sources(config.hosts, excluded):
@@ -286,15 +286,6 @@ def _first_of_each(ids: np.ndarray) -> np.ndarray:
 def _settings_that_decide(settings: dict[str, Any]) -> dict[str, Any]:
     """Settings of sampling that determine a sample."""
     return {name: value for name, value in settings["sampling"].items() if name not in ("samples", "edge_budget")}
-
-
-def _settings_digest(settings: dict[str, dict[str, Any]], weights: WeightsInfo) -> bytes:
-    content = {
-        "sampling": _settings_that_decide(settings),
-        "pipeline": settings_that_decide(settings["pipeline"]),
-        "weights": weights.sha256,
-    }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()
 
 
 def _require_budget(tasks: TaskTable, edge_budget: int | None) -> None:

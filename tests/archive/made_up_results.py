@@ -10,7 +10,7 @@ import numpy as np
 from inpaint_hpc.archive.fields import stored_columns
 from inpaint_hpc.archive.records import TaskRecord
 from inpaint_hpc.archive.row_table import Rows
-from inpaint_hpc.archive.rows import Candidate, Relaxed, Sample
+from inpaint_hpc.archive.rows import Candidate, HostEnergies, Provenance, Relaxed, Sample
 from inpaint_hpc.archive.storage import sign
 from inpaint_hpc.archive.write import write_result
 from inpaint_hpc.crystals.batch import Crystal
@@ -31,7 +31,7 @@ def make_host(number):
     return Crystal(rng.integers(1, 95, n), rng.normal(size=(n, 3)), lattice, f"mp-{number} Ω", info)
 
 
-def make_record(number, n_samples=6, host=None, **changes):
+def make_record(number, n_samples=6, host=None, newest=False, **changes):
     """Task `number`: hosts repeat; one in seven failed, one in five has no possible sample, one in three no energy."""
     rng = np.random.default_rng([number, 1])
     host = make_host(number // 3) if host is None else host
@@ -50,9 +50,32 @@ def make_record(number, n_samples=6, host=None, **changes):
     else:
         content |= make_results(rng, len(guests), n_samples, possible=number % 5 != 4, scored=number % 3 != 2)
         content |= {"notes": ("first note", "second, ß")} if number % 4 == 1 else {}
+        content |= changes_of_1_3(rng, content["candidates"]) if newest else {}
     if number % 6 == 0:
         content["reference_frac_coords"] = rng.normal(size=(len(guests), 3))
     return TaskRecord(**content | changes)
+
+
+def changes_of_1_3(rng, candidates):
+    """What schema 1.3 adds."""
+    energies = HostEnergies(energy=-50.5, relaxed_energy=-51.25, relaxed_volume=100.5)
+    known = {"potential": "CHGNet 0.3.0", "potential_sha256": "ef" * 32, "treatment": "cell", "fmax": 0.05}
+    return {
+        "confidence": float(rng.random()),
+        "n_evaluations": int(rng.integers(0, 99)),
+        "host_energies": energies,
+        "provenance": Provenance(**known, relax_steps=500, weights_sha256="ab" * 32, settings_sha256="cd" * 32),
+        "candidates": [
+            replace(
+                one,
+                placed_agreement=0.25,
+                placed_multiplicity=one.multiplicity,
+                placed_wyckoff=one.wyckoff,
+                coordination=("O4",) * len(one.wyckoff),
+            )
+            for one in candidates
+        ],
+    }
 
 
 def make_results(rng, n_guests, n, possible=True, scored=True):

@@ -27,6 +27,7 @@ CANDIDATE_KEYS = {
     "rank", "energy_per_atom_eV", "max_force_eV_per_A", "max_guest_force_eV_per_A", "min_distance_A", "agreement",
     "count", "spread_A", "multiplicity", "wyckoff", "spacegroup", "guest_frac_coords", "sample", "members", "error",
     "file", "relaxed", "placements", "origin",
+    *("placed_agreement", "placed_multiplicity", "placed_wyckoff", "coordination"),
 }  # fmt: skip
 
 
@@ -88,7 +89,7 @@ def test_json_is_one_object_and_what_the_documentation_says(run, open_host, tmp_
     assert result.exit_code == 0, result.output
     content = json.loads(result.stdout)
     assert set(content) == {"schema", "command", "version", "weights", "settings", "seconds", "hosts"}
-    assert content["schema"] == "1.0" and content["command"] == "inpaint"
+    assert content["schema"] == "1.1" and content["command"] == "inpaint"
     assert content["settings"]["steps"] == 4 and content["settings"]["seed"] == 0
     (host,) = content["hosts"]
     assert host["host"] == "open" and host["guests"] == ["Li", "Li", "Na"]

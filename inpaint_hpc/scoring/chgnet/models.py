@@ -6,6 +6,7 @@ chgnet prints a greeting on stdout, where `--json` promises one JSON object and 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import warnings
 from collections.abc import Iterator
@@ -75,6 +76,24 @@ def load_chgnet_network(model: str | CHGNet | ChgnetNetwork = DEFAULT_WEIGHTS, d
     if isinstance(model, str):
         return _published_network(model, device)
     return ChgnetNetwork(model, device)
+
+
+def potential_name(weights: str) -> str:
+    """What results call the potential with these weights, e.g. 'CHGNet 0.3.0'."""
+    return f"CHGNet {weights}"
+
+
+@lru_cache(maxsize=4)
+def weights_digest(weights: str = DEFAULT_WEIGHTS) -> str:
+    """sha256 of names and values of a model's weights, 64 hexadecimal digits.
+
+    Raises:
+        InputError: unknown weights.
+    """
+    digest = hashlib.sha256()
+    for name, values in sorted(load_chgnet_model(weights).state_dict().items()):
+        digest.update(f"{name} {tuple(values.shape)} {values.dtype}".encode() + values.contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def require_weights(name: str) -> None:
