@@ -50,6 +50,10 @@ class Relaxed(Row):
     max_guest_force: float | None = column(
         "f8", "after relaxation", "eV/A", null=True, minimum=0.0, since="1.1", default=None
     )
+    energy_per_guest: float | None = column(
+        "f8", "energy of the relaxed cell minus that of the host, relaxed alike, per guest", "eV/guest", null=True,
+        default=None, since="1.3",
+    )  # fmt: skip
     outcome: str = column(
         "S",
         "converged, unfinished or diverged; '' where there was none",
@@ -118,6 +122,10 @@ class Candidate(Row):
     origin: str = column(
         "S", "joint, sequential, orbits, ordering ...; several joined by +", optional=True, since="1.1", default="joint"
     )
+    energy_per_guest: float | None = column(
+        "f8", "energy of the cell as placed minus that of the host as given, per guest", "eV/guest", null=True,
+        default=None, **_LATER,
+    )  # fmt: skip
     placed_agreement: float | None = column(
         "f8", "before minima were merged, samples that agree over valid ones", null=True, minimum=0.0, maximum=1.0,
         default=None, **_LATER,

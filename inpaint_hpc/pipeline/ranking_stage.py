@@ -103,14 +103,23 @@ def _score(group: list[TaskCandidates], pipeline: PipelineSettings, device: Any,
     guests = [len(one.task.guests) for one, _ in owners]
     scores = evaluate_candidates(crystals, guests, device, progress=count.of("score"), weights=pipeline.chgnet)
     for (one, k), score in zip(owners, scores, strict=True):
-        one.candidates[k] = replace(one.candidates[k], **_scored(score))
+        one.candidates[k] = replace(one.candidates[k], **_scored(score, one))
         one.evaluations += 1
 
 
-def _scored(score: PotentialResult) -> dict[str, Any]:
+def _scored(score: PotentialResult, one: TaskCandidates) -> dict[str, Any]:
     if score.failed:
         return {"error": score.error}
-    return {name: getattr(score, name) for name in ("energy_per_atom", "max_force", "max_guest_force")}
+    found = {name: getattr(score, name) for name in ("energy_per_atom", "max_force", "max_guest_force")}
+    host = None if one.host_energies is None else one.host_energies.energy
+    return found | {"energy_per_guest": _per_guest(one.task, score.energy_per_atom, host)}
+
+
+def _per_guest(task: Task, energy_per_atom: float, host_energy: float | None) -> float | None:
+    """(E(host + guests) - E(host)) / guests in eV; None where the host's energy is not known."""
+    if host_energy is None:
+        return None
+    return (energy_per_atom * (len(task.host) + len(task.guests)) - host_energy) / len(task.guests)
 
 
 def _refine(group: list[TaskCandidates], refine: Refine, pipeline: PipelineSettings, device: Any) -> None:
@@ -157,7 +166,7 @@ def _refine(group: list[TaskCandidates], refine: Refine, pipeline: PipelineSetti
             multiplicity=tuple(multiplicity for multiplicity, _ in sites),
             wyckoff=tuple(label for _, label in sites),
             origin="+".join(sorted({*before.origin.split("+"), SETTLED})),
-            **_scored(score),
+            **_scored(score, one),
         )
 
 
@@ -263,6 +272,9 @@ def _relaxed(one: TaskCandidates, candidate: Candidate, found: Relaxation, pipel
         outcome=CONVERGED if found.converged else UNFINISHED,
         steps=found.steps,
         energy_per_atom=found.energy_per_atom,
+        energy_per_guest=_per_guest(
+            one.task, found.energy_per_atom, None if one.host_energies is None else one.host_energies.relaxed_energy
+        ),
         max_force=found.max_force,
         max_guest_force=float(np.linalg.norm(found.forces[n:], axis=1).max()),
         guest_frac_coords=np.where(positions == 1.0, 0.0, positions),  # -1e-17 - floor(-1e-17) is 1

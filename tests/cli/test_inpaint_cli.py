@@ -27,7 +27,7 @@ CANDIDATE_KEYS = {
     "rank", "energy_per_atom_eV", "max_force_eV_per_A", "max_guest_force_eV_per_A", "min_distance_A", "agreement",
     "count", "spread_A", "multiplicity", "wyckoff", "spacegroup", "guest_frac_coords", "sample", "members", "error",
     "file", "relaxed", "placements", "origin",
-    *("placed_agreement", "placed_multiplicity", "placed_wyckoff", "coordination"),
+    *("energy_per_guest_eV", "placed_agreement", "placed_multiplicity", "placed_wyckoff", "coordination"),
 }  # fmt: skip
 
 
