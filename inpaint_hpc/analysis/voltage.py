@@ -1,4 +1,4 @@
-"""Intercalation energies, voltages and volume changes of hosts, from an archive or from structures.
+"""Intercalation energies, voltages and volume changes of hosts from structures; of archives: archive_voltage.py.
 
 Energies of host, filled hosts and metal come from one potential and one treatment: if the guests were relaxed in the
 frozen host, the host is used unrelaxed; if everything was relaxed, so is the host.
@@ -6,14 +6,12 @@ frozen host, the host is used unrelaxed; if everything was relaxed, so is the ho
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from inpaint_hpc.archive.read import Archive
-from inpaint_hpc.archive.records import TaskRecord
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.ions import ion_charge
 from inpaint_hpc.errors import InputError
@@ -177,77 +175,6 @@ def voltage_profile(
     return VoltageProfile(host, ion, charge, metal, empty, filled, hull, steps, treatment, chgnet, tuple(notes))
 
 
-def archive_profiles(
-    archive: Archive,
-    hosts: Sequence[str] | None = None,
-    ions: Sequence[int] | None = None,
-    charges: Mapping[int, float] | None = None,
-    device: Any = None,
-) -> list[VoltageProfile]:
-    """A profile for each host and guest element of an archive, from the best candidate of each task.
-
-    Tasks with guests of several elements have no voltage and are left out.  Host energies are computed here, by the
-    CHGNet weights and with the relaxation that the archive's configuration names.
-
-    Args:
-        archive: opened archive or result file.
-        hosts: only hosts whose name matches one of these patterns.
-        ions: only these atomic numbers.
-        charges: charges of ions, if not the usual ones.
-        device: torch device.
-
-    Raises:
-        InputError: nothing matches, or what matches has no energies.
-    """
-    from fnmatch import fnmatchcase
-
-    pipeline = dict(archive.attributes.get("configuration") or {}).get("pipeline", {})
-    treatment, chgnet = pipeline.get("relax", "none"), pipeline.get("chgnet", DEFAULT_WEIGHTS)
-    names, _ = archive.task_labels()
-    chosen = [k for k, name in enumerate(names) if hosts is None or any(fnmatchcase(name, h) for h in hosts)]
-    crystals: dict[str, Crystal] = {}
-    groups: dict[tuple[str, int], list[FilledHost]] = {}
-    without: dict[tuple[str, int], int] = {}
-    for record in archive.iter_records(chosen):
-        species = set(record.guests)
-        if len(species) != 1 or (ions is not None and not species <= set(ions)):
-            continue
-        key = (record.host_id, record.guests[0])
-        crystals.setdefault(record.host_id, record.host)
-        filled = _best(record, treatment)
-        if filled is None:
-            without[key] = without.get(key, 0) + 1
-        else:
-            groups.setdefault(key, []).append(filled)
-    if not groups:
-        why = "has an energy; run it with pipeline: {score: true}" if without else "places guests of one element only"
-        raise InputError(f"{archive.path}: none of its tasks that fit {why}")
-    needed = {host_id: crystals[host_id] for host_id, _ in groups}
-    empty = _empty_hosts(needed, treatment, chgnet, pipeline, device)
-    profiles = []
-    for (host_id, ion), filled in groups.items():
-        notes = [f"{without[host_id, ion]} tasks have no energy"] if (host_id, ion) in without else []
-        host = crystals[host_id]
-        present = int((host.numbers == ion).sum())
-        if present:
-            notes.append(f"the host holds {present} of these atoms already; counts are of those added")
-        energy, note = empty[host_id]
-        profiles.append(
-            voltage_profile(
-                host.name or host.formula,
-                ion,
-                energy,
-                filled,
-                metal_energy(ion, chgnet, device),
-                (charges or {}).get(ion),
-                treatment,
-                chgnet,
-                notes + note,
-            )
-        )
-    return profiles
-
-
 def structure_profile(
     host: Crystal,
     filled: Sequence[Crystal],
@@ -279,7 +206,7 @@ def structure_profile(
     if len(found) != 1:
         raise InputError("the filled structures hold different guests; give those of one element")
     (number,) = found
-    energies, volumes, notes = _energies([host, *filled], treatment, chgnet, fmax, max_steps, device)
+    energies, volumes, notes = cell_energies([host, *filled], treatment, chgnet, fmax, max_steps, device)
     entries = [
         FilledHost(count, energy / cells, volume / cells, one.name)
         for (_, count, cells), energy, volume, one in zip(counts, energies[1:], volumes[1:], filled, strict=True)
@@ -289,33 +216,7 @@ def structure_profile(
     return voltage_profile(host.name or host.formula, number, empty, entries, metal, charge, treatment, chgnet, notes)
 
 
-def _best(record: TaskRecord, treatment: str) -> FilledHost | None:
-    """The best candidate of a task with the same treatment as the others; None if there is none."""
-    found = record.candidates
-    if record.failed or not len(found):
-        return None
-    energies = found["energy_per_atom" if treatment == "none" else "relaxed_energy_per_atom"]
-    if energies is None or not np.isfinite(energies).any():
-        return None
-    rank = int(np.nanargmin(energies))
-    crystal = record.crystal(rank, relaxed=treatment != "none")
-    label = f"{record.task_id[:12]}:{rank}"
-    return FilledHost(float(len(record.guests)), float(energies[rank]) * len(crystal), crystal.volume, label)
-
-
-def _empty_hosts(
-    hosts: Mapping[str, Crystal], treatment: str, chgnet: str, pipeline: Mapping[str, Any], device: Any
-) -> dict[str, tuple[FilledHost, list[str]]]:
-    fmax, steps = pipeline.get("fmax", 0.05), pipeline.get("relax_steps", 500)
-    mode = "none" if treatment == "guests" else treatment
-    energies, volumes, notes = _energies(list(hosts.values()), mode, chgnet, fmax, steps, device)
-    return {
-        host_id: (FilledHost(0.0, energy, volume, host.name), [n for n in notes if n.startswith(f"{host.name}:")])
-        for (host_id, host), energy, volume in zip(hosts.items(), energies, volumes, strict=True)
-    }
-
-
-def _energies(
+def cell_energies(
     crystals: Sequence[Crystal], treatment: str, chgnet: str, fmax: float, max_steps: int, device: Any
 ) -> tuple[list[float], list[float], list[str]]:
     """Energies in eV and volumes in A^3 of cells, and what did not converge."""

@@ -13,11 +13,16 @@ from inpaint_hpc.errors import InputError
 
 from .append import AppendableArchive, Layout, appendable_archive, widened
 from .columns import read_block, select
+from .fields import stored_columns
+from .row_table import Rows, Table, joined
+from .rows import Provenance
 from .schema import TABLES, column, tables_of
 from .storage import DamagedError, attributes_of, open_file, readable, verify_checksum
 
 Progress = Callable[[str, int, int], None]
 """(stage, done, total) with stage 'check' or 'merge', counted in files."""
+Origin = Callable[[Mapping[str, Any]], Provenance | None]
+"""Attributes of a file -> where its tasks are from; None where they do not tell."""
 
 _BLOCK = 1024
 _SHOWN = 10
@@ -70,6 +75,7 @@ def collect(
     expected_task_ids: Sequence[str] | np.ndarray | None = None,
     strict: bool = False,
     progress: Progress | None = None,
+    origin: Origin | None = None,
 ) -> CollectReport:
     """Merge result files (or archives) into one archive, atomically: an existing archive stays until the end.
 
@@ -84,6 +90,7 @@ def collect(
             other tasks are left out.
         strict: refuse damaged files and missing tasks instead of reporting them.
         progress: called with (stage, done, total).
+        origin: says where the tasks of a file are from that does not say it task by task (before schema 1.3).
 
     Raises:
         InputError: no results at all, files of different weights, or of a schema that this version cannot copy; with
@@ -93,7 +100,7 @@ def collect(
     paths, out = [Path(path) for path in result_paths], Path(out)
     if not paths:
         raise InputError(f"{out}: no result files to collect; has any unit of the run finished?")
-    found = _survey(paths, dict(attributes or {}), strict, progress)
+    found = _survey(paths, dict(attributes or {}), strict, progress, origin)
     expected = None if expected_task_ids is None else np.unique(task_ids(expected_task_ids))
     chosen, duplicates, unexpected = _chosen(found, expected)
     missing = np.zeros(0, dtype="S64") if expected is None else np.setdiff1d(expected, found.ids[chosen])
@@ -150,19 +157,27 @@ def task_ids(ids: Sequence[str] | np.ndarray) -> np.ndarray:
 
 @dataclass
 class _Survey:
-    """What a first look at all files found; `ids`, `failed`, `file` and `row` have one entry per result."""
+    """What a first look at all files found; `ids`, `failed`, `file` and `row` have one entry per result, `provenance`
+    has the columns that a file lacks, one row for all of its tasks."""
 
     paths: list[Path]
     damaged: list[str]
     layout: Layout
     attributes: dict[str, Any]
+    provenance: list[Table]
     ids: np.ndarray
     failed: np.ndarray
     file: np.ndarray
     row: np.ndarray
 
 
-def _survey(paths: Sequence[Path], attributes: dict[str, Any], strict: bool, progress: Progress | None) -> _Survey:
+def _survey(
+    paths: Sequence[Path],
+    attributes: dict[str, Any],
+    strict: bool,
+    progress: Progress | None,
+    origin: Origin | None,
+) -> _Survey:
     """Check every byte of every file, and note which tasks they hold."""
     good: list[Path] = []
     broken: list[str] = []
@@ -170,6 +185,7 @@ def _survey(paths: Sequence[Path], attributes: dict[str, Any], strict: bool, pro
     common: dict[str, Any] | None = None
     reference = ("the run", attributes["weights_sha256"]) if "weights_sha256" in attributes else None
     ids, failed = [], []
+    provenance: list[Table] = []
     for done, path in enumerate(paths):
         try:
             verify_checksum(path)
@@ -178,11 +194,14 @@ def _survey(paths: Sequence[Path], attributes: dict[str, Any], strict: bool, pro
                 weights = (path, its.get("weights_sha256"))
                 reference = reference or weights
                 _same_weights(reference, weights)
-                layout = widened(layout, _layout(file))
+                added = _provenance_columns(file, its, origin)
+                more: Layout = {("tasks", name): values.dtype for name, values in added.items()}
+                layout = widened(layout, _layout(file) | more)
                 ids.append(file["tasks/id"][:].astype("S64"))
                 failed.append(file["tasks/status"][:] == b"failed")
             common = its if common is None else {k: v for k, v in common.items() if k in its and its[k] == v}
             good.append(path)
+            provenance.append(added)
         except DamagedError as error:
             if strict:
                 raise
@@ -195,6 +214,7 @@ def _survey(paths: Sequence[Path], attributes: dict[str, Any], strict: bool, pro
         damaged=broken,
         layout=layout,
         attributes=common or {},
+        provenance=provenance,
         ids=np.concatenate([np.zeros(0, "S64"), *ids]),
         failed=np.concatenate([np.zeros(0, bool), *failed]),
         file=np.repeat(np.arange(len(good)), counts),
@@ -230,9 +250,19 @@ def _merge(found: _Survey, chosen: np.ndarray, archive: AppendableArchive, progr
                         # Only reading: an error of writing is no fault of this file.
                         with readable(path):
                             block = read_block(file, start, stop)
+                        for name, values in found.provenance[index].items():
+                            block["tasks"][name] = np.repeat(values, stop - start)
                         archive.append(select(block, part) if len(part) < stop - start else block)
         if progress is not None:
             progress("merge", index + 1, len(found.paths))
+
+
+def _provenance_columns(file: Any, attributes: dict[str, Any], origin: Origin | None) -> Table:
+    """Where the tasks of a file are from, one row for all of them; nothing where they say it themselves."""
+    if origin is None or any(f"tasks/{name}" in file for name in stored_columns(Provenance)):
+        return {}
+    known = origin(attributes)
+    return {} if known is None else joined(Provenance, [Rows.of(Provenance, [known], {})])
 
 
 def _same_weights(reference: tuple[Any, Any], other: tuple[Any, Any]) -> None:

@@ -183,6 +183,9 @@ class HostEnergies(Row):
     relaxed_volume: float | None = column(
         "f8", "of its cell, treated as the candidates are", "A^3", null=True, minimum=0.0, default=None
     )
+    relaxation: str = column(
+        "S", "converged or unfinished, where the host was relaxed", choices=(CONVERGED, UNFINISHED), default=""
+    )
 
 
 @row_type(since="1.3")

@@ -9,6 +9,7 @@ import numpy as np
 
 from inpaint_hpc.archive.collect import CollectReport, Progress, collect
 from inpaint_hpc.errors import InputError
+from inpaint_hpc.pipeline.provenance import provenance_of_file
 
 from .run_directory import RunDirectory
 
@@ -43,7 +44,7 @@ def collect_inputs(
     files = [file for path in paths for file in (runs[path].files_of_results() if path in runs else [path])]
     expected = np.concatenate([run.task_ids() for run in runs.values()]) if runs and len(runs) == len(paths) else None
     attributes = next(iter(runs.values())).archive_attributes() if len(runs) == 1 else {}
-    return collect(files, out, attributes, expected, strict, progress)
+    return collect(files, out, attributes, expected, strict, progress, provenance_of_file)
 
 
 def files_of(inputs: Sequence[str | Path]) -> list[Path]:

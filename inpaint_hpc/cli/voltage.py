@@ -85,7 +85,8 @@ def voltage(sources: tuple[str, ...], ions: tuple[str, ...], hosts: tuple[str, .
 def _profiles(
     sources: tuple[str, ...], ions: list[int], hosts: tuple[str, ...], device: str, options: dict[str, Any]
 ) -> list[VoltageProfile]:
-    from inpaint_hpc.analysis.voltage import archive_profiles, structure_profile
+    from inpaint_hpc.analysis.archive_voltage import archive_profiles
+    from inpaint_hpc.analysis.voltage import structure_profile
 
     charge = options["charge"]
     if len(sources) == 1:

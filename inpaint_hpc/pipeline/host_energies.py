@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from inpaint_hpc.archive.records import host_id
-from inpaint_hpc.archive.rows import HostEnergies
+from inpaint_hpc.archive.rows import CONVERGED, UNFINISHED, HostEnergies
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.scoring.chgnet.batch import evaluate
 from inpaint_hpc.scoring.relaxation.relax import relax
@@ -50,7 +50,7 @@ def _computed(hosts: list[Crystal], pipeline: PipelineSettings, device: Any) -> 
     energies = [None if error else float(energy) for energy, error in zip(static.energies, static.errors, strict=True)]
     if pipeline.relax in ("none", "guests"):
         treated = [None if pipeline.relax == "none" else energy for energy in energies]
-        volumes = [host.volume for host in hosts]
+        volumes, outcomes = [host.volume for host in hosts], [""] * len(hosts)
     else:
         fine = [k for k, energy in enumerate(energies) if energy is not None]
         relaxations = relax(
@@ -61,11 +61,17 @@ def _computed(hosts: list[Crystal], pipeline: PipelineSettings, device: Any) -> 
             model=pipeline.chgnet,
             device=device,
         )
-        treated, volumes = [None] * len(hosts), [np.nan] * len(hosts)
+        treated, volumes, outcomes = [None] * len(hosts), [np.nan] * len(hosts), [""] * len(hosts)
         for k, found in zip(fine, relaxations, strict=True):
             if not found.diverged:
                 treated[k], volumes[k] = found.energy_per_atom * len(found.crystal), found.crystal.volume
+                outcomes[k] = CONVERGED if found.converged else UNFINISHED
     return [
-        HostEnergies(energy=energy, relaxed_energy=after, relaxed_volume=None if after is None else float(volume))
-        for energy, after, volume in zip(energies, treated, volumes, strict=True)
+        HostEnergies(
+            energy=energy,
+            relaxed_energy=after,
+            relaxed_volume=None if after is None else float(volume),
+            relaxation=outcome,
+        )
+        for energy, after, volume, outcome in zip(energies, treated, volumes, outcomes, strict=True)
     ]

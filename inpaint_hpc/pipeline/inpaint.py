@@ -26,14 +26,14 @@ from inpaint_hpc.sampling.cells import generation_task
 from inpaint_hpc.sampling.deduplication import SampleCluster, calibrated_agreement, deduplicate, group_equal
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
-from inpaint_hpc.scoring.chgnet.models import potential_name, weights_digest
 
 from .guest_shells import with_coordination
 from .ordering_stage import draw_sequential, refiner, search, searched_candidates, searched_rows, sequential_candidates
+from .provenance import provenance
 from .ranking_stage import TaskCandidates, rank_by_energy
 from .rejection_sampling import Progress, ValidSamples, draw_valid
-from .results import DIVERGED, UNFINISHED, Candidate, InpaintResult, Provenance
-from .settings import PipelineSettings, settings_digest
+from .results import DIVERGED, UNFINISHED, Candidate, InpaintResult
+from .settings import PipelineSettings
 from .wyckoff_cache import WyckoffCache
 
 if TYPE_CHECKING:
@@ -264,21 +264,6 @@ def _result(
         host_energies=one.host_energies,
         provenance=provenance(sampling, pipeline, weights.get("sha256", "")),
     )
-
-
-def provenance(sampling: SamplingSettings, pipeline: PipelineSettings, weights_sha256: str) -> Provenance:
-    """Where results with these settings and weights are from; without a potential where nothing is scored."""
-    treated: dict[str, Any] = {}
-    if pipeline.score:
-        treated = {
-            "potential": potential_name(pipeline.chgnet),
-            "potential_sha256": weights_digest(pipeline.chgnet),
-            "treatment": pipeline.relax,
-        }
-    if pipeline.relaxes:
-        treated |= {"fmax": pipeline.fmax, "relax_steps": pipeline.relax_steps}
-    digest = settings_digest(asdict(sampling), asdict(pipeline), weights_sha256).hex()
-    return Provenance(weights_sha256=weights_sha256, settings_sha256=digest, **treated)
 
 
 def _confidence(network, task: Task, candidates, sampling, pipeline: PipelineSettings) -> float | None:

@@ -9,8 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 import inpaint_hpc
+from inpaint_hpc.analysis.archive_voltage import archive_profiles
 from inpaint_hpc.analysis.metal_references import METAL_ENERGIES
-from inpaint_hpc.analysis.voltage import FilledHost, archive_profiles, structure_profile, voltage_profile
+from inpaint_hpc.analysis.voltage import FilledHost, structure_profile, voltage_profile
 from inpaint_hpc.archive.read import Archive
 from inpaint_hpc.archive.records import TaskRecord
 from inpaint_hpc.archive.rows import Candidate, Relaxed, Sample
@@ -65,7 +66,9 @@ def record(guests, coords, energy, relaxed=None, host=SPINEL):
 
 
 def archive_of(path, records, relax="none", **pipeline):
-    write_result(path, records, {"configuration": {"pipeline": {"score": True, "relax": relax, **pipeline}}})
+    """As a run of one configuration wrote it before tasks said themselves where they are from."""
+    configuration = {"sampling": {"steps": 40}, "pipeline": {"score": True, "relax": relax, **pipeline}}
+    write_result(path, records, {"configuration": configuration})
     return path
 
 

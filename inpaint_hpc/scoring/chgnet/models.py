@@ -83,6 +83,18 @@ def potential_name(weights: str) -> str:
     return f"CHGNet {weights}"
 
 
+def weights_of_potential(name: str) -> str:
+    """The weights that `potential_name` was given.
+
+    Raises:
+        InputError: another potential.
+    """
+    found = {potential_name(weights): weights for weights in CHGNET_WEIGHTS}
+    if name not in found:
+        raise InputError(f"the potential '{name}' is not known here; known are {', '.join(found)}")
+    return found[name]
+
+
 @lru_cache(maxsize=4)
 def weights_digest(weights: str = DEFAULT_WEIGHTS) -> str:
     """sha256 of names and values of a model's weights, 64 hexadecimal digits.
