@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 FORMATS = ("cif", "poscar", "extxyz", "json", "csv", "parquet")
 SINGLE_FILE = ("extxyz", "csv", "parquet")
 _GROUP = 2000
+_KIND = ("potential", "treatment")
 
 
 @dataclass(frozen=True)
@@ -222,11 +223,20 @@ def _atoms(record: TaskRecord, rank: int, relaxed: bool) -> Atoms:
         "rank": rank,
         "agreement": found.value("agreement", rank),
     }
-    energy = found.value("relaxed_energy_per_atom_eV" if relaxed else "energy_per_atom_eV", rank)
+    # An energy keeps the name that says of which structure it is.
+    name = "relaxed_energy_per_atom_eV" if relaxed else "energy_per_atom_eV"
+    energy = found.value(name, rank)
     if energy is not None:
-        columns["energy_per_atom_eV"] = energy
+        columns[name] = energy
+        columns |= _kind(record)
     atoms.info.update(columns)
     return atoms
+
+
+def _kind(record: TaskRecord) -> dict[str, str]:
+    """By which potential and treatment energies of a task were computed; nothing where it is not known."""
+    known = record.provenance
+    return {} if known is None else {name: getattr(known, name) for name in _KIND if getattr(known, name)}
 
 
 def _columns(archive: Archive) -> list[str]:
@@ -234,7 +244,8 @@ def _columns(archive: Archive) -> list[str]:
     known = {name: what for name, what in TABLES["candidates"].items() if archive.has_column("candidates", name)}
     single = [name for name, what in known.items() if what.per == ROW and not what.tail]
     guests = [name for name, what in known.items() if what.per == "guest_offsets"]
-    return ["task", "host", "formula", "guests", "n_samples", "n_valid", *single, *guests]
+    kind = [name for name in _KIND if archive.has_column("tasks", name)]
+    return ["task", "host", "formula", "guests", "n_samples", "n_valid", *kind, *single, *guests]
 
 
 def _row(record: TaskRecord, rank: int, names: Sequence[str]) -> dict[str, Any]:
@@ -247,6 +258,8 @@ def _row(record: TaskRecord, rank: int, names: Sequence[str]) -> dict[str, Any]:
         "n_samples": len(record.samples),
         "n_valid": record.n_valid,
     }
+    kind = _kind(record)
+    values |= {name: kind.get(name, "") for name in _KIND if name in names}
     for name in names[len(values) :]:
         value = found.value(name, rank)
         values[name] = (

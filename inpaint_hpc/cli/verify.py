@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import click
 
+from inpaint_hpc.errors import InputError
+
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="RUN|FILE...", type=click.Path(path_type=Path))
-def verify(inputs: tuple[Path, ...]) -> int:
+@click.option(
+    "--against", type=click.Path(path_type=Path), metavar="FILE", help="Compare one archive with this one instead."
+)
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="With --against: numbers that differ by at most this count as equal.",
+)
+def verify(inputs: tuple[Path, ...], against: Path | None, tolerance: float) -> int:
     """Check result files and archives: checksums, counts, ranges, no missing numbers.
 
     FILE is a result file or an archive; for a run directory RUN, all its result files and its archive are checked.
+    With --against, every stored column of two archives is compared, task by task; times and names of workers are not
+    part of the answer.
 
-    Exit status: 0 if all is well, 1 if there are problems, which are printed one per line.
+    Exit status: 0 if all is well (or equal), 1 if there are problems (or differences), which are printed one per line.
     """
     from inpaint_hpc.archive.verify import verify as check
     from inpaint_hpc.campaign.run_results import files_of
     from inpaint_hpc.cli.collect import FileProgress
 
+    if against is not None:
+        return _compare(inputs, against, tolerance)
     paths = files_of(inputs)
     bad = 0
     with FileProgress({"verify": "verifying"}) as progress:
@@ -31,3 +48,29 @@ def verify(inputs: tuple[Path, ...]) -> int:
             progress("verify", done + 1, len(paths))
     click.echo(f"{len(paths)} {'file' if len(paths) == 1 else 'files'} checked, {bad or 'none'} with problems")
     return 1 if bad else 0
+
+
+def _compare(inputs: tuple[Path, ...], against: Path, tolerance: float) -> int:
+    from inpaint_hpc.archive.compare import compare
+
+    paths = [path / "archive.h5" if path.is_dir() else path for path in (*inputs, against)]
+    if len(paths) != 2:
+        raise InputError(f"--against compares two archives, not {len(paths)}")
+    found = compare(*paths)
+    lines = [
+        f"{count} {what}"
+        for count, what in (
+            (found.only_first, f"tasks are only in {paths[0]}"),
+            (found.only_second, f"tasks are only in {paths[1]}"),
+            (found.different_status, "tasks are done in one and failed in the other"),
+        )
+        if count
+    ]
+    for one in found.columns:
+        if math.isnan(one.largest) or one.largest > tolerance:
+            by = "" if math.isnan(one.largest) else f", by at most {one.largest:.3g}"
+            lines.append(f"{one.name}: {one.different} of {one.rows} entries differ{by}")
+    for line in lines:
+        click.echo(line)
+    click.echo(f"{found.tasks} tasks and {found.samples} samples compared, {len(lines) or 'no'} differences")
+    return 1 if lines else 0

@@ -58,7 +58,7 @@ def make_record(number, n_samples=6, host=None, newest=False, **changes):
 
 def changes_of_1_3(rng, candidates):
     """What schema 1.3 adds."""
-    energies = HostEnergies(energy=-50.5, relaxed_energy=-51.25, relaxed_volume=100.5)
+    energies = HostEnergies(energy=-50.5, relaxed_energy=-51.25, relaxed_volume=100.5, relaxation="converged")
     known = {"potential": "CHGNet 0.3.0", "potential_sha256": "ef" * 32, "treatment": "cell", "fmax": 0.05}
     return {
         "confidence": float(rng.random()),
@@ -68,6 +68,8 @@ def changes_of_1_3(rng, candidates):
         "candidates": [
             replace(
                 one,
+                energy_per_guest=-3.5,
+                relaxed=Relaxed(outcome="unfinished", steps=9, energy_per_atom=-7.5, energy_per_guest=-3.75),
                 placed_agreement=0.25,
                 placed_multiplicity=one.multiplicity,
                 placed_wyckoff=one.wyckoff,

@@ -11,6 +11,7 @@ from made_up_results import make_record, task_id, write_units
 
 from inpaint_hpc.archive.export import FORMATS, export
 from inpaint_hpc.archive.read import Archive
+from inpaint_hpc.archive.write import write_result
 from inpaint_hpc.cli.export import FORMATS as CLI_FORMATS
 from inpaint_hpc.errors import InputError
 
@@ -125,3 +126,25 @@ def test_mistakes(path, tmp_path, monkeypatch):
         export(path, tmp_path / "a.parquet", "parquet")
     assert [item.name for item in tmp_path.iterdir()] == ["file"]
     assert FORMATS == CLI_FORMATS
+
+
+def test_an_energy_never_loses_its_kind(tmp_path):
+    """The relaxed energy has its own name, and potential and treatment stand beside it."""
+    from ase.io import read
+
+    write_result(tmp_path / "a.h5", [make_record(1, newest=True)])
+    with Archive(tmp_path / "a.h5") as archive:
+        task, count = archive.record(0), len(archive.record(0).candidates)
+    assert count and task.provenance.potential == "CHGNet 0.3.0"
+    for format in ("csv", "parquet"):
+        export(tmp_path / "a.h5", tmp_path / f"a.{format}", format, None)
+        table = pd.read_csv(tmp_path / "a.csv") if format == "csv" else pd.read_parquet(tmp_path / "a.parquet")
+        assert table["potential"].tolist() == ["CHGNet 0.3.0"] * count
+        assert table["treatment"].tolist() == ["cell"] * count
+        assert table["energy_per_guest_eV"].tolist() == [-3.5] * count
+        assert table["relaxed_energy_per_guest_eV"].tolist() == [-3.75] * count
+    placed = tmp_path / "placed.extxyz"
+    export(tmp_path / "a.h5", placed, "extxyz", None)
+    frame = read(placed, ":")[0]
+    assert "energy_per_atom_eV" in frame.info and "relaxed_energy_per_atom_eV" not in frame.info
+    assert (frame.info["potential"], frame.info["treatment"]) == ("CHGNet 0.3.0", "cell")
