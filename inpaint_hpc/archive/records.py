@@ -30,6 +30,17 @@ def host_id(host: Crystal) -> str:
     return digest.hexdigest()
 
 
+def task_id_tail(guests: tuple[int, ...], n_requested: int, settings: bytes) -> bytes:
+    """What follows the 32 bytes of the host's id in the text whose sha256 is the id of a task.
+
+    Args:
+        guests: sorted atomic numbers.
+        n_requested: valid samples asked for.
+        settings: digest of everything else that decides a result.
+    """
+    return b"".join([len(guests).to_bytes(8, "little"), bytes(guests), n_requested.to_bytes(8, "little"), settings])
+
+
 @row_type(kw_only=False)
 class TaskRecord(Row):
     """One task of a campaign and what came of it; a row of /tasks and all that belongs to it.

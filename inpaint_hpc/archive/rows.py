@@ -87,7 +87,16 @@ class Candidate(Row):
 
     SHOWN: ClassVar[tuple[str, ...]] = (
         *("rank", "relaxed_energy_per_atom_eV", "relaxed_max_force_eV_per_A", "relaxation", "energy_per_atom_eV"),
-        *("max_force_eV_per_A", "max_guest_force_eV_per_A", "min_distance_A", "multiplicity", "wyckoff", "spacegroup"),
+        *("energy_per_guest_eV", "relaxed_energy_per_guest_eV"),
+        *(
+            "max_force_eV_per_A",
+            "max_guest_force_eV_per_A",
+            "min_distance_A",
+            "multiplicity",
+            "wyckoff",
+            "coordination",
+        ),
+        "spacegroup",
         *("agreement", "count", "placements", "origin", "spread_A", "guest_frac_coords"),
     )
 

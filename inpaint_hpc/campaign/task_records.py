@@ -2,34 +2,64 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 
-from inpaint_hpc.archive.records import FAILED, TaskRecord
+import numpy as np
+
+from inpaint_hpc.archive.records import FAILED, TaskRecord, host_id, task_id_tail
 from inpaint_hpc.archive.rows import Sample
-from inpaint_hpc.archive.site_records import sites_of_networks
+from inpaint_hpc.archive.site_records import networks_of_sites, sites_of_networks
+from inpaint_hpc.crystals.batch import Crystal
+from inpaint_hpc.pipeline.rejection_sampling import ValidSamples
 from inpaint_hpc.pipeline.results import InpaintResult
+from inpaint_hpc.sampling.contact_distances import Validity
+from inpaint_hpc.sampling.tasks import SampleSet, Task
 
 from .task_tables import CampaignTask
 
 
 def done_record(task: CampaignTask, result: InpaintResult, worker: str) -> TaskRecord:
     """The record of a task that was run."""
+    return result_record(result, task.samples, task.id, task.host, worker, task.reference)
+
+
+def result_record(
+    result: InpaintResult,
+    n_requested: int,
+    task_id: str | None = None,
+    host: Crystal | None = None,
+    worker: str = "",
+    reference_frac_coords: np.ndarray | None = None,
+) -> TaskRecord:
+    """The record of a result of the pipeline.
+
+    Args:
+        result: the result.
+        n_requested: valid samples asked for.
+        task_id: None makes the one that a task of a campaign with this content has.
+        host: with name and columns of the campaign; by default that of the result.
+        worker, reference_frac_coords: as in `TaskRecord`.
+    """
+    if task_id is None:
+        settings = bytes.fromhex(result.provenance.settings_sha256) if result.provenance else b""
+        content = bytes.fromhex(host_id(result.host)) + task_id_tail(result.guests, n_requested, settings)
+        task_id = hashlib.sha256(content).hexdigest()
     return TaskRecord(
-        task_id=task.id,
-        host=task.host,
-        guests=task.guests,
-        n_requested=task.samples,
-        samples=_samples(result) if result.n_drawn else (),
+        task_id=task_id,
+        host=host or result.host,
+        guests=result.guests,
+        n_requested=n_requested,
+        samples=_samples(result) if result.drawn is not None and result.n_drawn else (),
         candidates=result.candidates,
         seconds=result.seconds,
         worker=worker,
         notes=tuple(result.notes),
+        reference_frac_coords=reference_frac_coords,
         sites=sites_of_networks(result.networks),
-        reference_frac_coords=task.reference,
         confidence=result.confidence,
         n_evaluations=result.evaluations,
         host_energies=result.host_energies,
@@ -97,20 +127,22 @@ def results_of(
     hosts: dict[str, Any] = {}
     results = []
     for record in records:
-        samples = record.samples
-        notes = (*record.notes, *([f"failed: {record.error}"] if record.failed else []))
+        host = hosts.setdefault(record.host_id, record.host)
+        drawn = _drawn(record, host)
         results.append(
             InpaintResult(
-                host=hosts.setdefault(record.host_id, record.host),
+                host=host,
                 guests=record.guests,
                 candidates=tuple(record.candidates),
-                n_drawn=len(samples),
-                n_invalid=len(samples) - record.n_valid,
-                reasons=dict(Counter(reason for reason in samples.values("reason") if reason).most_common()),
-                notes=notes,
+                n_drawn=drawn.n_drawn,
+                n_invalid=drawn.n_drawn - len(drawn.indices),
+                reasons=dict(drawn.reasons.most_common()),
+                notes=(*record.notes, *([f"failed: {record.error}"] if record.failed else [])),
                 settings=settings or {},
                 weights=weights or {},
                 seconds=record.seconds,
+                drawn=drawn,
+                networks=tuple(networks_of_sites(record.sites, host)),
                 evaluations=record.n_evaluations or 0,
                 confidence=record.confidence,
                 host_energies=record.host_energies,
@@ -118,3 +150,13 @@ def results_of(
             )
         )
     return results
+
+
+def _drawn(record: TaskRecord, host: Crystal) -> ValidSamples:
+    """The samples of a record, as one round of drawing."""
+    drawn = ValidSamples(np.zeros((0, len(record.guests), 3)), seconds=dict(record.seconds))
+    samples = record.samples
+    if len(samples):
+        found = SampleSet(Task(host, record.guests), samples["guest_frac_coords"], samples["index"], 0)
+        drawn.keep(found, Validity(~samples["valid"], samples["min_distance"], list(samples["reason"])))
+    return drawn

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from inpaint_hpc.cli.options import choose_device, parse_guests, sampling_arguments, sampling_options
+from inpaint_hpc.cli.options import archive_option, choose_device, parse_guests, sampling_arguments, sampling_options
 
 DEFAULT_OUT = "inpainted"
 
@@ -32,6 +32,7 @@ DEFAULT_OUT = "inpainted"
 )
 @click.option("--tolerance", default=0.5, show_default=True, help="Samples within this distance (A) count as equal.")
 @click.option("--symprec", default=0.1, show_default=True, help="Distance tolerance (A) for the host's symmetry.")
+@archive_option
 @sampling_options
 def inpaint(hosts: tuple[str, ...], guests: tuple[str, ...], strategy: str, **options: Any) -> int:
     """Place guests in host crystals.
@@ -69,6 +70,10 @@ def inpaint(hosts: tuple[str, ...], guests: tuple[str, ...], strategy: str, **op
             progress=progress,
             **sampling_arguments(options),
         )
+    if options["archive"]:
+        from inpaint_hpc.campaign.result_archive import archive_results
+
+        archive_results(options["archive"], results)
     return show("inpaint", results, start, options, DEFAULT_OUT)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -78,6 +79,16 @@ def sampling_options(command: Callable) -> Callable:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def archive_option(command: Callable) -> Callable:
+    """`--archive`, of verbs that write an archive beside everything else."""
+    return click.option(
+        "--archive",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE.h5",
+        help="Also write all results to one archive.",
+    )(command)
 
 
 def parse_guests(values: Sequence[str]) -> dict[str, int]:

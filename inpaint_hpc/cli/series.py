@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from inpaint_hpc.cli.options import CHGNET, choose_device, parse_guests
+from inpaint_hpc.cli.options import CHGNET, archive_option, choose_device, parse_guests
 from inpaint_hpc.errors import InputError
 
 
@@ -78,6 +78,7 @@ from inpaint_hpc.errors import InputError
     metavar="DIR",
     help="Folder for structures, series.json and series.png.",
 )
+@archive_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else.")
 def series(hosts: tuple[str, ...], guest: str, counts: str, **options: Any) -> None:
     """Fill a host with 0, 1, 2 ... guests; hull and voltage curve.
@@ -137,6 +138,10 @@ def series(hosts: tuple[str, ...], guest: str, counts: str, **options: Any) -> N
                     options["shapes"],
                 )
             )
+    if options["archive"]:
+        from inpaint_hpc.campaign.result_archive import archive_results
+
+        archive_results(options["archive"], [result for one in found for result in one.results])
     out = Path(options["out"])
     for one in found:
         for result in one.results:

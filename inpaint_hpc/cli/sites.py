@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from inpaint_hpc.cli.options import choose_device, parse_guests
+from inpaint_hpc.cli.options import archive_option, choose_device, parse_guests
 
 
 @click.command()
@@ -46,6 +46,7 @@ from inpaint_hpc.cli.options import choose_device, parse_guests
 @click.option("--weights", metavar="NAME|PATH", help="Name of packaged weights, or a .safetensors file.")
 @click.option("--edge-budget", type=int, help="Maximum graph edges per batch; limits memory.")
 @click.option("--out", metavar="DIR", help="Folder for the hosts with all their sites, tables and sites.json.")
+@archive_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else.")
 def sites(hosts: tuple[str, ...], guests: tuple[str, ...], **options: Any) -> int:
     """Find the sites for an ion in host crystals.
@@ -111,6 +112,10 @@ def _show(networks: list, weights: Any, options: dict[str, Any], seconds: float)
     content = site_document(networks, {name: options[name] for name in names}, info, seconds, files)
     if out:
         write_json(content, f"{out}/sites.json")
+    if options["archive"]:
+        from inpaint_hpc.campaign.result_archive import archive_networks
+
+        archive_networks(options["archive"], networks, {name: options[name] for name in names}, info)
     if options["as_json"]:
         click.echo(to_json(content))
     else:

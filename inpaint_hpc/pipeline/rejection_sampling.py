@@ -44,11 +44,14 @@ class ValidSamples:
 
     def add(self, found: SampleSet) -> None:
         """Keep the possible ones of newly drawn samples."""
-        checked = invalid_samples(found.task.host, found.task.guests, found.frac_coords)
+        self.keep(found, invalid_samples(found.task.host, found.task.guests, found.frac_coords))
+
+    def keep(self, found: SampleSet, checked: Validity) -> None:
+        """The same of samples that were checked."""
         valid = ~checked.invalid
         self.rounds.append((found, checked))
         self.n_drawn += len(found)
-        self.reasons.update(_kind(reason) for reason in checked.reason if reason)
+        self.reasons.update(kind_of_reason(reason) for reason in checked.reason if reason)
         self.frac_coords = np.concatenate([self.frac_coords, found.frac_coords[valid]])
         self.indices = np.concatenate([self.indices, found.indices[valid]])
         self.min_distance = np.concatenate([self.min_distance, checked.min_distance[valid]])
@@ -85,6 +88,6 @@ def draw_valid(
     return drawn
 
 
-def _kind(reason: str) -> str:
+def kind_of_reason(reason: str) -> str:
     """'Li is 0.93 A from host O (at least 1.16 A)' -> 'Li within 1.16 A of host O'."""
     return re.sub(r"^(\w+) is [\d.]+ A from (.*) \(at least ([\d.]+) A\)$", r"\1 within \3 A of \2", reason)

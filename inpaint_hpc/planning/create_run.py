@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from inpaint_hpc._version import __version__
+from inpaint_hpc.archive.records import task_id_tail
 from inpaint_hpc.campaign.config import CampaignConfig
 from inpaint_hpc.campaign.cost import CPU_SECONDS, CostModel
 from inpaint_hpc.campaign.run_directory import SCHEMA_VERSION, RunDirectory
@@ -194,9 +195,7 @@ class TaskTable:
         largest = np.maximum(*self.cost.edges(n_atoms, len(guests), volumes))
         if largest.max() > self.edges[0]:
             self.edges = float(largest.max()), table.names[int(rows[largest.argmax()])]
-        tail = b"".join(
-            [len(guests).to_bytes(8, "little"), bytes(guests), block.samples.to_bytes(8, "little"), self.settings]
-        )
+        tail = task_id_tail(guests, block.samples, self.settings)
         ids = b"".join([hashlib.sha256(digest + tail).digest() for digest in digests])
         n = len(rows)
         self._parts.append(
