@@ -70,7 +70,8 @@ class TaskRecord(Row):
 
     Raises:
         ValueError: an id that is not 64 hexadecimal digits, an unknown status, a failed task without an error (or one
-            that is done with an error), or samples and candidates with another number of guests.
+            that is done with an error), or references of another number of guests.  Samples and candidates with another
+            number of guests are refused when they are written.
     """
 
     task_id: str = column("S", "sha256 of host, guests, samples, settings and weights, hexadecimal", name="id")
@@ -111,11 +112,8 @@ class TaskRecord(Row):
         object.__setattr__(self, "notes", tuple(self.notes))
         object.__setattr__(self, "host_id", self.host_id or host_id(self.host))
         counts = {"guest_offsets": len(guests), "host_offsets": len(self.host)}
-        try:
-            samples = Rows.of(Sample, self.samples, counts)
-            candidates = Rows.of(Candidate, self.candidates, counts, {"members": partial(_members, samples)})
-        except ValueError as error:
-            raise ValueError(f"task {self.task_id[:12]}: {len(guests)} guests, but {error}") from None
+        samples = Rows.of(Sample, self.samples, counts)
+        candidates = Rows.of(Candidate, self.candidates, counts, {"members": partial(_members, samples)})
         object.__setattr__(self, "samples", samples)
         object.__setattr__(self, "candidates", candidates)
         object.__setattr__(self, "sites", Rows.of(Site, self.sites, {}))

@@ -52,9 +52,6 @@ class Rows(Sequence[R], Generic[R]):
             kind, derived: as above.
             rows: the rows.
             counts: how many rows of its ragged columns each of them has; of others the values say it.
-
-        Raises:
-            ValueError: an array of another shape.
         """
         if isinstance(rows, Rows):
             again = cls(kind, rows._columns, rows.first, rows.last, derived)
@@ -62,19 +59,7 @@ class Rows(Sequence[R], Generic[R]):
         else:
             again = cls(kind, {}, 0, len(rows or ()), derived)
             again._objects, again.counts = list(rows or ()), counts
-        again._check_shapes(counts)
         return again
-
-    def _check_shapes(self, counts: Mapping[str, int]) -> None:
-        if not self._objects or not counts:
-            return
-        for what in _ragged(self.kind):
-            shape = (counts[what.per], *what.tail)
-            for value in map(what.of, self._objects) if what.inside else map(attrgetter(what.field), self._objects):
-                if getattr(value, "shape", None) == shape or value is None or not len(value):
-                    continue
-                if np.shape(value) != shape:
-                    raise ValueError(f"{what.field} must have shape {shape}, not {np.shape(value)}")
 
     @property
     def columns(self) -> Table:
@@ -204,11 +189,6 @@ def _by_field(kind: type) -> dict[str, Column]:
     return {what.field: what for what in stored_columns(kind).values() if not what.inside}
 
 
-@cache
-def _ragged(kind: type) -> tuple[Column, ...]:
-    return tuple(what for what in stored_columns(kind).values() if what.per)
-
-
 def joined(kind: type[R], parts: Sequence[Rows[R]], given: Table | None = None) -> Table:
     """One table of all rows; where some lack an optional column of others, it says that there is no value.
 
@@ -288,12 +268,20 @@ def single_column(what: Column, values: list[Any]) -> np.ndarray:
 
 
 def ragged_column(what: Column, values: list[Any], counts: np.ndarray) -> np.ndarray:
-    """A column of several values per row, one row after another; None or nothing where there are none."""
+    """A column of several values per row, one row after another; None or nothing where there are none.
+
+    Raises:
+        ValueError: another number of values.
+    """
     none = {count: _none(what, count) for count in set(counts.tolist())}
     values = [
         none[count] if value is None or not len(value) else value
         for value, count in zip(values, counts.tolist(), strict=True)
     ]
+    wrong = [(value, n) for value, n in zip(values, counts.tolist(), strict=True) if len(value) != n]
+    if wrong:
+        shapes = [(n, *what.tail) for n in (wrong[0][1], len(wrong[0][0]))]
+        raise ValueError(f"{what.field} must have shape {shapes[0]}, not {shapes[1]}")
     if what.dtype == "S":
         return _texts(what, list(chain.from_iterable(values)))
     flat = np.concatenate([np.zeros((0, *what.tail), what.dtype), *(value for value in values if len(value))])
