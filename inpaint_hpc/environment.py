@@ -10,6 +10,7 @@ REQUIRED = (
     "chgnet",
     "click",
     "e3nn",
+    "gemmi",
     "h5py",
     "matplotlib",
     "numpy",

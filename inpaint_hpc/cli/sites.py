@@ -104,6 +104,7 @@ def _show(networks: list, weights: Any, options: dict[str, Any], seconds: float)
     """Write files and print tables or the JSON document; exit status 1 if no host has a site."""
     from inpaint_hpc.analysis.site_report import site_document, write_sites
     from inpaint_hpc.cli.site_tables import print_sites
+    from inpaint_hpc.crystals.checking import reading_notes
     from inpaint_hpc.pipeline.result_files import to_json, write_json
 
     out, names = options["out"], ("symprec", "merge", "single", "joint", "rounds", "steps", "seed", "energies")
@@ -116,6 +117,9 @@ def _show(networks: list, weights: Any, options: dict[str, Any], seconds: float)
         from inpaint_hpc.campaign.result_archive import archive_networks
 
         archive_networks(options["archive"], networks, {name: options[name] for name in names}, info)
+    for network in networks:
+        for note in reading_notes(network.host):
+            click.echo(f"Note: {network.host.name}: {note}", err=True)
     if options["as_json"]:
         click.echo(to_json(content))
     else:

@@ -10,6 +10,9 @@ from inpaint_hpc.errors import InputError
 MAX_ATOMIC_NUMBER = 94
 MIN_DISTANCE = 0.5
 _MIN_VOLUME_PER_ATOM = 0.1
+_MOST_IMAGES = 1000
+READING_NOTES = "reading_notes"
+"""Key of `Crystal.info`: what a reader had to assume or leave out, as the lines of one text."""
 
 
 def check_crystal(crystal: Crystal, label: str | None = None) -> None:
@@ -44,6 +47,12 @@ def check_crystal(crystal: Crystal, label: str | None = None) -> None:
     _check_distances(crystal, label)
 
 
+def reading_notes(crystal: Crystal) -> list[str]:
+    """What was assumed or left out when a crystal was read, one line each."""
+    text = crystal.info.get(READING_NOTES, "")
+    return text.splitlines() if isinstance(text, str) else []
+
+
 def partial_occupancy(site: str, species: str) -> str:
     """The message for a disordered site, which a crystal cannot hold."""
     return (
@@ -53,22 +62,36 @@ def partial_occupancy(site: str, species: str) -> str:
 
 
 def _check_distances(crystal: Crystal, label: str) -> None:
-    from pymatgen.core import Lattice, Structure
+    from pymatgen.core import Lattice
+    from scipy.spatial import cKDTree
 
     # In the reduced cell a search radius of half an angstrom needs few images, however sheared the input is.
-    lattice = Lattice(crystal.lattice).get_lll_reduced_lattice()
-    shortest = min(lattice.abc)
+    reduced = Lattice(crystal.lattice).get_lll_reduced_lattice()
+    shortest = min(reduced.abc)
     if shortest < MIN_DISTANCE:
         raise InputError(f"{label}: atoms are {shortest:.2f} A from their own periodic image; check the lattice")
-    structure = Structure(lattice, crystal.numbers.tolist(), crystal.positions, coords_are_cartesian=True)
-    first, second, _, distances = structure.get_neighbor_list(MIN_DISTANCE)
-    if len(distances):
-        nearest = int(np.argmin(distances))
-        i, j = sorted((int(first[nearest]), int(second[nearest])))
-        raise InputError(
-            f"{label}: atoms {i} ({_symbol(crystal, i)}) and {j} ({_symbol(crystal, j)}) are only "
-            f"{distances[nearest]:.2f} A apart; remove one of them"
-        )
+    frac = (crystal.frac_coords - np.floor(crystal.frac_coords)) @ crystal.lattice @ np.linalg.inv(reduced.matrix)
+    frac -= np.floor(frac)
+    margin = MIN_DISTANCE * np.linalg.norm(np.linalg.inv(reduced.matrix), axis=0)
+    spans = np.ceil(margin).astype(int)
+    if np.prod(2 * spans + 1) > _MOST_IMAGES:
+        raise InputError(f"{label}: the cell is too flat; check lattice and units")
+    shifts = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in spans), indexing="ij"), axis=-1).reshape(-1, 3)
+    images = [frac + shift for shift in shifts]
+    inside = [((image >= -margin) & (image <= 1 + margin)).all(axis=1) for image in images]
+    owners = np.concatenate([np.flatnonzero(kept) for kept in inside])
+    points = np.concatenate([image[kept] for image, kept in zip(images, inside, strict=True)]) @ reduced.matrix
+    # The nearest of an atom is itself, the second nearest another one or an image.
+    distances, found = cKDTree(points).query(frac @ reduced.matrix, k=min(2, len(points)))
+    if len(points) < 2 or distances[:, 1].min() >= MIN_DISTANCE:
+        return
+    i = int(np.argmin(distances[:, 1]))
+    j = next((int(owners[row]) for row in found[i] if owners[row] != i), i)
+    i, j = sorted((i, j))
+    raise InputError(
+        f"{label}: atoms {i} ({_symbol(crystal, i)}) and {j} ({_symbol(crystal, j)}) are only "
+        f"{distances[:, 1].min():.2f} A apart; remove one of them"
+    )
 
 
 def _symbol(crystal: Crystal, index: int) -> str:

@@ -1,154 +1,217 @@
-"""CIF: pymatgen's parser, made strict, with the atoms in the file's order and frame.
+"""CIF files as they mean: atoms in the file's order and frame, expanded by the file's symmetry, or a refusal.
 
-Alone, the parser groups atoms by species, wraps them into the cell, rounds 0.3333 to 1/3 even where not
-needed, guesses elements from labels ('Cx' becomes carbon) and leaves out what it cannot read, with warnings.
+The grammar is read by gemmi (cif_blocks.py), the symmetry by cif_symmetry.py.  Listed atoms keep their coordinates bit
+for bit; images under symmetry follow each of them in the order of the operations, wrapped into the cell.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from inpaint_hpc.crystals.batch import Crystal
-from inpaint_hpc.crystals.checking import partial_occupancy
+from inpaint_hpc.crystals.checking import READING_NOTES, partial_occupancy
 from inpaint_hpc.errors import InputError
 
-if TYPE_CHECKING:
-    from pymatgen.io.cif import CifBlock
+from .cif_blocks import FRACTIONS, Block, number_of, read_blocks
+from .cif_evidence import contradiction, formula_of, the_one_meant
+from .cif_symmetry import Setting, settings_of
 
-_FRACTIONS = ("_atom_site_fract_x", "_atom_site_fract_y", "_atom_site_fract_z")
-_KEPT = ("_cell_", "_symmetry_", "_space_group_")
+SAME_ATOM = 0.02  # A; images closer than this are one atom on a symmetry element
+MAX_CELL_ATOMS = 100_000
 _SYMBOL = re.compile(r"([A-Za-z]{1,3})([\d.]*[+-]?|[+-][\d.]*)")
+_CELL = (
+    "_cell_length_a",
+    "_cell_length_b",
+    "_cell_length_c",
+    "_cell_angle_alpha",
+    "_cell_angle_beta",
+    "_cell_angle_gamma",
+)
 
 
-def cif_entries(path: Path) -> list[tuple[str, Callable[[], Crystal]]]:
-    """Name and reading function of each data block with atoms."""
-    from pymatgen.io.cif import CifFile
-
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
-    if not text.strip():
-        raise InputError("the file is empty")
-    try:
-        blocks = [block for block in CifFile.from_str(text).data.values() if _FRACTIONS[0] in block.data]
-    except (ValueError, IndexError, ZeroDivisionError) as error:
-        raise InputError(
-            "not a readable CIF; it is cut off or one of its loops has rows of different length"
-        ) from error
+def cif_entries(stem: str, text: str) -> list[tuple[str, Callable[[], Crystal]]]:
+    """Name and reading function of each data block with atoms in the text of a file called `stem`."""
+    blocks = [block for block in read_blocks(text) if FRACTIONS[0] in block.columns]
     if not blocks:
         raise InputError("not a CIF with atoms, the loop with _atom_site_fract_x is missing")
-    names = [path.stem] if len(blocks) == 1 else [f"{path.stem}-{i}" for i in range(len(blocks))]
-    return [(name, lambda b=block, n=name: _read_block(b, n)) for block, name in zip(blocks, names, strict=True)]
+    names = [stem] if len(blocks) == 1 else [f"{stem}-{i}" for i in range(len(blocks))]
+    return [(name, lambda b=block, n=name: read_block(b, n)) for block, name in zip(blocks, names, strict=True)]
 
 
-def _read_block(block: CifBlock, name: str) -> Crystal:
-    from pymatgen.io.cif import CifBlock, CifFile, CifParser
+def read_block(block: Block, name: str) -> Crystal:
+    """The crystal of a data block.
 
-    columns = {key: _column(value) for key, value in block.data.items() if key.startswith("_atom_site_")}
-    rows = len(columns[_FRACTIONS[0]])
-    if not all(len(columns.get(key, ())) == rows for key in _FRACTIONS):
+    Raises:
+        InputError: see `read_hosts`; also symmetry that is not understood or leaves open which crystal is meant, and a
+            crystal that is not the one of the file's formula.
+    """
+    lattice = _lattice(block)
+    labels = _rows_of(block)
+    kept = _kept(block, len(labels))
+    numbers, frac = _numbers(block, labels)[kept], _fractions(block, labels)[kept]
+    _check_occupancy(block, [labels[k] for k in np.flatnonzero(kept)], kept)
+    if not kept.any():
+        raise InputError("has no atoms")
+    settings, notes = settings_of(block, lattice)
+    if not kept.all():
+        notes.append(f"{int((~kept).sum())} atoms that the file calls dummies are left out")
+    if len(frac) * min(map(len, settings)) > MAX_CELL_ATOMS * 192:
+        raise InputError(f"{len(frac)} listed atoms are too many for a host")
+    crystals = [(setting, *_expanded(numbers, frac, lattice, setting)) for setting in settings]
+    _, numbers, frac = the_one_meant(block, lattice, crystals, len(labels))
+    problem = contradiction(block, lattice, numbers)
+    if problem:
+        raise InputError(problem)
+    return Crystal(numbers, frac, lattice, name, {READING_NOTES: "\n".join(notes)} if notes else {})
+
+
+def _lattice(block: Block) -> np.ndarray:
+    """Rows a, b, c in A: a along x, b in the plane of x and y, as pymatgen has them from lengths and angles."""
+    from pymatgen.core import Lattice
+
+    values = []
+    for tag in _CELL:
+        text = block.value(tag)
+        if not text and tag.startswith("_cell_angle"):
+            text = "90"  # the default of the CIF dictionary
+        try:
+            values.append(number_of(text))
+        except ValueError:
+            raise InputError(f"{tag} is {f'no number ({text})' if text else 'missing'}") from None
+    lengths, angles = np.array(values[:3]), np.array(values[3:])
+    cosines = np.cos(np.radians(angles))
+    inside = 1.0 - (cosines**2).sum() + 2.0 * cosines.prod()
+    if not (np.isfinite(values).all() and (lengths > 0).all() and ((angles > 0) & (angles < 180)).all() and inside > 0):
+        raise InputError("its cell lengths and angles make no cell with a volume")
+    return Lattice.from_parameters(*values).matrix
+
+
+def _rows_of(block: Block) -> list[str]:
+    """Labels of the listed atoms."""
+    rows = len(block.columns[FRACTIONS[0]])
+    loop = block.loop_of.get(FRACTIONS[0])
+    if any(len(block.columns.get(tag, ())) != rows or block.loop_of.get(tag) != loop for tag in FRACTIONS):
         raise InputError("atoms without all three fractional coordinates")
-    labels = columns.get("_atom_site_label") or [f"atom {i}" for i in range(rows)]
-    symbols = _symbols(columns, labels)
-    file_frac = _fractions(columns, labels)
-    _check_occupancy(columns, labels)
-
-    # The label is the row number, so that the row of each atom of the expanded cell is known afterwards.
-    data: dict[str, Any] = {key: value for key, value in block.data.items() if key.startswith(_KEPT)}
-    loops = [loop for loop in block.loops if all(key.startswith(_KEPT) for key in loop)]
-    data |= dict(zip(_FRACTIONS, ([repr(float(x)) for x in column] for column in file_frac.T), strict=True))
-    data |= {"_atom_site_label": [str(i) for i in range(rows)], "_atom_site_type_symbol": symbols}
-    loops.append(["_atom_site_type_symbol", "_atom_site_label", *_FRACTIONS])
-    text = str(CifFile({name: CifBlock(data, loops, "host")}))
-
-    operations = CifParser.from_str(text).get_symops(CifFile.from_str(text).data["host"])
-    if len(operations) == 1:
-        _check_p1(data)
-    # Only symmetry needs 0.3333 to be 1/3, and only there may an atom move by that much.
-    parser = CifParser.from_str(text, frac_tolerance=0.0 if len(operations) == 1 else 1e-4)
-    try:
-        structure = parser.parse_structures(primitive=False, check_occu=True, on_error="raise")[0]
-    except ValueError as error:
-        if "ccupancy" in str(error):
-            raise InputError("two atoms share one position; remove one, or order the structure first") from error
-        raise
-    origin = np.array([int(site.label) for site in structure])
-    order = np.argsort(origin, kind="stable")
-    origin, frac = origin[order], structure.frac_coords[order]
-    # The listed atom keeps its listed coordinates; only its images under symmetry are wrapped.
-    shift = np.rint(file_frac[origin] - frac)
-    listed = np.abs(frac + shift - file_frac[origin]).max(axis=1) < 1e-8
-    frac[listed] = file_frac[origin[listed]]
-    numbers = np.array([site.specie.Z for site in structure])[order]
-    return Crystal(numbers, frac, structure.lattice.matrix, name)
+    atoms = {n for tag, n in block.loop_of.items() if re.match(r"_atom_site_(label|type_symbol|occupancy|fract_)", tag)}
+    if len(atoms) > 1:
+        raise InputError(f"data block '{block.name}' has two lists of atoms; split it into two blocks")
+    return block.columns.get("_atom_site_label") or [f"atom {i}" for i in range(rows)]
 
 
-def _check_p1(data: dict[str, Any]) -> None:
-    """Refuse a space group that the parser did not understand: it would continue with the asymmetric unit alone."""
-    if any("symop" in key or "equiv_pos" in key for key in data):
-        return
-    for key, value in data.items():
-        group = str(value).replace(" ", "").strip("'\"")
-        named = key.startswith(("_symmetry_space_group_name", "_space_group_name")) or key.endswith("_number")
-        if named and group.upper() not in ("P1", "1", "?", "."):
-            raise InputError(
-                f"space group '{value}' is not understood; list its operations in the file, or write it in P1"
-            )
+def _kept(block: Block, rows: int) -> np.ndarray:
+    """Which rows are atoms; 'dum' marks points that are none."""
+    flags = block.columns.get("_atom_site_calc_flag", [""] * rows)
+    return np.array([flag.lower() not in ("dum", "dummy") for flag in flags], dtype=bool)
 
 
-def _column(value: Any) -> list[str]:
-    return [value] if isinstance(value, str) else list(value)
+def _numbers(block: Block, labels: list[str]) -> np.ndarray:
+    """Atomic number of each row: from the type symbol ('Mn4+'), or where there is none from the label ('O1A', 'OW')."""
+    from ase.data import atomic_numbers
+
+    types = block.columns.get("_atom_site_type_symbol", [""] * len(labels))
+    formula = formula_of(block)
+    found = []
+    for label, text in zip(labels, types, strict=True):
+        if text:
+            match = _SYMBOL.fullmatch(text)
+            symbol = match[1].capitalize() if match else ""
+        else:
+            symbol = _element_of_label(label, formula)
+        symbol = "H" if symbol in ("D", "T") else symbol
+        if symbol not in atomic_numbers or symbol == "X":
+            raise InputError(f"site {label}: '{text or label}' is not an element")
+        found.append(atomic_numbers[symbol])
+    return np.array(found, dtype=np.int64)
 
 
-def _symbols(columns: dict[str, list[str]], labels: list[str]) -> list[str]:
-    """Element of each row: from the type symbol ('Mn4+'), or where there is none from the label ('O1A', 'OW')."""
-    from pymatgen.core import Element
+def _element_of_label(label: str, formula: dict[str, float]) -> str:
+    """'Mn1' -> Mn, 'O1A' -> O, 'OW' -> O; where two readings are possible the one in the formula, else a refusal.
 
-    symbols = []
-    for label, text in zip(labels, columns.get("_atom_site_type_symbol", ["?"] * len(labels)), strict=True):
-        from_label = text.strip() in ("?", ".")
-        text = label if from_label else text
-        match = re.match(r"([A-Za-z]{1,3})", text) if from_label else _SYMBOL.fullmatch(text.strip())
-        letters = match.group(1) if match else ""
-        symbol = letters.capitalize()
-        if not Element.is_valid_symbol(symbol) and from_label and letters:
-            two, one = letters[:2].capitalize(), letters[0].upper()
-            symbol = two if letters[1:2].islower() or not Element.is_valid_symbol(one) else one
-        if not Element.is_valid_symbol(symbol):
-            raise InputError(f"site {label}: '{text}' is not an element")
-        symbols.append(Element(symbol).symbol if symbol not in ("D", "T") else "H")
-    return symbols
+    Words are no elements: 'Wat1' is not tungsten.
+    """
+    from ase.data import atomic_numbers
+
+    match = re.match(r"[A-Z]?[a-z]+|[A-Z]+", label)
+    word = match[0] if match else ""
+    if word != word.upper() or len(word) == 1:
+        return word.capitalize()
+    known = [s for s in (word[:2].capitalize(), word[0]) if s in atomic_numbers or s in ("D", "T")]
+    stated = [s for s in known if s in formula]
+    if len(known) == 1 and len(word) == 2:
+        return known[0]
+    if len(stated) != 1:
+        may_be = " or ".join(known) or "no element"
+        raise InputError(f"site {label} may be {may_be}; add _atom_site_type_symbol")
+    return stated[0]
 
 
-def _fractions(columns: dict[str, list[str]], labels: list[str]) -> np.ndarray:
+def _fractions(block: Block, labels: list[str]) -> np.ndarray:
     """Fractional coordinates as written, (rows, 3)."""
-    from pymatgen.io.cif import str2float
-
     values = np.empty((len(labels), 3))
-    for axis, key in enumerate(_FRACTIONS):
-        for row, text in enumerate(columns[key]):
+    for axis, tag in enumerate(FRACTIONS):
+        for row, text in enumerate(block.columns[tag]):
             try:
-                values[row, axis] = str2float(text)
+                values[row, axis] = number_of(text)
             except ValueError:
                 values[row, axis] = np.nan
             if not np.isfinite(values[row, axis]):
-                raise InputError(f"site {labels[row]} has coordinates that are not finite ({text})")
+                raise InputError(f"site {labels[row]} has coordinates that are not finite ({text or '?'})")
     return values
 
 
-def _check_occupancy(columns: dict[str, list[str]], labels: list[str]) -> None:
-    from pymatgen.io.cif import str2float
-
-    for key in ("_atom_site_occupancy", "_atom_site_attached_hydrogens"):
-        for label, text in zip(labels, columns.get(key, ()), strict=False):
-            try:
-                value = str2float(text)
-            except ValueError:
+def _check_occupancy(block: Block, labels: list[str], kept: np.ndarray) -> None:
+    for tag in block.columns:
+        if tag.startswith("_atom_site_") and "occup" in tag and not tag.endswith(("_su", "occupancy")):
+            raise InputError(f"{tag} is not understood, and it may say that sites are partially occupied")
+    for tag in ("_atom_site_occupancy", "_atom_site_attached_hydrogens"):
+        texts = block.columns.get(tag, [""] * len(kept))
+        for label, text in zip(labels, np.array(texts, dtype=object)[kept], strict=True):
+            if not text:
                 continue
-            if key.endswith("occupancy") and abs(value - 1) > 1e-3:
+            try:
+                value = number_of(text)
+            except ValueError:
+                raise InputError(f"site {label}: {tag} '{text}' is no number") from None
+            if tag.endswith("occupancy") and abs(value - 1) > 1e-3:
                 raise InputError(partial_occupancy(f"site {label}", f"occupancy {value:g}"))
-            if key.endswith("hydrogens") and value != 0:
+            if tag.endswith("hydrogens") and value != 0:
                 raise InputError(f"site {label} has {value:g} hydrogen atoms without positions; add them first")
+
+
+def _expanded(
+    numbers: np.ndarray, frac: np.ndarray, lattice: np.ndarray, setting: Setting
+) -> tuple[np.ndarray, np.ndarray]:
+    """All atoms of the cell: each listed one as it is written, then its images in the order of the operations."""
+    if len(setting) == 1:
+        return numbers, frac
+    rows, places = [], []
+    for row, listed in enumerate(frac):
+        images = setting.rotations @ listed + setting.translations
+        kept = _distinct(images, lattice)
+        places.append(listed[None])
+        places.append(kept[1:])
+        rows += [row] * len(kept)
+    return numbers[rows], np.concatenate(places)
+
+
+def _distinct(images: np.ndarray, lattice: np.ndarray) -> np.ndarray:
+    """Images that are different atoms, wrapped into the cell, the first one first.
+
+    Where 0.3333 stands for 1/3 the images of an atom on a symmetry element nearly coincide: they are one atom, at their
+    mean.
+    """
+    difference = images[:, None] - images[None]
+    difference -= np.round(difference)
+    near = np.linalg.norm(difference @ lattice, axis=2) < SAME_ATOM
+    first = np.flatnonzero(near.argmax(axis=1) == np.arange(len(images)))
+    found = images[first].copy()
+    for k, row in enumerate(first):
+        members = difference[near[row], row]
+        if np.abs(members).max(initial=0.0) > 1e-8:
+            found[k] += members.mean(axis=0)
+    found -= np.floor(found)
+    found[found >= 1.0] = 0.0  # -1e-17 - floor(-1e-17) is 1
+    return found

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import importlib
+import lzma
+import re
 import warnings
+import zlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
@@ -12,14 +16,19 @@ from typing import Any
 import numpy as np
 
 from inpaint_hpc.crystals.batch import Crystal
-from inpaint_hpc.crystals.checking import check_crystal, partial_occupancy
+from inpaint_hpc.crystals.checking import READING_NOTES, check_crystal, partial_occupancy
+from inpaint_hpc.crystals.json_structures import json_crystal, json_items, name_of
 from inpaint_hpc.crystals.packed import PackedDataset, select_rows
 from inpaint_hpc.errors import InputError
 
 PACKED_SUFFIXES = (".h5", ".hdf5")
 # Read by ASE; any other unknown suffix is offered to ASE as well, but only these are picked up from a folder.
 ASE_SUFFIXES = (".extxyz", ".xyz", ".traj", ".db", ".xsf", ".res")
-_FOLDER_SUFFIXES = (".cif", ".vasp", ".poscar", ".json", *PACKED_SUFFIXES, *ASE_SUFFIXES)
+PACKING = {".gz": "gzip", ".bz2": "bz2", ".xz": "lzma"}
+JSON_SUFFIXES = (".json", ".jsonl")
+_FOLDER_SUFFIXES = (".cif", ".vasp", ".poscar", *JSON_SUFFIXES, *PACKED_SUFFIXES, *ASE_SUFFIXES)
+
+MAX_BYTES = 1 << 30  # of a file that is read whole
 
 # A crystal that has not been read yet: its name, and the function that reads it.
 Entry = tuple[str, Callable[[], Crystal]]
@@ -62,9 +71,10 @@ def iter_hosts(
         for crystal in read_file(path, selection, on_error):
             seen[crystal.name] = count = seen.get(crystal.name, 0) + 1
             if count > 1:
-                crystal = Crystal(
-                    crystal.numbers, crystal.frac_coords, crystal.lattice, f"{crystal.name}-{count}", crystal.info
-                )
+                while (unique := f"{crystal.name}-{count}") in seen:
+                    count += 1
+                seen[crystal.name], seen[unique] = count, 1
+                crystal = replace(crystal, name=unique)
             yield crystal
 
 
@@ -144,14 +154,12 @@ def _entries(path: Path, selection: str | None) -> list[Entry]:
 
 
 def _reader(path: Path) -> Callable[[Path], list[Entry]]:
-    suffix = path.suffix.lower()
+    suffix = _unpacked(path).suffix.lower()
     if suffix == ".cif":
-        from inpaint_hpc.crystals.cif import cif_entries
-
-        return cif_entries
+        return _cif_entries
     if suffix in (".vasp", ".poscar") or _is_poscar(path):
         return _poscar_entries
-    if suffix == ".json":
+    if suffix in JSON_SUFFIXES:
         return _json_entries
     return _ase_entries
 
@@ -179,34 +187,61 @@ def _guarded(read: Callable[[], Any], label: str) -> Any:
         raise InputError(f"{label}: not readable as a crystal structure ({type(error).__name__}: {reason})") from error
 
 
+def _unpacked(path: Path) -> Path:
+    """The name of a file without '.gz', '.bz2' or '.xz'."""
+    return path.with_suffix("") if path.suffix.lower() in PACKING else path
+
+
 def _stem(path: Path) -> str:
     """Name of a file's crystal: the stem, or for a bare POSCAR the name of its folder."""
-    return path.parent.name or path.name if _is_poscar(path) else path.stem
+    return path.parent.name or path.name if _is_poscar(path) else _unpacked(path).stem
 
 
 def _is_poscar(path: Path) -> bool:
-    return path.name.upper().startswith(("POSCAR", "CONTCAR")) and path.suffix.lower() not in _FOLDER_SUFFIXES
+    inner = _unpacked(path)
+    return inner.name.upper().startswith(("POSCAR", "CONTCAR")) and inner.suffix.lower() not in _FOLDER_SUFFIXES
 
 
 def _is_structure_file(path: Path) -> bool:
-    return not path.name.startswith(".") and (path.suffix.lower() in _FOLDER_SUFFIXES or _is_poscar(path))
+    known = _unpacked(path).suffix.lower() in _FOLDER_SUFFIXES
+    return not path.name.startswith(".") and (known or _is_poscar(path))
 
 
 def _names(path: Path, count: int) -> list[str]:
     return [_stem(path)] if count == 1 else [f"{_stem(path)}-{i}" for i in range(count)]
 
 
-def _text(path: Path) -> str:
-    text = path.read_text(encoding="utf-8-sig")
+def _bytes(path: Path) -> bytes:
+    """Content of a file, unpacked."""
+    packing = PACKING.get(path.suffix.lower())
+    opener = open if packing is None else importlib.import_module(packing).open
+    try:
+        with opener(path, "rb") as file:
+            found = file.read(MAX_BYTES + 1)
+    except (EOFError, lzma.LZMAError, zlib.error) as error:
+        raise InputError("the packed file is cut off or damaged") from error
+    if len(found) > MAX_BYTES:
+        raise InputError(f"is larger than {MAX_BYTES >> 20} MiB; split it")
+    return found
+
+
+def _text(path: Path, errors: str = "strict") -> str:
+    text = _bytes(path).decode("utf-8-sig", errors=errors)
     if not text.strip():
         raise InputError("the file is empty")
     return text
 
 
+def _cif_entries(path: Path) -> list[Entry]:
+    from inpaint_hpc.crystals.cif import cif_entries
+
+    return cif_entries(_stem(path), _text(path, "replace"))
+
+
 def _poscar_entries(path: Path) -> list[Entry]:
     from pymatgen.io.vasp import Poscar
 
-    poscar = Poscar.from_str(_text(path))
+    poscar = Poscar.from_str(_text(path, "replace"))  # comments may be in any encoding
     if not poscar.true_names:
         raise InputError("no element symbols (VASP 4 format); add a line with them above the numbers of atoms")
     name = _stem(path)
@@ -214,33 +249,23 @@ def _poscar_entries(path: Path) -> list[Entry]:
 
 
 def _json_entries(path: Path) -> list[Entry]:
-    data = json.loads(_text(path))
-    if isinstance(data, dict) and {"ids", "nextid"} <= data.keys():
+    text = _text(path)
+    if _unpacked(path).suffix.lower() == ".json" and _is_ase_json(text):
         return _ase_entries(path)
-    items = data if isinstance(data, list) else [data]
-    entries = []
-    for item, default in zip(items, _names(path, len(items)), strict=True):
-        if not isinstance(item, dict):
-            raise InputError("not a pymatgen structure, or a list of them")
-        structure = item if "lattice" in item else item.get("structure")
-        if not isinstance(structure, dict) or "lattice" not in structure:
-            raise InputError("no structure with a lattice in it; expected pymatgen's Structure.as_dict(), or a list")
-        name = next((str(item[key]) for key in ("material_id", "entry_id", "id") if item.get(key)), default)
-        info = {key: value for key, value in item.items() if isinstance(value, int | float) and item is not structure}
-        entries.append((name, lambda s=structure, n=name, i=info: _from_structure(_structure(s), n, i)))
-    return entries
+    items = json_items(text)
+    names = [name_of(item, default) for item, default in zip(items, _names(path, len(items)), strict=True)]
+    return [(name, lambda i=item, n=name: json_crystal(i, n)) for item, name in zip(items, names, strict=True)]
 
 
-def _structure(data: dict[str, Any]):
-    from pymatgen.core import Structure
-
-    return Structure.from_dict(data)
+def _is_ase_json(text: str) -> bool:
+    return '"nextid"' in text and '"ids"' in text
 
 
 def _ase_entries(path: Path) -> list[Entry]:
     import ase.io
     from ase.io.formats import UnknownFileTypeError
 
+    _require_no_other_symmetry(path)
     try:
         frames = ase.io.read(path, index=":")
     except UnknownFileTypeError as error:
@@ -253,10 +278,32 @@ def _ase_entries(path: Path) -> list[Entry]:
     ]
 
 
+def _require_no_other_symmetry(path: Path) -> None:
+    """Refuse what ASE's readers of formats with space groups pass over: the group, and occupancies."""
+    suffix = _unpacked(path).suffix.lower()
+    if suffix not in (".pdb", ".res", ".ins"):
+        return
+    for line in _text(path, "replace").splitlines():
+        word = line[:6].strip().upper()
+        if suffix == ".pdb" and word == "CRYST1" and (group := line[55:66].strip()) not in ("", "1", "P 1", "P1"):
+            raise InputError(f"space group '{group}' of a PDB file is not expanded; write the cell in P1, or as CIF")
+        if suffix == ".pdb" and word in ("ATOM", "HETATM") and (text := line[54:60].strip()) and float(text) != 1.0:
+            raise InputError(partial_occupancy(f"atom {line[6:11].strip()}", f"occupancy {text}"))
+        if suffix != ".pdb" and (word.startswith("SYMM") or re.match(r"LATT\s+([2-7]|1\b|-[2-7])", line.upper())):
+            raise InputError(
+                f"the symmetry of a SHELX file ('{line.strip()}') is not expanded; write it as CIF or in P1"
+            )
+
+
 def _from_atoms(atoms, name: str) -> Crystal:
     if len(atoms) and atoms.cell.rank < 3:
         raise InputError("has no periodic cell; a host is a crystal")
     info = {key: value for key, value in atoms.info.items() if isinstance(value, int | float | str)}
+    if len(atoms) and not atoms.pbc.all():
+        flags = " ".join("FT"[int(one)] for one in atoms.pbc)
+        if not atoms.pbc.any():
+            raise InputError(f"says that it is not periodic (pbc {flags}); a host is a crystal")
+        info[READING_NOTES] = f"the file says pbc {flags}: taken as periodic in all three directions of its cell"
     return Crystal(atoms.numbers, atoms.get_scaled_positions(wrap=False), atoms.cell.array, name, info)
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inpaint_hpc.crystals.batch import Crystal
-from inpaint_hpc.crystals.checking import MAX_ATOMIC_NUMBER
+from inpaint_hpc.crystals.checking import MAX_ATOMIC_NUMBER, reading_notes
 from inpaint_hpc.crystals.symmetry import spacegroup_symbol
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.sampling.cells import generation_task
@@ -285,7 +285,7 @@ def _notes(
 ) -> list[str]:
     from ase.data import chemical_symbols
 
-    notes = []
+    notes = reading_notes(task.host)
     for z in sorted(set(task.guests) & set(task.host.numbers.tolist())):
         count = int((task.host.numbers == z).sum())
         atoms = "atom; it stays" if count == 1 else "atoms; they stay"
