@@ -9,8 +9,11 @@ from inpaint_hpc.errors import InputError
 
 MAX_ATOMIC_NUMBER = 94
 MIN_DISTANCE = 0.5
+MIN_CONTACT = 0.55  # of the sum of covalent radii
 _MIN_VOLUME_PER_ATOM = 0.1
 _MOST_IMAGES = 1000
+LONGEST = 1e4  # A, of a cell vector
+FARTHEST = 1e5  # cells; beyond, coordinates lose their digits
 READING_NOTES = "reading_notes"
 """Key of `Crystal.info`: what a reader had to assume or leave out, as the lines of one text."""
 
@@ -23,8 +26,8 @@ def check_crystal(crystal: Crystal, label: str | None = None) -> None:
         label: name used in the message, by default the crystal's.
 
     Raises:
-        InputError: no atoms, an element outside H to Pu, coordinates or lattice not finite, a cell without volume, or
-            two atoms (or an atom and its own image) closer than `MIN_DISTANCE` A.
+        InputError: no atoms, an element outside H to Pu, coordinates or lattice not finite or far too large, a cell
+            without volume, or two atoms (or an atom and its own image) closer than `MIN_DISTANCE` A.
     """
     label = label or crystal.name or "crystal"
     if len(crystal) == 0:
@@ -40,6 +43,12 @@ def check_crystal(crystal: Crystal, label: str | None = None) -> None:
     bad = np.flatnonzero(~np.isfinite(crystal.frac_coords).all(axis=1))
     if len(bad):
         raise InputError(f"{label}: atom {bad[0]} ({_symbol(crystal, bad[0])}) has coordinates that are not finite")
+    longest, farthest = np.linalg.norm(crystal.lattice, axis=1).max(), np.abs(crystal.frac_coords).max()
+    if longest > LONGEST or farthest > FARTHEST:
+        what = (
+            f"the cell is {longest:.3g} A long" if longest > LONGEST else f"a coordinate is {farthest:.3g} cells away"
+        )
+        raise InputError(f"{label}: {what}; check lattice and units")
     if crystal.volume < _MIN_VOLUME_PER_ATOM * len(crystal):
         raise InputError(
             f"{label}: the cell has no room, {crystal.volume:.3g} A^3 for {len(crystal)} atoms; check lattice and units"
@@ -61,37 +70,67 @@ def partial_occupancy(site: str, species: str) -> str:
     )
 
 
+def check_contacts(crystal: Crystal, label: str) -> None:
+    """Refuse atoms closer than crystals have them: below 0.55 of the sum of their covalent radii.
+
+    A file that was misread, in other units or by another symmetry, shows here; of 10,046 crystals of the Materials
+    Project, WBM, OQMD and Alexandria none is below 0.61 of that sum.
+
+    Raises:
+        InputError: two atoms are that close.
+    """
+    from ase.data import covalent_radii
+
+    radii = MIN_CONTACT * covalent_radii[crystal.numbers]
+    first, second, distances = _near(crystal, 2 * float(radii.max(initial=0.0)), label)
+    short = distances - radii[first] - radii[second]
+    if len(short) and short.min() < 0:
+        i, j = sorted((int(first[short.argmin()]), int(second[short.argmin()])))
+        raise InputError(
+            f"{label}: atoms {i} ({_symbol(crystal, i)}) and {j} ({_symbol(crystal, j)}) are only "
+            f"{distances[short.argmin()]:.2f} A apart, closer than such atoms come; check cell, units and symmetry"
+        )
+
+
 def _check_distances(crystal: Crystal, label: str) -> None:
+    from pymatgen.core import Lattice
+
+    shortest = min(Lattice(crystal.lattice).get_lll_reduced_lattice().abc)
+    if shortest < MIN_DISTANCE:
+        raise InputError(f"{label}: atoms are {shortest:.2f} A from their own periodic image; check the lattice")
+    first, second, distances = _near(crystal, MIN_DISTANCE, label)
+    if len(distances):
+        nearest = int(np.argmin(distances))
+        i, j = sorted((int(first[nearest]), int(second[nearest])))
+        raise InputError(
+            f"{label}: atoms {i} ({_symbol(crystal, i)}) and {j} ({_symbol(crystal, j)}) are only "
+            f"{distances[nearest]:.2f} A apart; remove one of them"
+        )
+
+
+def _near(crystal: Crystal, reach: float, label: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs of atoms (or of an atom and an image) closer than `reach` A: rows, rows, distances."""
     from pymatgen.core import Lattice
     from scipy.spatial import cKDTree
 
-    # In the reduced cell a search radius of half an angstrom needs few images, however sheared the input is.
-    reduced = Lattice(crystal.lattice).get_lll_reduced_lattice()
-    shortest = min(reduced.abc)
-    if shortest < MIN_DISTANCE:
-        raise InputError(f"{label}: atoms are {shortest:.2f} A from their own periodic image; check the lattice")
-    frac = (crystal.frac_coords - np.floor(crystal.frac_coords)) @ crystal.lattice @ np.linalg.inv(reduced.matrix)
+    # In the reduced cell a small radius needs few images, however sheared the input is.
+    reduced = Lattice(crystal.lattice).get_lll_reduced_lattice().matrix
+    frac = (crystal.frac_coords - np.floor(crystal.frac_coords)) @ crystal.lattice @ np.linalg.inv(reduced)
     frac -= np.floor(frac)
-    margin = MIN_DISTANCE * np.linalg.norm(np.linalg.inv(reduced.matrix), axis=0)
+    margin = reach * np.linalg.norm(np.linalg.inv(reduced), axis=0)
     spans = np.ceil(margin).astype(int)
-    if np.prod(2 * spans + 1) > _MOST_IMAGES:
+    if np.prod(2.0 * spans + 1) > _MOST_IMAGES:
         raise InputError(f"{label}: the cell is too flat; check lattice and units")
     shifts = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in spans), indexing="ij"), axis=-1).reshape(-1, 3)
     images = [frac + shift for shift in shifts]
     inside = [((image >= -margin) & (image <= 1 + margin)).all(axis=1) for image in images]
     owners = np.concatenate([np.flatnonzero(kept) for kept in inside])
-    points = np.concatenate([image[kept] for image, kept in zip(images, inside, strict=True)]) @ reduced.matrix
-    # The nearest of an atom is itself, the second nearest another one or an image.
-    distances, found = cKDTree(points).query(frac @ reduced.matrix, k=min(2, len(points)))
-    if len(points) < 2 or distances[:, 1].min() >= MIN_DISTANCE:
-        return
-    i = int(np.argmin(distances[:, 1]))
-    j = next((int(owners[row]) for row in found[i] if owners[row] != i), i)
-    i, j = sorted((i, j))
-    raise InputError(
-        f"{label}: atoms {i} ({_symbol(crystal, i)}) and {j} ({_symbol(crystal, j)}) are only "
-        f"{distances[:, 1].min():.2f} A apart; remove one of them"
-    )
+    itself = np.concatenate([np.full(kept.sum(), not shift.any()) for kept, shift in zip(inside, shifts, strict=True)])
+    points = np.concatenate([image[kept] for image, kept in zip(images, inside, strict=True)]) @ reduced
+    pairs = cKDTree(frac @ reduced).sparse_distance_matrix(cKDTree(points), reach, output_type="ndarray")
+    second = owners[pairs["j"]]
+    other = ~((pairs["i"] == second) & itself[pairs["j"]]) & (pairs["v"] < reach)
+    return pairs["i"][other], second[other], pairs["v"][other]
 
 
 def _symbol(crystal: Crystal, index: int) -> str:

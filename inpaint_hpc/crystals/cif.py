@@ -56,6 +56,8 @@ def read_block(block: Block, name: str) -> Crystal:
     if not kept.any():
         raise InputError("has no atoms")
     settings, notes = settings_of(block, lattice)
+    if any(tag.startswith("_atom_site_moment") for tag in block.columns):
+        notes.append("magnetic moments of the file are passed over")
     if not kept.all():
         notes.append(f"{int((~kept).sum())} atoms that the file calls dummies are left out")
     if len(frac) * min(map(len, settings)) > MAX_CELL_ATOMS * 192:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import importlib
+import io
 import lzma
 import re
 import warnings
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -16,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from inpaint_hpc.crystals.batch import Crystal
-from inpaint_hpc.crystals.checking import READING_NOTES, check_crystal, partial_occupancy
+from inpaint_hpc.crystals.checking import READING_NOTES, check_contacts, check_crystal, partial_occupancy
 from inpaint_hpc.crystals.json_structures import json_crystal, json_items, name_of
 from inpaint_hpc.crystals.packed import PackedDataset, select_rows
 from inpaint_hpc.errors import InputError
@@ -26,7 +29,8 @@ PACKED_SUFFIXES = (".h5", ".hdf5")
 ASE_SUFFIXES = (".extxyz", ".xyz", ".traj", ".db", ".xsf", ".res")
 PACKING = {".gz": "gzip", ".bz2": "bz2", ".xz": "lzma"}
 JSON_SUFFIXES = (".json", ".jsonl")
-_FOLDER_SUFFIXES = (".cif", ".vasp", ".poscar", *JSON_SUFFIXES, *PACKED_SUFFIXES, *ASE_SUFFIXES)
+CIF_SUFFIXES = (".cif", ".mcif")
+_FOLDER_SUFFIXES = (*CIF_SUFFIXES, ".vasp", ".poscar", *JSON_SUFFIXES, *PACKED_SUFFIXES, *ASE_SUFFIXES)
 
 MAX_BYTES = 1 << 30  # of a file that is read whole
 
@@ -127,6 +131,8 @@ def read_file(
         try:
             crystal = _guarded(read, label)
             check_crystal(crystal, label)
+            if path.suffix.lower() not in PACKED_SUFFIXES:
+                check_contacts(crystal, label)
         except InputError as error:
             if on_error is None:
                 raise
@@ -155,8 +161,12 @@ def _entries(path: Path, selection: str | None) -> list[Entry]:
 
 def _reader(path: Path) -> Callable[[Path], list[Entry]]:
     suffix = _unpacked(path).suffix.lower()
-    if suffix == ".cif":
+    if suffix in CIF_SUFFIXES:
         return _cif_entries
+    if suffix == ".zip":
+        return _zip_entries
+    if suffix == ".csv":
+        return _csv_entries
     if suffix in (".vasp", ".poscar") or _is_poscar(path):
         return _poscar_entries
     if suffix in JSON_SUFFIXES:
@@ -238,6 +248,48 @@ def _cif_entries(path: Path) -> list[Entry]:
     return cif_entries(_stem(path), _text(path, "replace"))
 
 
+def _zip_entries(path: Path) -> list[Entry]:
+    """Crystals of the CIF files in a zip archive, such as generators write."""
+    entries: list[Entry] = []
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [m for m in archive.infolist() if Path(m.filename).suffix.lower() in CIF_SUFFIXES]
+            if sum(member.file_size for member in members) > MAX_BYTES:
+                raise InputError(f"holds more than {MAX_BYTES >> 20} MiB; split it")
+            for member in sorted(members, key=lambda member: member.filename):
+                text = archive.read(member).decode("utf-8-sig", errors="replace")
+                entries += _lazily(Path(member.filename).stem, text)
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
+        raise InputError(f"the zip archive is damaged or of an unknown kind ({error})") from error
+    if not entries:
+        raise InputError("the zip archive holds no CIF files")
+    return entries
+
+
+def _csv_entries(path: Path) -> list[Entry]:
+    """Crystals of a table with a column `cif` that holds whole files, such as data sets of generators."""
+    csv.field_size_limit(MAX_BYTES)
+    rows = list(csv.DictReader(io.StringIO(_text(path))))
+    if not rows or "cif" not in rows[0]:
+        raise InputError("a table of crystals has a column 'cif' with the text of a CIF file in each row")
+    names = [name_of(row, default) for row, default in zip(rows, _names(path, len(rows)), strict=True)]
+    return [entry for row, name in zip(rows, names, strict=True) for entry in _lazily(name, row["cif"] or "")]
+
+
+def _lazily(name: str, text: str) -> list[Entry]:
+    """The crystals of the text of a CIF file; an error of the file is raised when it is read."""
+    from inpaint_hpc.crystals.cif import cif_entries
+
+    try:
+        return cif_entries(name, text)
+    except InputError as error:
+
+        def refuse(error: InputError = error) -> Crystal:
+            raise error
+
+        return [(name, refuse)]
+
+
 def _poscar_entries(path: Path) -> list[Entry]:
     from pymatgen.io.vasp import Poscar
 
@@ -299,12 +351,27 @@ def _from_atoms(atoms, name: str) -> Crystal:
     if len(atoms) and atoms.cell.rank < 3:
         raise InputError("has no periodic cell; a host is a crystal")
     info = {key: value for key, value in atoms.info.items() if isinstance(value, int | float | str)}
+    _require_full_occupancy(atoms)
     if len(atoms) and not atoms.pbc.all():
         flags = " ".join("FT"[int(one)] for one in atoms.pbc)
         if not atoms.pbc.any():
             raise InputError(f"says that it is not periodic (pbc {flags}); a host is a crystal")
         info[READING_NOTES] = f"the file says pbc {flags}: taken as periodic in all three directions of its cell"
     return Crystal(atoms.numbers, atoms.get_scaled_positions(wrap=False), atoms.cell.array, name, info)
+
+
+def _require_full_occupancy(atoms) -> None:
+    """Refuse what ASE keeps of partial occupancy beside the atoms."""
+    for key, values in atoms.arrays.items():
+        if "occup" in key.lower() and np.any(np.abs(np.asarray(values, dtype=np.float64) - 1.0) > 1e-3):
+            row = int(np.argmax(np.abs(np.asarray(values, dtype=np.float64) - 1.0) > 1e-3))
+            raise InputError(partial_occupancy(f"site {row}", f"occupancy {float(values[row]):g}"))
+    stated = atoms.info.get("occupancy")
+    if isinstance(stated, dict):
+        for site, species in stated.items():
+            shares = species.values() if isinstance(species, dict) else [species]
+            if any(abs(float(share) - 1.0) > 1e-3 for share in shares):
+                raise InputError(partial_occupancy(f"site {site}", str(species)))
 
 
 def _from_structure(structure, name: str, info: dict[str, Any]) -> Crystal:

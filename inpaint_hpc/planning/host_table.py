@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from inpaint_hpc.crystals.batch import Crystal
-from inpaint_hpc.crystals.checking import MAX_ATOMIC_NUMBER, MIN_DISTANCE, check_crystal
+from inpaint_hpc.crystals.checking import FARTHEST, LONGEST, MAX_ATOMIC_NUMBER, MIN_DISTANCE, check_crystal
 from inpaint_hpc.sampling.contact_distances import contact_radii
 from inpaint_hpc.sampling.minimum_image import PeriodicCell
 
@@ -170,7 +170,9 @@ class HostTable:
     def suspicious(self) -> np.ndarray:
         """Rows that `check_crystal` may refuse, int64; all others it would pass."""
         bad = (self.n_atoms == 0) | ~np.isfinite(self.lattice).all(axis=(1, 2))
-        strange = (self.numbers < 1) | (self.numbers > MAX_ATOMIC_NUMBER) | ~np.isfinite(self.frac_coords).all(axis=1)
+        bad |= ~(np.linalg.norm(self.lattice, axis=2).max(axis=1) <= LONGEST)
+        far = ~(np.abs(self.frac_coords).max(axis=1, initial=0.0) <= FARTHEST)  # also what is not finite
+        strange = (self.numbers < 1) | (self.numbers > MAX_ATOMIC_NUMBER) | far
         bad[self.host[strange]] = True
         good = np.flatnonzero(~bad)
         table = self if len(good) == len(self) else self.take(good)

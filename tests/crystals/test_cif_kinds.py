@@ -7,6 +7,7 @@ import gzip
 import json
 import lzma
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ Ni1 Ni 0 0 0
 O1 O 0.5 0.5 0.5
 """
 GROUP = "_symmetry_space_group_name_H-M 'F m -3 m'\n"
+P1 = "_symmetry_space_group_name_H-M 'P 1'\n"
 CENTRINGS = "'x,y,z' 'x,y+1/2,z+1/2' 'x+1/2,y,z+1/2' 'x+1/2,y+1/2,z'\n"
 
 
@@ -243,3 +245,48 @@ def test_listed_atoms_keep_their_bits(tmp_path):
     host = read(tmp_path, f"data_x\n{cell}_space_group_name_H-M_alt 'P 63/m m c'\n{atoms}")
     assert host.formula == "Ni2" and host.frac_coords[0].tolist() == [0.3333, 0.6667, 0.25]
     np.testing.assert_allclose(host.frac_coords[1], [2 / 3, 1 / 3, 0.75], atol=1e-12)
+
+
+def test_archives_of_generators(tmp_path):
+    with zipfile.ZipFile(tmp_path / "generated.cif.zip", "w") as archive:
+        archive.writestr("gen_1.cif", text(atoms=ATOMS.replace("Ni", "Mn")))
+        archive.writestr("gen_0.cif", text())
+        archive.writestr("README.txt", "no crystal")
+    assert [host.formula for host in read_hosts(tmp_path / "generated.cif.zip")] == ["Ni4 O4", "Mn4 O4"]
+    quoted = text().replace('"', '""')
+    (tmp_path / "a.csv").write_text(f'material_id,cif,band_gap\nmp-1,"{quoted}",0.5\nmp-2,"{quoted}",0\n')
+    assert [(host.name, host.formula) for host in read_hosts(tmp_path / "a.csv")] == [
+        ("mp-1", "Ni4 O4"),
+        ("mp-2", "Ni4 O4"),
+    ]
+    refused(tmp_path, "a,b\n1,2\n", "a column 'cif'", "b.csv")
+    refused(tmp_path, b"PK\x03\x04 not a zip", "zip archive is damaged", "b.cif.zip")
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (text(a=1.6), "closer than such atoms come"),
+        (text(a=42000.0), "A long; check lattice and units"),
+        (text(P1, ATOMS.replace("0.5 0.5 0.5", "1e9 0.5 0.5")), "cells away"),
+    ],
+)
+def test_sizes_that_cannot_be(tmp_path, content, match):
+    refused(tmp_path, content, match)
+
+
+def test_coordinates_of_other_cells_are_wrapped_for_checks_alone(tmp_path):
+    host = read(tmp_path, text(P1, ATOMS.replace("0.5 0.5 0.5", "200.5 -99.5 0.5")))
+    assert host.frac_coords[1].tolist() == [200.5, -99.5, 0.5]
+
+
+def test_moments_are_passed_over_and_said(tmp_path):
+    magnetic = "loop_\n_space_group_symop_magn_operation.xyz\n'x,y,z,+1' '-x,-y,-z,-1'\n"
+    moments = "loop_\n_atom_site_moment.label\n_atom_site_moment.crystalaxis_x\nNi1 1.5\n"
+    host = read(tmp_path, text(magnetic) + moments, "x.mcif")
+    assert host.formula == "Ni1 O1" and reading_notes(host) == ["magnetic moments of the file are passed over"]
+
+
+def test_partial_occupancy_beside_the_atoms_of_ase(tmp_path):
+    frame = '1\nLattice="4.2 0 0 0 4.2 0 0 0 4.2" Properties=species:S:1:pos:R:3:occupancy:R:1\nNi 0 0 0 0.5\n'
+    refused(tmp_path, frame, "partially occupied", "a.extxyz")

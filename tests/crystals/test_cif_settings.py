@@ -27,7 +27,7 @@ def arrays(setting) -> tuple[np.ndarray, np.ndarray]:
 def cell_of(setting, rng) -> tuple[list[float], np.ndarray]:
     """Parameters and metric of a generic cell that the setting leaves as it is."""
     shear = np.eye(3) + 0.25 * rng.uniform(-1, 1, (3, 3))
-    lattice = shear * rng.uniform(14.0, 26.0, 3)[:, None]
+    lattice = shear * rng.uniform(40.0, 60.0, 3)[:, None]
     rotations, _ = arrays(setting)
     metric = np.einsum("nji,jk,nkl->il", rotations, lattice @ lattice.T, rotations) / len(rotations)
     lengths = np.sqrt(np.diag(metric))
