@@ -74,7 +74,7 @@ def check_contacts(crystal: Crystal, label: str) -> None:
     """Refuse atoms closer than crystals have them: below 0.55 of the sum of their covalent radii.
 
     A file that was misread, in other units or by another symmetry, shows here.  Of 4,000 crystals of the Materials
-    Project 0.05 % are closer, of 5,046 of WBM, OQMD, Alexandria and electrodes none (`benchmarks/minimum_distances.py`).
+    Project 0.05 % are closer, of 5,046 of four other sets none (`benchmarks/minimum_distances.py`).
 
     Raises:
         InputError: two atoms are that close.

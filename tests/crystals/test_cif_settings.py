@@ -8,6 +8,7 @@ from pathlib import Path
 import gemmi
 import numpy as np
 import pytest
+import spglib
 from scipy.spatial import cKDTree
 
 from inpaint_hpc import read_hosts
@@ -86,6 +87,20 @@ def verdict(setting, way: str, folder: Path, rng) -> str:
         assert "\n" not in str(error)
         return "refused"
     return "right" if same(host.numbers, host.frac_coords, *atoms_of(setting)) else "wrong"
+
+
+def test_operations_are_those_of_spglib():
+    """Of all 530 settings that spglib has; gemmi names them by the same Hall symbols."""
+    ours = {setting.hall.replace(" ", ""): setting for setting in SETTINGS}
+    for number in range(1, 531):
+        kind = spglib.get_spacegroup_type(number)
+        theirs = spglib.get_symmetry_from_database(number)
+        rotations, translations = arrays(ours[kind.hall_symbol.replace(" ", "")])
+        found, expected = (
+            {(tuple(r.ravel()), tuple(np.round(24 * t).astype(int) % 24)) for r, t in zip(*pair, strict=True)}
+            for pair in ((rotations, translations), (theirs["rotations"], theirs["translations"]))
+        )
+        assert found == expected, kind
 
 
 @pytest.mark.parametrize("way", WAYS)
