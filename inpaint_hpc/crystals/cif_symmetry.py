@@ -222,10 +222,10 @@ def _by_symbol() -> dict[str, list[Any]]:
     full = defaultdict(set)
     for number in range(1, 531):
         kind = spglib.get_spacegroup_type(number)
-        full[kind.hall_symbol.replace(" ", "")].add(kind.international_full)
+        full[kind.hall_symbol].add(kind.international_full)
     found: dict[str, list[Any]] = defaultdict(list)
     for entry in _table():
-        names = {entry.hm, entry.short_name(), re.sub(r" 1(?= |$)", "", entry.hm), *full[entry.hall.replace(" ", "")]}
+        names = {entry.hm, entry.short_name(), re.sub(r" 1(?= |$)", "", entry.hm), *full[entry.hall]}
         if 200 <= entry.number <= 230:
             names |= {name.replace("-3", "3") for name in names}  # before 1983
         if entry.number in (39, 41, 64, 67, 68):  # double glide planes, since 1992
