@@ -153,18 +153,26 @@ def _operation(text: str, magnetic: bool) -> Any:
 
 
 def _require_agreement(block: Block, listed: Setting) -> None:
-    """Refuse the identity alone where a symbol or number says more: such files list one operation for show."""
-    if len(listed) > 1:
-        return
+    """Refuse operations that are of another crystal class than symbol or number say; some files list one for show.
+
+    What symbol and number say where they are not understood is passed over if there are operations beyond the identity.
+    """
     try:
         named = _named(block)
     except InputError as error:
+        if len(listed) > 1:
+            return
         raise InputError(f"it lists the identity alone, but {error}") from None
-    if named is not None and all(len(setting) > 1 for setting in named[1]):
-        raise InputError(
-            f"space group {named[0]} contradicts the only symmetry operation that it lists, x,y,z; list all of "
-            "them, or write P1"
-        )
+    if named is None:
+        return
+    order = _class_order(listed)
+    if all(_class_order(setting) != order for setting in named[1]):
+        raise InputError(f"space group {named[0]} contradicts the {len(listed)} symmetry operations that it lists")
+
+
+def _class_order(setting: Setting) -> int:
+    """Order of the crystal class: different rotations, whatever the centring and the choice of axes."""
+    return len(np.unique(setting.rotations.reshape(-1, 9), axis=0))
 
 
 def _named(block: Block) -> tuple[str, list[Setting]] | None:

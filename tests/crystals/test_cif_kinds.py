@@ -110,7 +110,11 @@ def test_nothing_stated_is_p1_and_said(tmp_path):
         (text("loop_\n_symmetry_equiv_pos_as_xyz\n'x,y,z' 'x,q,z'\n"), "operations is not understood"),
         (text("loop_\n_symmetry_equiv_pos_as_xyz\n'x,y,z' 'y,z,x'\n"), "are not a group"),
         (text("loop_\n_symmetry_equiv_pos_as_xyz\n'x,y,z' '-y,x-y,z' '-x+y,-x,z'\n"), "do not leave its cell"),
-        (text("_symmetry_equiv_pos_as_xyz 'x,y,z'\n" + GROUP), "contradicts the only symmetry operation"),
+        (text("_symmetry_equiv_pos_as_xyz 'x,y,z'\n" + GROUP), "contradicts the 1 symmetry operations"),
+        (
+            text("loop_\n_symmetry_equiv_pos_as_xyz\n'x,y,z' '-x,-y,-z'\n" + GROUP),
+            "contradicts the 2 symmetry operations",
+        ),
         (text("_space_group_ssg_name 'F m -3 m(00g)'\n"), "a modulated structure"),
         (text("_space_group_new_operations 'x,y,z'\n"), "may say what the symmetry is"),
         (text(more="_chemical_formula_sum 'Ni O H2'\n"), "its formula is Ni1 O1 H2"),
