@@ -1,5 +1,7 @@
 """The package as people install it."""
 
+import importlib
+import re
 import subprocess
 import sys
 import tomllib
@@ -54,3 +56,17 @@ def test_atomic_path_replaces_only_on_success(tmp_path):
         raise RuntimeError
     assert target.read_text() == "first"
     assert list(target.parent.iterdir()) == [target]
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name
+)
+def test_documentation_names_what_exists(page):
+    """Modules and names that examples import, and modules of the package that are named by path."""
+    text = page.read_text()
+    for module, names in re.findall(r"^from (inpaint_hpc[\w.]*) import (.+)$", text, re.MULTILINE):
+        loaded = importlib.import_module(module)
+        for name in names.split(","):
+            assert hasattr(loaded, name.split()[0]), f"{module}.{name.strip()}"
+    for path in re.findall(r"`(inpaint_hpc/[\w/.]+\.(?:py|yaml))`", text):
+        assert (ROOT / path).exists(), path
