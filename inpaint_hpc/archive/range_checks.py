@@ -60,4 +60,6 @@ def _lacks(values: np.ndarray) -> np.ndarray:
 def _entries(columns: Table, what: Column, wrong: np.ndarray) -> np.ndarray:
     """Rows of the table that wrong rows of a column belong to."""
     rows = np.flatnonzero(wrong.any(axis=tuple(range(1, wrong.ndim))))
-    return np.unique(np.searchsorted(columns[what.per], rows, side="right") - 1) if what.per else rows
+    if not what.per or not len(rows):
+        return rows
+    return np.unique(np.searchsorted(columns[what.per], rows, side="right") - 1)
