@@ -87,8 +87,20 @@ def archive_option(command: Callable) -> Callable:
         "--archive",
         type=click.Path(path_type=Path, dir_okay=False),
         metavar="FILE.h5",
-        help="Also write all results to one archive.",
+        callback=_archive_path,
+        help="Also write all results to one archive, replacing an archive of this name.",
     )(command)
+
+
+def _archive_path(ctx: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+    """Before anything is computed: only an archive is replaced by an archive."""
+    if path is not None and path.suffix.lower() not in (".h5", ".hdf5"):
+        raise InputError(f"--archive {path}: an archive is called FILE.h5")
+    if path is not None and path.exists():
+        from inpaint_hpc.archive.storage import open_file
+
+        open_file(path).close()
+    return path
 
 
 def parse_guests(values: Sequence[str]) -> dict[str, int]:

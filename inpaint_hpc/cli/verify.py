@@ -18,11 +18,9 @@ from inpaint_hpc.errors import InputError
 @click.option(
     "--tolerance",
     type=click.FloatRange(min=0),
-    default=0.0,
-    show_default=True,
-    help="With --against: numbers that differ by at most this count as equal.",
+    help="With --against: numbers that differ by at most this count as equal.  [default: 0]",
 )
-def verify(inputs: tuple[Path, ...], against: Path | None, tolerance: float) -> int:
+def verify(inputs: tuple[Path, ...], against: Path | None, tolerance: float | None) -> int:
     """Check result files and archives: checksums, counts, ranges, no missing numbers.
 
     FILE is a result file or an archive; for a run directory RUN, all its result files and its archive are checked.
@@ -36,7 +34,9 @@ def verify(inputs: tuple[Path, ...], against: Path | None, tolerance: float) -> 
     from inpaint_hpc.cli.collect import FileProgress
 
     if against is not None:
-        return _compare(inputs, against, tolerance)
+        return _compare(inputs, against, tolerance or 0.0)
+    if tolerance is not None:
+        raise click.UsageError("--tolerance goes with --against.")
     paths = files_of(inputs)
     bad = 0
     with FileProgress({"verify": "verifying"}) as progress:

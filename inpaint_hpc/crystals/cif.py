@@ -20,7 +20,7 @@ from .cif_evidence import contradiction, formula_of, the_one_meant
 from .cif_symmetry import Setting, settings_of
 
 SAME_ATOM = 0.02  # A; images closer than this are one atom on a symmetry element
-MAX_CELL_ATOMS = 100_000
+MAX_IMAGES = 1_000_000  # listed atoms times operations
 _SYMBOL = re.compile(r"([A-Za-z]{1,3})([\d.]*[+-]?|[+-][\d.]*)")
 _CELL = (
     "_cell_length_a",
@@ -60,11 +60,11 @@ def read_block(block: Block, name: str) -> Crystal:
         notes.append("magnetic moments of the file are passed over")
     if not kept.all():
         notes.append(f"{int((~kept).sum())} atoms that the file calls dummies are left out")
-    if len(frac) * min(map(len, settings)) > MAX_CELL_ATOMS * 192:
+    if len(frac) * max(map(len, settings)) > MAX_IMAGES:
         raise InputError(f"{len(frac)} listed atoms are too many for a host")
     crystals = [(setting, *_expanded(numbers, frac, lattice, setting)) for setting in settings]
     _, numbers, frac = the_one_meant(block, lattice, crystals, len(labels))
-    problem = contradiction(block, lattice, numbers)
+    problem = contradiction(block, numbers)
     if problem:
         raise InputError(problem)
     return Crystal(numbers, frac, lattice, name, {READING_NOTES: "\n".join(notes)} if notes else {})

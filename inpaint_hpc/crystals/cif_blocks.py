@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from inpaint_hpc.errors import InputError
@@ -44,8 +45,11 @@ def read_blocks(text: str) -> list[Block]:
     try:
         document = cif.read_string(text, 0)
     except (ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split()).removeprefix("string:")
-        raise InputError(f"not a readable CIF; it is cut off or breaks the grammar of CIF ({reason[:120]})") from None
+        # 'string:3:35(72): parse error'
+        reason = re.sub(r"^\w+:(\d+):\d+\(\d+\): ?", r"line \1: ", " ".join(str(error).split()))[:120]
+        raise InputError(
+            f"not a readable CIF; it is cut off or breaks the grammar of CIF ({reason}); texts with blanks need quotes"
+        ) from None
     return [_block(one) for one in document]
 
 

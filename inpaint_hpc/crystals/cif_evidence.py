@@ -35,7 +35,7 @@ def formula_of(block: Block) -> dict[str, float]:
     return dict(found) if position == len(text) else {}
 
 
-def contradiction(block: Block, lattice: np.ndarray, numbers: np.ndarray) -> str:
+def contradiction(block: Block, numbers: np.ndarray) -> str:
     """Why atoms of a whole cell are not those that the file's formula (and Z) state, in one line; '' if they are."""
     from ase.data import chemical_symbols
 
@@ -51,9 +51,7 @@ def contradiction(block: Block, lattice: np.ndarray, numbers: np.ndarray) -> str
     if not same:
         return f"its atoms make {found} in the cell, but its formula is {stated}: atoms or symmetry are wrong"
     # Some programs state the whole cell as the formula, and Z of the reduced one.
-    whole = (
-        abs(ratios[0] - 1) <= 0.02 and all((wanted / units) % 1 == 0 for wanted in formula.values()) if units else True
-    )
+    whole = units and abs(ratios[0] - 1) <= 0.02 and all((wanted / units) % 1 == 0 for wanted in formula.values())
     if units and not whole and abs(ratios[0] - units) > 0.02 * units:
         return f"its atoms make {found} in the cell, but it states {units:g} formula units of {stated}"
     return ""
@@ -65,13 +63,13 @@ def the_one_meant(block: Block, lattice: np.ndarray, found: Sequence[Expanded], 
     Raises:
         InputError: none agrees, or several different ones do.
     """
-    different = _different(found, lattice)
+    different = _different(found)
     if len(different) == 1:
         return different[0]
     agreeing = [
         one
         for one in different
-        if not contradiction(block, lattice, one[1])
+        if not contradiction(block, one[1])
         and _density_agrees(block, lattice, one[1])
         and _multiplicities_agree(block, one, rows)
     ]
@@ -84,16 +82,16 @@ def the_one_meant(block: Block, lattice: np.ndarray, found: Sequence[Expanded], 
     raise InputError(f"its space group leaves open which setting is meant: {shown}; list the symmetry operations")
 
 
-def _different(found: Sequence[Expanded], lattice: np.ndarray) -> list[Expanded]:
+def _different(found: Sequence[Expanded]) -> list[Expanded]:
     """Each crystal once: settings may give the same atoms."""
     kept: list[Expanded] = []
     for one in found:
-        if not any(_same(one, other, lattice) for other in kept):
+        if not any(_same(one, other) for other in kept):
             kept.append(one)
     return kept
 
 
-def _same(first: Expanded, second: Expanded, lattice: np.ndarray) -> bool:
+def _same(first: Expanded, second: Expanded) -> bool:
     from scipy.spatial import cKDTree
 
     (_, numbers, frac), (_, others, places) = first, second

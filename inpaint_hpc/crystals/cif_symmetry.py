@@ -179,31 +179,41 @@ def _named(block: Block) -> tuple[str, list[Setting]] | None:
     """What the Hall symbol, or symbol and number, stand for; None where nothing is stated."""
     import gemmi
 
-    hall = block.value(*_HALL)
+    number, code, hall = _number(block), block.value(*_CODES), block.value(*_HALL)
+    symbols = [value for tag in _SYMBOLS if (value := block.value(tag))]
     if hall:
         try:
             group = gemmi.symops_from_hall(hall.replace("_", " "))
         except (ValueError, RuntimeError):
             raise InputError(f"the Hall symbol '{hall}' is not understood; list the symmetry operations") from None
+        known = gemmi.find_spacegroup_by_ops(group)
+        stated = {f"number {number}": {number} - {None}} | {f"'{one}'": _numbers_of(one) for one in symbols}
+        for said, numbers in stated.items():
+            if known is not None and numbers and known.number not in numbers:
+                raise InputError(f"the Hall symbol '{hall}' is number {known.number}, but the file also says {said}")
         return f"'{hall}'", [_setting(hall, group)]
-    number = _number(block)
-    symbols = [value for tag in _SYMBOLS if (value := block.value(tag))]
-    code = block.value(*_CODES)
+    if not symbols and number is None:
+        return None
+    entries = [entry for entry in _table() if number in (None, entry.number)]
     for symbol in symbols:
-        entries = _entries(symbol, code)
-        if not entries:
+        named = _entries(symbol, code)
+        if not named:
             raise InputError(
                 f"space group '{symbol}' is not understood; list its operations in the file, or write it in P1"
             )
-        if number is not None and all(entry.number != number for entry in entries):
-            raise InputError(f"space group '{symbol}' is number {entries[0].number}, but the file says {number}")
-        return f"'{symbol}'", [_of_entry(entry) for entry in entries if number in (None, entry.number)]
-    if number is None:
-        return None
-    entries = [entry for entry in _table() if entry.number == number and _has_code(entry, code)]
-    if not entries:
-        raise InputError(f"space group number {number} does not exist" + (f" with the setting '{code}'" * bool(code)))
-    return f"number {number}", [_of_entry(entry) for entry in entries]
+        entries = [entry for entry in entries if entry in named]
+        if not entries:
+            raise InputError(f"space group '{symbol}' is number {named[0].number}, but the file also says another one")
+    if not symbols:
+        entries = [entry for entry in entries if _has_code(entry, code)]
+        if not entries:
+            raise InputError(f"space group number {number} has no setting '{code}'")
+    label = f"'{symbols[0]}'" if symbols else f"number {number}"
+    return label, [_of_entry(entry) for entry in entries]
+
+
+def _numbers_of(symbol: str) -> set[int]:
+    return {entry.number for entry in _entries(symbol, "")}
 
 
 def _number(block: Block) -> int | None:

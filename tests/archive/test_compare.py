@@ -102,3 +102,4 @@ def test_small_differences_may_be_allowed(path, tmp_path):
     assert run(path, "--against", tmp_path / "b.h5")[0] == 1
     assert run(path, "--against", tmp_path / "b.h5", "--tolerance", "1e-6")[0] == 0
     assert run(path, path, "--against", path)[0] == 2
+    assert run(path, "--tolerance", "1e-6")[0] == 2

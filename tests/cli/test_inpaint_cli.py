@@ -261,3 +261,12 @@ def test_demo_draws_every_host(weights, tmp_path):
 def test_demo_without_ions_is_one_line(weights):
     result = CliRunner().invoke(cli, ["demo", "--guests", " , ", "--weights", str(weights.path)])
     assert "no guests to place" in one_line_error(result)
+
+
+@pytest.mark.parametrize("verb", ["inpaint", "sites", "series"])
+def test_an_archive_replaces_nothing_but_an_archive(run, tmp_path, verb):
+    """It is refused before anything is computed, and the file is as it was."""
+    for name, match in (("host.cif", "an archive is called FILE.h5"), ("data.h5", "not readable as a result file")):
+        (tmp_path / name).write_text("precious")
+        said = one_line_error(run(verb, SPINEL, "--guest", "Li", "--archive", tmp_path / name, quick=False))
+        assert match in said and (tmp_path / name).read_text() == "precious"

@@ -102,8 +102,15 @@ def test_nothing_stated_is_p1_and_said(tmp_path):
         (text("_space_group_IT_number 231\n"), "none from 1 to 230"),
         (
             text("_symmetry_space_group_name_H-M 'P m -3 m'\n_space_group_IT_number 225\n"),
-            "is number 221, but the file says 225",
+            "is number 221, but the file also says another",
         ),
+        (text(GROUP + "_space_group_name_H-M_alt 'P m -3 m'\n"), "but the file also says another one"),
+        (
+            text("_space_group_name_Hall '-F 4 2 3'\n_space_group_IT_number 221\n"),
+            "225, but the file also says number 221",
+        ),
+        (text("_space_group_name_Hall '-P 4 2 3'\n" + GROUP), "221, but the file also says 'F m -3 m'"),
+        (text().replace("'F m -3 m'", "F m -3 m"), "line 5: parse error.; texts with blanks need quotes"),
         (text("_symmetry_space_group_name_H-M 'F d -3 m'\n"), "leaves open which setting is meant"),
         (text("_symmetry_space_group_name_H-M 'P 63/m m c'\n"), "does not fit its cell"),
         (text("loop_\n_symmetry_equiv_pos_as_xyz\n'x,y,z' 'x,y+½,z'\n"), "operations is not understood"),
