@@ -18,12 +18,15 @@ READING_NOTES = "reading_notes"
 """Key of `Crystal.info`: what a reader had to assume or leave out, as the lines of one text."""
 
 
-def check_crystal(crystal: Crystal, label: str | None = None) -> None:
+def check_crystal(crystal: Crystal, label: str | None = None, *, contacts: bool = False) -> None:
     """Refuse a crystal that no later step could treat sensibly.
 
     Args:
         crystal: the crystal; a left-handed cell is fine.
         label: name used in the message, by default the crystal's.
+        contacts: also refuse atoms closer than crystals have them, below 0.55 of the sum of their covalent radii: a
+            file that was misread, in other units or by another symmetry, shows here.  Of 4,000 crystals of the
+            Materials Project 0.05 % are closer, of 5,046 of four other sets none (`benchmarks/minimum_distances.py`).
 
     Raises:
         InputError: no atoms, an element outside H to Pu, coordinates or lattice not finite or far too large, a cell
@@ -53,7 +56,7 @@ def check_crystal(crystal: Crystal, label: str | None = None) -> None:
         raise InputError(
             f"{label}: the cell has no room, {crystal.volume:.3g} A^3 for {len(crystal)} atoms; check lattice and units"
         )
-    _check_distances(crystal, label)
+    _check_distances(crystal, label, contacts)
 
 
 def reading_notes(crystal: Crystal) -> list[str]:
@@ -70,51 +73,34 @@ def partial_occupancy(site: str, species: str) -> str:
     )
 
 
-def check_contacts(crystal: Crystal, label: str) -> None:
-    """Refuse atoms closer than crystals have them: below 0.55 of the sum of their covalent radii.
-
-    A file that was misread, in other units or by another symmetry, shows here.  Of 4,000 crystals of the Materials
-    Project 0.05 % are closer, of 5,046 of four other sets none (`benchmarks/minimum_distances.py`).
-
-    Raises:
-        InputError: two atoms are that close.
-    """
+def _check_distances(crystal: Crystal, label: str, contacts: bool) -> None:
     from ase.data import covalent_radii
-
-    radii = MIN_CONTACT * covalent_radii[crystal.numbers]
-    first, second, distances = _near(crystal, 2 * float(radii.max(initial=0.0)), label)
-    short = distances - radii[first] - radii[second]
-    if len(short) and short.min() < 0:
-        i, j = sorted((int(first[short.argmin()]), int(second[short.argmin()])))
-        raise InputError(
-            f"{label}: atoms {i} ({_symbol(crystal, i)}) and {j} ({_symbol(crystal, j)}) are only "
-            f"{distances[short.argmin()]:.2f} A apart, closer than such atoms come; check cell, units and symmetry"
-        )
-
-
-def _check_distances(crystal: Crystal, label: str) -> None:
     from pymatgen.core import Lattice
-
-    shortest = min(Lattice(crystal.lattice).get_lll_reduced_lattice().abc)
-    if shortest < MIN_DISTANCE:
-        raise InputError(f"{label}: atoms are {shortest:.2f} A from their own periodic image; check the lattice")
-    first, second, distances = _near(crystal, MIN_DISTANCE, label)
-    if len(distances):
-        nearest = int(np.argmin(distances))
-        i, j = sorted((int(first[nearest]), int(second[nearest])))
-        raise InputError(
-            f"{label}: atoms {i} ({_symbol(crystal, i)}) and {j} ({_symbol(crystal, j)}) are only "
-            f"{distances[nearest]:.2f} A apart; remove one of them"
-        )
-
-
-def _near(crystal: Crystal, reach: float, label: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs of atoms (or of an atom and an image) closer than `reach` A: rows, rows, distances."""
-    from pymatgen.core import Lattice
-    from scipy.spatial import cKDTree
 
     # In the reduced cell a small radius needs few images, however sheared the input is.
     reduced = Lattice(crystal.lattice).get_lll_reduced_lattice().matrix
+    shortest = np.linalg.norm(reduced, axis=1).min()
+    if shortest < MIN_DISTANCE:
+        raise InputError(f"{label}: atoms are {shortest:.2f} A from their own periodic image; check the lattice")
+    radii = MIN_CONTACT * covalent_radii[crystal.numbers] if contacts else np.zeros(len(crystal))
+    first, second, distances = _near(crystal, reduced, max(MIN_DISTANCE, 2 * float(radii.max())), label)
+    for allowed, reason in (
+        (np.full(len(first), MIN_DISTANCE), "; remove one of them"),
+        (radii[first] + radii[second], ", closer than such atoms come; check cell, units and symmetry"),
+    ):
+        short = distances - allowed
+        if len(short) and short.min() < 0:
+            i, j = sorted((int(first[short.argmin()]), int(second[short.argmin()])))
+            raise InputError(
+                f"{label}: atoms {i} ({_symbol(crystal, i)}) and {j} ({_symbol(crystal, j)}) are only "
+                f"{distances[short.argmin()]:.2f} A apart{reason}"
+            )
+
+
+def _near(crystal: Crystal, reduced: np.ndarray, reach: float, label: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs of atoms (or of an atom and an image) closer than `reach` A; `reduced`: the cell (3, 3)."""
+    from scipy.spatial import cKDTree
+
     frac = (crystal.frac_coords - np.floor(crystal.frac_coords)) @ crystal.lattice @ np.linalg.inv(reduced)
     frac -= np.floor(frac)
     margin = reach * np.linalg.norm(np.linalg.inv(reduced), axis=0)
@@ -122,11 +108,10 @@ def _near(crystal: Crystal, reach: float, label: str) -> tuple[np.ndarray, np.nd
     if np.prod(2.0 * spans + 1) > _MOST_IMAGES:
         raise InputError(f"{label}: the cell is too flat; check lattice and units")
     shifts = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in spans), indexing="ij"), axis=-1).reshape(-1, 3)
-    images = [frac + shift for shift in shifts]
-    inside = [((image >= -margin) & (image <= 1 + margin)).all(axis=1) for image in images]
-    owners = np.concatenate([np.flatnonzero(kept) for kept in inside])
-    itself = np.concatenate([np.full(kept.sum(), not shift.any()) for kept, shift in zip(inside, shifts, strict=True)])
-    points = np.concatenate([image[kept] for image, kept in zip(images, inside, strict=True)]) @ reduced
+    images = frac + shifts[:, None]
+    image, owners = np.nonzero(((images >= -margin) & (images <= 1 + margin)).all(axis=-1))
+    points = images[image, owners] @ reduced
+    itself = ~shifts.any(axis=1)[image]
     pairs = cKDTree(frac @ reduced).sparse_distance_matrix(cKDTree(points), reach, output_type="ndarray")
     second = owners[pairs["j"]]
     other = ~((pairs["i"] == second) & itself[pairs["j"]]) & (pairs["v"] < reach)

@@ -6,57 +6,134 @@ anywhere in the data.
 
 from __future__ import annotations
 
-import json
 import re
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any, TextIO
 
 import numpy as np
 
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.checking import partial_occupancy
+from inpaint_hpc.crystals.json_stream import JsonStream
 from inpaint_hpc.errors import InputError
 
 # Where tables of databases keep the structure of a row; 'entry' ones hold it one level deeper.
 STRUCTURES = ("structure", "initial_structure", "final_structure", "relaxed_structure")
 ENTRIES = ("computed_structure_entry", "entry", "cse")
+_ROW = object()
 _IDS = ("material_id", "mat_id", "entry_id", "id", "index")
 
 
-def json_items(text: str) -> list[dict[str, Any]]:
-    """Objects that each hold one structure.
+def json_rows(open_text: Callable[[], AbstractContextManager[TextIO]]) -> Iterator[dict[str, Any]]:
+    """Objects that each hold one structure, one at a time.
+
+    Args:
+        open_text: opens the file, from its start.  A file that is one object is read twice: in a table by columns, ids
+            and numbers may come after the structures.
 
     Raises:
-        InputError: not JSON, or no structure in it.
+        InputError: not JSON, or no structure in it; a file that is damaged later on gives its rows up to there.
     """
-    try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
-        lines = [line for line in text.splitlines() if line.strip()]
-        try:
-            data = [json.loads(line) for line in lines]
-        except json.JSONDecodeError:
-            raise InputError(f"not JSON, or cut off ({error.msg}, line {error.lineno})") from None
-    except RecursionError:
-        raise InputError("JSON that is nested too deeply") from None
-    items = data if isinstance(data, list) else _rows(data)
-    if not all(isinstance(item, dict) for item in items):
+    with open_text() as file:
+        stream = JsonStream(file)
+        if not stream.next_character():
+            raise InputError("the file is empty")
+        if stream.next_character() == "[":
+            yield from (_object(stream.value()) for _ in stream.elements())
+            return
+        outline = _outline(stream) if stream.next_character() == "{" else {}
+        alone = not stream.next_character()
+    with open_text() as file:
+        stream = JsonStream(file)
+        if alone:
+            yield from _rows(stream, outline)
+        else:  # JSON lines
+            while stream.next_character():
+                yield _object(stream.value())
+
+
+def is_ase_database(open_text: Callable[[], AbstractContextManager[TextIO]]) -> bool:
+    """Whether a JSON file is a database of ASE: objects by number, each with its atomic numbers and positions."""
+    with open_text() as file:
+        stream = JsonStream(file)
+        if stream.next_character() != "{":
+            return False
+        name = next(stream.names(), "")
+        row = stream.value() if name.isdecimal() else {}
+        return name in ("ids", "nextid") or (isinstance(row, dict) and {"numbers", "positions"} <= row.keys())
+
+
+def _object(found: Any) -> dict[str, Any]:
+    if not isinstance(found, dict):
         raise InputError("not a pymatgen structure, or a list of them")
-    return items
+    return found
 
 
-def _rows(data: Any) -> list[Any]:
-    """One object, or the rows of a table as pandas writes it by columns, split, or as a named list."""
-    if not isinstance(data, dict) or "lattice" in data:
-        return [data]
-    known = [name for name in (*STRUCTURES, *ENTRIES) if name in data]
-    if {"columns", "data"} <= data.keys():
-        index = data.get("index", range(len(data["data"])))
-        rows = [dict(zip(data["columns"], row, strict=False)) for row in data["data"]]
-        return [{"index": i, **row} for i, row in zip(index, rows, strict=True)]
-    if known and isinstance(data[known[0]], dict) and not {"lattice", "structure", "sites"} & data[known[0]].keys():
-        columns = {name: column for name, column in data.items() if isinstance(column, dict)}
-        return [{"index": key, **{name: column.get(key) for name, column in columns.items()}} for key in data[known[0]]]
-    return [data]
+def _outline(stream: JsonStream) -> dict[str, Any]:
+    """What an object holds: plain values as they are, everything that may be long only by its kind.
+
+    Returns:
+        By name: a plain value; a list, in which lists and objects are given as `list` and `dict`; an object the same
+        way, or `_ROW` for one that holds a structure.
+    """
+    outline: dict[str, Any] = {}
+    for name in stream.names():
+        kind = stream.next_character()
+        if kind == "{":
+            inside = {key: _kind(stream.value()) for key in stream.names()}
+            outline[name] = _ROW if {"lattice", "sites", *STRUCTURES, *ENTRIES} & inside.keys() else inside
+        elif kind == "[":
+            outline[name] = [_kind(stream.value()) for _ in stream.elements()]
+        else:
+            outline[name] = stream.value()
+    return outline
+
+
+def _kind(value: Any) -> Any:
+    return type(value) if isinstance(value, dict | list) else value
+
+
+def _rows(stream: JsonStream, outline: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The one object, or the rows of a table: pandas' by columns, split, with a schema; or objects by their ids."""
+    known = [name for name in (*STRUCTURES, *ENTRIES) if name in outline]
+    if "lattice" in outline or any(outline[name] is _ROW for name in known):
+        yield stream.value()
+    elif isinstance(outline.get("data"), list) and outline["data"] and outline["data"][0] in (list, dict):
+        yield from _data_rows(stream, outline.get("columns") or [], outline.get("index") or [])
+    elif len(known) > 1:
+        raise InputError(f"holds several columns of structures ({', '.join(known)}); keep the one that is meant")
+    elif known and isinstance(outline[known[0]], dict):
+        others = {name: column for name, column in outline.items() if isinstance(column, dict) and name != known[0]}
+        for name in stream.names():
+            for key in stream.names() if stream.next_character() == "{" else _passed_over(stream):
+                value = stream.value()
+                if name == known[0]:
+                    plain = {other: column.get(key) for other, column in others.items()}
+                    yield {"index": key, name: value, **plain}
+    elif outline and all(inside is _ROW for inside in outline.values()):
+        for key in stream.names():
+            row = stream.value()
+            yield {"index": key, **({"structure": row} if "lattice" in row else row)}
+    else:
+        yield stream.value()
+
+
+def _passed_over(stream: JsonStream) -> Iterator[str]:
+    stream.value()
+    yield from ()
+
+
+def _data_rows(stream: JsonStream, columns: list[Any], index: list[Any]) -> Iterator[dict[str, Any]]:
+    for name in stream.names():
+        if name != "data":
+            stream.value()
+            continue
+        for row, _ in enumerate(stream.elements()):
+            found = stream.value()
+            if isinstance(found, list):
+                found = dict(zip(columns, found, strict=False))
+            yield {"index": index[row] if row < len(index) else row, **_object(found)}
 
 
 def name_of(item: dict[str, Any], default: str) -> str:

@@ -3,39 +3,38 @@
 from __future__ import annotations
 
 import csv
-import importlib
 import io
-import lzma
 import re
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from glob import glob, has_magic
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, TypeVar
 
 import numpy as np
 
 from inpaint_hpc.crystals.batch import Crystal
-from inpaint_hpc.crystals.checking import READING_NOTES, check_contacts, check_crystal, partial_occupancy
-from inpaint_hpc.crystals.json_structures import json_crystal, json_items, name_of
+from inpaint_hpc.crystals.checking import READING_NOTES, check_crystal, partial_occupancy
+from inpaint_hpc.crystals.json_structures import is_ase_database, json_crystal, json_rows, name_of
 from inpaint_hpc.crystals.packed import PackedDataset, select_rows
+from inpaint_hpc.crystals.text_files import MAX_BYTES, open_text, read_text, unpacked
 from inpaint_hpc.errors import InputError
 
 PACKED_SUFFIXES = (".h5", ".hdf5")
 # Read by ASE; any other unknown suffix is offered to ASE as well, but only these are picked up from a folder.
 ASE_SUFFIXES = (".extxyz", ".xyz", ".traj", ".db", ".xsf", ".res")
-PACKING = {".gz": "gzip", ".bz2": "bz2", ".xz": "lzma"}
 JSON_SUFFIXES = (".json", ".jsonl")
 CIF_SUFFIXES = (".cif", ".mcif")
 _FOLDER_SUFFIXES = (*CIF_SUFFIXES, ".vasp", ".poscar", *JSON_SUFFIXES, *PACKED_SUFFIXES, *ASE_SUFFIXES)
-
-MAX_BYTES = 1 << 30  # of a file that is read whole
+_ZIP_SUFFIXES = (*CIF_SUFFIXES, ".extxyz", ".xyz")
 
 # A crystal that has not been read yet: its name, and the function that reads it.
 Entry = tuple[str, Callable[[], Crystal]]
+Row = TypeVar("Row")
 
 
 def read_hosts(paths: str | Path | Sequence[str | Path]) -> list[Crystal]:
@@ -119,20 +118,16 @@ def read_file(
 ) -> Iterator[Crystal]:
     """Crystals of one file; arguments and errors as `iter_hosts`."""
     path = Path(path)
-    try:
-        entries = list(_entries(path, selection))
-    except InputError as error:
-        if on_error is None:
-            raise
-        on_error(error)
-        return
-    for name, read in entries:
-        label = str(path) if len(entries) == 1 and name == _stem(path) else f"{path} ({name})"
+    entries = iter(_entries(path, selection))
+    while True:
         try:
+            entry = _guarded(lambda: next(entries, None), str(path))
+            if entry is None:
+                break
+            name, read = entry
+            label = str(path) if name == _stem(path) else f"{path} ({name})"
             crystal = _guarded(read, label)
-            check_crystal(crystal, label)
-            if path.suffix.lower() not in PACKED_SUFFIXES:
-                check_contacts(crystal, label)
+            check_crystal(crystal, label, contacts=path.suffix.lower() not in PACKED_SUFFIXES)
         except InputError as error:
             if on_error is None:
                 raise
@@ -141,26 +136,48 @@ def read_file(
         yield crystal
 
 
-def _entries(path: Path, selection: str | None) -> list[Entry]:
+def _entries(path: Path, selection: str | None) -> Iterator[Entry]:
     if path.suffix.lower() in PACKED_SUFFIXES:
         dataset = PackedDataset(path)
         rows = range(len(dataset)) if selection is None else select_rows(dataset.ids, selection, path)
-        return [(dataset.ids[row], lambda row=int(row): dataset[row]) for row in rows]
-    try:
-        if path.stat().st_size == 0:
-            raise InputError(f"{path}: the file is empty")
-    except PermissionError as error:
-        raise InputError(f"{path}: permission denied") from error
-    entries = _guarded(lambda: _reader(path)(path), str(path))
-    if not entries:
-        raise InputError(f"{path}: holds no structure")
+        yield from ((dataset.ids[row], lambda row=int(row): dataset[row]) for row in rows)
+        return
+    if path.stat().st_size == 0:
+        raise InputError("the file is empty")
+    reader = _reader(path)
     if selection is None:
-        return entries
-    return [entries[row] for row in select_rows([name for name, _ in entries], selection, path)]
+        yield from _not_empty(reader(path))
+        return
+    # Only what is selected is kept, of a file of any length.
+    rows = select_rows([name for name, _ in _not_empty(reader(path))], selection, path)
+    wanted = set(rows.tolist())
+    found = {row: entry for row, entry in enumerate(reader(path)) if row in wanted}
+    yield from (found[row] for row in rows.tolist())
 
 
-def _reader(path: Path) -> Callable[[Path], list[Entry]]:
-    suffix = _unpacked(path).suffix.lower()
+def _not_empty(entries: Iterable[Entry]) -> Iterator[Entry]:
+    empty = True
+    for entry in entries:
+        empty = False
+        yield entry
+    if empty:
+        raise InputError("holds no structure")
+
+
+def _numbered(path: Path, rows: Iterable[Row]) -> Iterator[tuple[str, Row]]:
+    """Rows with names: the file's own for a single one, else with a number."""
+    held: list[Row] = []
+    for index, row in enumerate(rows):
+        if index:
+            yield f"{_stem(path)}-{index - 1}", held.pop()
+        held.append(row)
+        last = index
+    if held:
+        yield f"{_stem(path)}-{last}" if last else _stem(path), held.pop()
+
+
+def _reader(path: Path) -> Callable[[Path], Iterable[Entry]]:
+    suffix = unpacked(path).suffix.lower()
     if suffix in CIF_SUFFIXES:
         return _cif_entries
     if suffix == ".zip":
@@ -197,86 +214,58 @@ def _guarded(read: Callable[[], Any], label: str) -> Any:
         raise InputError(f"{label}: not readable as a crystal structure ({type(error).__name__}: {reason})") from error
 
 
-def _unpacked(path: Path) -> Path:
-    """The name of a file without '.gz', '.bz2' or '.xz'."""
-    return path.with_suffix("") if path.suffix.lower() in PACKING else path
-
-
 def _stem(path: Path) -> str:
     """Name of a file's crystal: the stem, or for a bare POSCAR the name of its folder."""
-    return path.parent.name or path.name if _is_poscar(path) else _unpacked(path).stem
+    return path.parent.name or path.name if _is_poscar(path) else unpacked(path).stem
 
 
 def _is_poscar(path: Path) -> bool:
-    inner = _unpacked(path)
+    inner = unpacked(path)
     return inner.name.upper().startswith(("POSCAR", "CONTCAR")) and inner.suffix.lower() not in _FOLDER_SUFFIXES
 
 
 def _is_structure_file(path: Path) -> bool:
-    known = _unpacked(path).suffix.lower() in _FOLDER_SUFFIXES
+    known = unpacked(path).suffix.lower() in _FOLDER_SUFFIXES
     return not path.name.startswith(".") and (known or _is_poscar(path))
 
 
-def _names(path: Path, count: int) -> list[str]:
-    return [_stem(path)] if count == 1 else [f"{_stem(path)}-{i}" for i in range(count)]
-
-
-def _bytes(path: Path) -> bytes:
-    """Content of a file, unpacked."""
-    packing = PACKING.get(path.suffix.lower())
-    opener = open if packing is None else importlib.import_module(packing).open
-    try:
-        with opener(path, "rb") as file:
-            found = file.read(MAX_BYTES + 1)
-    except (EOFError, lzma.LZMAError, zlib.error) as error:
-        raise InputError("the packed file is cut off or damaged") from error
-    if len(found) > MAX_BYTES:
-        raise InputError(f"is larger than {MAX_BYTES >> 20} MiB; split it")
-    return found
-
-
-def _text(path: Path, errors: str = "strict") -> str:
-    text = _bytes(path).decode("utf-8-sig", errors=errors)
-    if not text.strip():
-        raise InputError("the file is empty")
-    return text
-
-
-def _cif_entries(path: Path) -> list[Entry]:
+def _cif_entries(path: Path) -> Iterable[Entry]:
     from inpaint_hpc.crystals.cif import cif_entries
 
-    return cif_entries(_stem(path), _text(path, "replace"))
+    return cif_entries(_stem(path), read_text(path, "replace"))
 
 
-def _zip_entries(path: Path) -> list[Entry]:
-    """Crystals of the CIF files in a zip archive, such as generators write."""
-    entries: list[Entry] = []
+def _zip_entries(path: Path) -> Iterator[Entry]:
+    """Crystals of the CIF and extended XYZ files in a zip archive, such as generators and databases write."""
     try:
         with zipfile.ZipFile(path) as archive:
-            members = [m for m in archive.infolist() if Path(m.filename).suffix.lower() in CIF_SUFFIXES]
-            if sum(member.file_size for member in members) > MAX_BYTES:
-                raise InputError(f"holds more than {MAX_BYTES >> 20} MiB; split it")
+            members = [m for m in archive.infolist() if Path(m.filename).suffix.lower() in _ZIP_SUFFIXES]
+            if not members:
+                raise InputError("the zip archive holds no CIF or extended XYZ files")
             for member in sorted(members, key=lambda member: member.filename):
+                inner = Path(member.filename)
+                if member.file_size > MAX_BYTES:
+                    raise InputError(f"'{inner}' is larger than {MAX_BYTES >> 20} MiB; split it")
                 text = archive.read(member).decode("utf-8-sig", errors="replace")
-                entries += _lazily(Path(member.filename).stem, text)
+                if inner.suffix.lower() in CIF_SUFFIXES:
+                    yield from _lazily(inner.stem, text)
+                else:
+                    yield from _frames(inner, io.StringIO(text), "extxyz")
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
         raise InputError(f"the zip archive is damaged or of an unknown kind ({error})") from error
-    if not entries:
-        raise InputError("the zip archive holds no CIF files")
-    return entries
 
 
-def _csv_entries(path: Path) -> list[Entry]:
+def _csv_entries(path: Path) -> Iterator[Entry]:
     """Crystals of a table with a column `cif` that holds whole files, such as data sets of generators."""
     csv.field_size_limit(MAX_BYTES)
-    rows = list(csv.DictReader(io.StringIO(_text(path))))
-    if not rows or "cif" not in rows[0]:
-        raise InputError("a table of crystals has a column 'cif' with the text of a CIF file in each row")
-    names = [name_of(row, default) for row, default in zip(rows, _names(path, len(rows)), strict=True)]
-    return [entry for row, name in zip(rows, names, strict=True) for entry in _lazily(name, row["cif"] or "")]
+    with open_text(path) as file:
+        for default, row in _numbered(path, csv.DictReader(file)):
+            if "cif" not in row:
+                raise InputError("a table of crystals has a column 'cif' with the text of a CIF file in each row")
+            yield from _lazily(name_of(row, default), row["cif"] or "")
 
 
-def _lazily(name: str, text: str) -> list[Entry]:
+def _lazily(name: str, text: str) -> Sequence[Entry]:
     """The crystals of the text of a CIF file; an error of the file is raised when it is read."""
     from inpaint_hpc.crystals.cif import cif_entries
 
@@ -290,61 +279,81 @@ def _lazily(name: str, text: str) -> list[Entry]:
         return [(name, refuse)]
 
 
-def _poscar_entries(path: Path) -> list[Entry]:
+def _poscar_entries(path: Path) -> Iterable[Entry]:
     from pymatgen.io.vasp import Poscar
 
-    poscar = Poscar.from_str(_text(path, "replace"))  # comments may be in any encoding
+    poscar = Poscar.from_str(read_text(path, "replace"))  # comments may be in any encoding
     if not poscar.true_names:
         raise InputError("no element symbols (VASP 4 format); add a line with them above the numbers of atoms")
     name = _stem(path)
     return [(name, lambda: _from_structure(poscar.structure, name, {}))]
 
 
-def _json_entries(path: Path) -> list[Entry]:
-    text = _text(path)
-    if _unpacked(path).suffix.lower() == ".json" and _is_ase_json(text):
-        return _ase_entries(path)
-    items = json_items(text)
-    names = [name_of(item, default) for item, default in zip(items, _names(path, len(items)), strict=True)]
-    return [(name, lambda i=item, n=name: json_crystal(i, n)) for item, name in zip(items, names, strict=True)]
+def _json_entries(path: Path) -> Iterator[Entry]:
+    def opened() -> AbstractContextManager[TextIO]:
+        return open_text(path)
+
+    if unpacked(path).suffix.lower() == ".json" and is_ase_database(opened):
+        yield from _ase_entries(path)
+        return
+    for default, item in _numbered(path, json_rows(opened)):
+        name = name_of(item, default)
+        yield name, lambda item=item, name=name: json_crystal(item, name)
 
 
-def _is_ase_json(text: str) -> bool:
-    return '"nextid"' in text and '"ids"' in text
-
-
-def _ase_entries(path: Path) -> list[Entry]:
-    import ase.io
+def _ase_entries(path: Path) -> Iterator[Entry]:
     from ase.io.formats import UnknownFileTypeError
 
     _require_no_other_symmetry(path)
     try:
-        frames = ase.io.read(path, index=":")
+        yield from _frames(path, path)
     except UnknownFileTypeError as error:
         raise InputError(
             "the format is not known; use CIF, POSCAR, pymatgen JSON, packed HDF5 or one that ASE reads"
         ) from error
-    return [
-        (name, lambda frame=frame, name=name: _from_atoms(frame, name))
-        for frame, name in zip(frames, _names(path, len(frames)), strict=True)
-    ]
+
+
+def _frames(path: Path, source: Path | TextIO, ase_format: str | None = None) -> Iterator[Entry]:
+    import ase.io
+
+    for default, frame in _numbered(path, ase.io.iread(source, format=ase_format)):
+        name = name_of(frame.info, default)
+        yield name, lambda frame=frame, name=name: _from_atoms(frame, name)
+
+
+# A space group as it stands in files whose readers take only the atoms that are listed.
+_GROUPS = {
+    ".pdb": re.compile(r"CRYST1.{49}(?P<group>.{1,11})"),
+    ".res": re.compile(r"(?P<group>SYMM.*|LATT\s+([2-7]|1\b|-[2-7]).*)", re.IGNORECASE),
+    "": re.compile(
+        r"[^#!]*\bspace_?group\s*=\s*(?P<group>[^,!\s]+)"  # Quantum ESPRESSO
+        r"|PBC\s[^()]*\((?P<car>[^()]+)\)"  # Materials Studio .car, .arc
+        r'|.*<SpaceGroup\b(?=[^>]*Operators="(?!1,0,0,0,0,1,0,0,0,0,1,0"))[^>]*GroupName="(?P<xsd>[^"]*)"',  # its .xsd
+        re.IGNORECASE,
+    ),
+}
+_NO_GROUP = ("", "0", "1", "P1")
 
 
 def _require_no_other_symmetry(path: Path) -> None:
     """Refuse what ASE's readers of formats with space groups pass over: the group, and occupancies."""
-    suffix = _unpacked(path).suffix.lower()
-    if suffix not in (".pdb", ".res", ".ins"):
-        return
-    for line in _text(path, "replace").splitlines():
-        word = line[:6].strip().upper()
-        if suffix == ".pdb" and word == "CRYST1" and (group := line[55:66].strip()) not in ("", "1", "P 1", "P1"):
-            raise InputError(f"space group '{group}' of a PDB file is not expanded; write the cell in P1, or as CIF")
-        if suffix == ".pdb" and word in ("ATOM", "HETATM") and (text := line[54:60].strip()) and float(text) != 1.0:
-            raise InputError(partial_occupancy(f"atom {line[6:11].strip()}", f"occupancy {text}"))
-        if suffix != ".pdb" and (word.startswith("SYMM") or re.match(r"LATT\s+([2-7]|1\b|-[2-7])", line.upper())):
-            raise InputError(
-                f"the symmetry of a SHELX file ('{line.strip()}') is not expanded; write it as CIF or in P1"
-            )
+    suffix = unpacked(path).suffix.lower()
+    suffix = ".res" if suffix in (".ins", ".shelx") else suffix
+    if suffix in ASE_SUFFIXES and suffix != ".res":
+        return  # every atom is listed, whatever a comment says of the group
+    pattern = _GROUPS.get(suffix, _GROUPS[""])
+    with open_text(path, "replace") as file:
+        for line in file:
+            if found := pattern.match(line):
+                group = next(text for text in found.groupdict().values() if text is not None).strip("'\" \n")
+                if group.replace(" ", "").upper() not in _NO_GROUP:
+                    raise InputError(
+                        f"its symmetry ('{group}') is not expanded in this format; write the file in P1, or as CIF"
+                    )
+            if suffix == ".pdb" and line.startswith(("ATOM", "HETATM")):
+                text = line[54:60].strip()
+                if text and float(text) != 1.0:
+                    raise InputError(partial_occupancy(f"atom {line[6:11].strip()}", f"occupancy {text}"))
 
 
 def _from_atoms(atoms, name: str) -> Crystal:

@@ -10,8 +10,10 @@ import sys
 import zipfile
 from pathlib import Path
 
+import ase.io
 import numpy as np
 import pytest
+from ase import Atoms
 from pymatgen.core import Lattice, Structure
 
 from inpaint_hpc import InputError, read_hosts
@@ -219,6 +221,9 @@ def test_json_as_databases_write_it(tmp_path):
         "split.json": json.dumps({"columns": list(row), "index": [3, 7], "data": [list(row.values())] * 2}),
         "lines.jsonl": "\n".join([json.dumps(row)] * 2),
         "entries.json": json.dumps([entry, entry]),
+        "schema.json": json.dumps({"schema": {"fields": []}, "data": [row, row]}),
+        "rows.json": json.dumps({"3": row, "7": row}, indent=1),
+        "entry_columns.json": json.dumps({name: {"3": value, "7": value} for name, value in entry.items()}),
     }
     for name, content in contents.items():
         (tmp_path / name).write_text(content)
@@ -229,6 +234,12 @@ def test_json_as_databases_write_it(tmp_path):
         ], name
     both = [{"initial_structure": structure, "final_structure": structure}]
     refused(tmp_path, json.dumps(both), "holds several structures", "both.json")
+    both = {name: {"0": structure} for name in both[0]}
+    refused(tmp_path, json.dumps(both), "holds several columns of structures", "both.json")
+    (tmp_path / "ids.json").write_text(json.dumps({"mp-1": structure, "mp-2": structure}))
+    assert [host.name for host in read_hosts(tmp_path / "ids.json")] == ["mp-1", "mp-2"]
+    plain = json.dumps([{"material_id": "m", "structure": structure, "gap": float("nan")}])
+    assert np.isnan(read(tmp_path, plain, "nan.json").info["gap"])
 
 
 def test_periodicity_and_symmetry_of_other_formats(tmp_path):
@@ -238,8 +249,32 @@ def test_periodicity_and_symmetry_of_other_formats(tmp_path):
     assert reading_notes(host) == ["the file says pbc T T F: taken as periodic in all three directions of its cell"]
     pdb = "CRYST1    4.200    4.200    4.200  90.00  90.00  90.00 {:<11}   4\n"
     atom = "ATOM      1 NI   MOL     1       0.000   0.000   0.000  {:4.2f}  0.00          NI\n"
-    refused(tmp_path, pdb.format("F m -3 m") + atom.format(1), "space group 'F m -3 m' of a PDB", "a.pdb")
+    refused(tmp_path, pdb.format("F m -3 m") + atom.format(1), r"symmetry \('F m -3 m'\) is not expanded", "a.pdb")
     refused(tmp_path, pdb.format("P 1") + atom.format(0.5), "partially occupied", "b.pdb")
+    assert len(read(tmp_path, pdb.format("P 1") + atom.format(1), "c.pdb")) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("a.pwi", "&SYSTEM", "&SYSTEM\n   space_group = 225,"),
+        ("a.car", "90.00000\nNi", "90.00000 (FM-3M)\nNi"),
+        ("a.arc", "90.00000\nNi", "90.00000 (FM-3M)\nNi"),
+        ("a.xsd", '0,0,1,0"', '0,0,1,0:-1,0,0,0,0,-1,0,0,0,0,-1,0"'),
+        ("a.shelx", "LATT -1", "LATT -4"),
+        ("a.shelx", "LATT -1", "LATT -1\nSYMM -x, -y, -z"),
+    ],
+)
+def test_symmetry_that_a_format_does_not_expand(tmp_path, name, before, after):
+    """Written by ASE, then with a space group put in: ASE would read the listed atoms alone."""
+    ase_format = {"a.pwi": "espresso-in", "a.car": "dmol-car", "a.arc": "dmol-arc", "a.xsd": "xsd"}.get(name, "res")
+    options = {"pseudopotentials": {"Ni": "Ni", "O": "O"}} if name == "a.pwi" else {}
+    atoms = Atoms("NiO", scaled_positions=[[0, 0, 0], [0.5, 0.5, 0.5]], cell=[4.2, 4.2, 4.2], pbc=True)
+    ase.io.write(tmp_path / name, atoms, format=ase_format, **options)
+    assert read_hosts(tmp_path / name)[0].formula == "Ni1 O1"
+    content = (tmp_path / name).read_text()
+    assert before in content
+    refused(tmp_path, content.replace(before, after), "is not expanded in this format; write the file in P1", name)
 
 
 def test_names_stay_unique(tmp_path):
@@ -263,7 +298,10 @@ def test_archives_of_generators(tmp_path):
         archive.writestr("gen_1.cif", text(atoms=ATOMS.replace("Ni", "Mn")))
         archive.writestr("gen_0.cif", text())
         archive.writestr("README.txt", "no crystal")
-    assert [host.formula for host in read_hosts(tmp_path / "generated.cif.zip")] == ["Ni4 O4", "Mn4 O4"]
+        frame = 'Lattice="4 0 0 0 4 0 0 0 4" Properties=species:S:1:pos:R:3 material_id=wbm-1-1 pbc="T T T"'
+        archive.writestr("gen_2.extxyz", f"2\n{frame}\nCs 0 0 0\nCl 2 2 2\n")
+    hosts = [(host.name, host.formula) for host in read_hosts(tmp_path / "generated.cif.zip")]
+    assert hosts == [("gen_0", "Ni4 O4"), ("gen_1", "Mn4 O4"), ("wbm-1-1", "Cs1 Cl1")]
     quoted = text().replace('"', '""')
     (tmp_path / "a.csv").write_text(f'material_id,cif,band_gap\nmp-1,"{quoted}",0.5\nmp-2,"{quoted}",0\n')
     assert [(host.name, host.formula) for host in read_hosts(tmp_path / "a.csv")] == [
