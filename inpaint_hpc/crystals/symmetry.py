@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -124,14 +125,23 @@ def _wyckoff_letters(standard: Crystal, orbits: list[np.ndarray], symprec: float
 
 
 def _dataset(crystal: Crystal, symprec: float) -> Any:
-    """spglib's dataset, or None."""
-    import spglib
-
+    """spglib's dataset, or None; the last crystals are remembered, because every guest asks for its host."""
     # spglib ends the process with a segmentation fault on NaN.
     if len(crystal) == 0 or not (np.isfinite(crystal.lattice).all() and np.isfinite(crystal.frac_coords).all()):
         return None
+    lattice, frac_coords = (np.asarray(part, dtype=np.float64) for part in (crystal.lattice, crystal.frac_coords))
+    return _dataset_of(
+        lattice.tobytes(), frac_coords.tobytes(), np.asarray(crystal.numbers, np.int64).tobytes(), symprec
+    )
+
+
+@lru_cache(maxsize=256)
+def _dataset_of(lattice: bytes, frac_coords: bytes, numbers: bytes, symprec: float) -> Any:
+    import spglib
+
+    cell = np.frombuffer(lattice).reshape(3, 3), np.frombuffer(frac_coords).reshape(-1, 3)
     try:
-        return spglib.get_symmetry_dataset((crystal.lattice, crystal.frac_coords, crystal.numbers), symprec=symprec)
+        return spglib.get_symmetry_dataset((*cell, np.frombuffer(numbers, dtype=np.int64)), symprec=symprec)
     except Exception as error:
         # Newer releases raise this where older ones return None; both mean that no symmetry was found.
         if type(error).__module__.split(".")[0] == "spglib":
@@ -206,8 +216,16 @@ def _point_group(generators: list[tuple[np.ndarray, np.ndarray]]) -> list[tuple[
 
 def _shortest(lattice: np.ndarray, origin: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Shortest vectors from one position to the images of others: fractional (n, 3), and their lengths in A (n,)."""
+    find, cell, inverse = _of_lattice(np.asarray(lattice, dtype=np.float64).tobytes())
+    vectors, squared = find(cell, origin[None], others, return_d2=True)
+    return vectors[0] @ inverse, np.sqrt(squared[0])
+
+
+@lru_cache(maxsize=256)
+def _of_lattice(lattice: bytes) -> tuple[Any, Any, np.ndarray]:
+    """What `_shortest` needs of a lattice; importing and making it takes three times as long as using it."""
     from pymatgen.core import Lattice
     from pymatgen.util.coord import pbc_shortest_vectors
 
-    vectors, squared = pbc_shortest_vectors(Lattice(lattice), origin[None], others, return_d2=True)
-    return vectors[0] @ np.linalg.inv(lattice), np.sqrt(squared[0])
+    rows = np.frombuffer(lattice).reshape(3, 3).copy()
+    return pbc_shortest_vectors, Lattice(rows), np.linalg.inv(rows)

@@ -44,10 +44,14 @@ def read_text(path: Path, errors: str = "strict") -> str:
     Raises:
         InputError: it is empty, damaged, or larger than `MAX_BYTES`.
     """
+    pieces: list[str] = []
     with open_text(path, errors) as file:
-        text = file.read(MAX_BYTES + 1)
-    if len(text) > MAX_BYTES:
-        raise InputError(f"is larger than {MAX_BYTES >> 20} MiB; split it")
+        # Python sets aside what it is asked for: a gigabyte for every file would be slow.
+        while piece := file.read(1 << 16):
+            pieces.append(piece)
+            if len(pieces) << 16 > MAX_BYTES:
+                raise InputError(f"is larger than {MAX_BYTES >> 20} MiB; split it")
+    text = "".join(pieces)
     if not text.strip():
         raise InputError("the file is empty")
     return text

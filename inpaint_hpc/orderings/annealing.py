@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from .lockstep import Steps, driven
 from .ordering_space import OrderingSpace
 
 Energies = Callable[[np.ndarray], np.ndarray]
@@ -39,14 +40,28 @@ def anneal(
     Returns:
         Every ordering that was evaluated, (C * (steps + 1), n), sites in increasing order, and its energy.
     """
+    return driven(annealing(space, starts, steps, hot, cold, seed, guide, proposals), energies)
+
+
+def annealing(
+    space: OrderingSpace,
+    starts: np.ndarray,
+    steps: int,
+    hot: float,
+    cold: float,
+    seed: int | Sequence[int],
+    guide: Energies | None = None,
+    proposals: int = 8,
+) -> Steps[tuple[np.ndarray, np.ndarray]]:
+    """`anneal` step by step: yields orderings, is sent their energies."""
     rng = np.random.default_rng(seed)
     current = np.sort(np.asarray(starts, dtype=np.int64), axis=1)
-    energy = _finite(energies(current))
+    energy = _finite((yield current))
     seen, values = [current.copy()], [energy.copy()]
     for step in range(steps):
         temperature = hot * (cold / hot) ** (step / max(1, steps - 1))
         moved = _moves(space, current, rng, guide, proposals, temperature)
-        value = _finite(energies(moved))
+        value = _finite((yield moved))
         seen.append(moved)
         values.append(value)
         with np.errstate(invalid="ignore", over="ignore"):

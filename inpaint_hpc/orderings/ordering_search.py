@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .annealing import anneal, random_orderings
+from .annealing import anneal, annealing, random_orderings
 from .enumeration import LIMIT, OrderingKeys, inequivalent_orderings, symmetric_orderings
+from .lockstep import Steps, driven
 from .ordering_space import OrderingSpace
 from .surrogate_energy import Surrogate
 
@@ -76,14 +77,27 @@ def search_orderings(
     """
     if budget < 1:
         raise ValueError(f"the budget must be at least one evaluation, not {budget}")
-    return _Search(space, counts, evaluate, budget, seed, limit, progress).run()
+    return driven(ordering_search(space, counts, budget, seed, limit, progress), evaluate)
+
+
+def ordering_search(
+    space: OrderingSpace,
+    counts: Mapping[int, int],
+    budget: int,
+    seed: int = 0,
+    limit: int = LIMIT,
+    progress: Callable[[int, int], None] | None = None,
+) -> Steps[OrderingSearchResult]:
+    """`search_orderings` step by step: yields orderings, is sent their energies, so that those of many searches can be
+    computed in one call."""
+    return _Search(space, counts, budget, seed, limit, progress).run()
 
 
 class _Search:
-    def __init__(self, space, counts, evaluate, budget, seed, limit, progress) -> None:
+    def __init__(self, space, counts, budget, seed, limit, progress) -> None:
         self.space = space
         self.counts = {int(z): int(n) for z, n in counts.items() if n}
-        self.evaluate, self.budget, self.seed, self.limit, self.progress = evaluate, budget, seed, limit, progress
+        self.budget, self.seed, self.limit, self.progress = budget, seed, limit, progress
         self.keys = OrderingKeys(space.permutations)
         self.surrogate = Surrogate(space)
         self.pool = np.zeros((0, sum(self.counts.values())), dtype=np.int64)
@@ -92,7 +106,7 @@ class _Search:
         self.rows: dict[int, int] = {}
         self.evaluations = 0
 
-    def run(self) -> OrderingSearchResult:
+    def run(self) -> Steps[OrderingSearchResult]:
         every = inequivalent_orderings(self.space, self.counts, self.limit)
         complete = every is not None
         if complete:
@@ -105,13 +119,13 @@ class _Search:
         learning = self.budget if complete else (self.budget + 1) // 2
         turn = 0
         while self.evaluations < min(learning, len(self.pool)):
-            self._evaluate(self._promising(min(ROUND, learning - self.evaluations)))
+            yield from self._evaluate(self._promising(min(ROUND, learning - self.evaluations)))
             self.surrogate.fit(*self._known())
             turn += 1
             if not complete:
                 self._explore(turn)
         if not complete:
-            self._climb()
+            yield from self._climb()
         return self._found(complete)
 
     def _add(self, orderings: np.ndarray) -> np.ndarray:
@@ -143,11 +157,11 @@ class _Search:
         rest = rest[np.argsort(-self.symmetry[rest], kind="stable")]
         return np.concatenate([chosen, rest[: count - len(chosen)]])
 
-    def _evaluate(self, rows: np.ndarray) -> None:
+    def _evaluate(self, rows: np.ndarray) -> Steps[None]:
         rows = np.unique(rows[np.isinf(self.energies[rows])])[: self.budget - self.evaluations]
         if not len(rows):
             return
-        values = np.asarray(self.evaluate(self.pool[rows]), dtype=np.float64)
+        values = np.asarray((yield self.pool[rows]), dtype=np.float64)
         self.energies[rows] = np.where(np.isfinite(values), values, np.nan)
         self.evaluations += len(rows)
         if self.progress is not None:
@@ -168,34 +182,37 @@ class _Search:
         lowest = first[np.argsort(np.round(energies[first], 6), kind="stable")[: self.limit // 8]]
         self._add(orderings[lowest])
 
-    def _climb(self) -> None:
+    def _climb(self) -> Steps[None]:
         """Anneal the best orderings with true energies; orderings evaluated before cost nothing."""
         done = np.flatnonzero(np.isfinite(self.energies))
         starts = done[np.argsort(self.energies[done], kind="stable")[:CLIMBERS]]
         if not len(starts):
             return
-
-        def energies(orderings: np.ndarray) -> np.ndarray:
-            rows = self._add(orderings)
-            self._evaluate(rows)
-            return self.energies[rows]
-
         turn = 0
         current = starts
         while self.evaluations < self.budget and turn < self.budget:
             before = self.evaluations
-            anneal(
-                self.space, self.pool[current], energies, 2, 0.1, 0.03, [self.seed, turn, 3], self.surrogate.energies
-            )
+            yield from self._annealed(self.pool[current], turn)
             if self.evaluations == before:
                 # All neighbours tried are known: take the next best by the surrogate.
                 if not np.isinf(self.energies).any():
                     break
-                self._evaluate(self._promising(CLIMBERS))
+                yield from self._evaluate(self._promising(CLIMBERS))
             self.surrogate.fit(*self._known())
             done = np.flatnonzero(np.isfinite(self.energies))
             current = done[np.argsort(self.energies[done], kind="stable")[:CLIMBERS]]
             turn += 1
+
+    def _annealed(self, starts: np.ndarray, turn: int) -> Steps[None]:
+        chains = annealing(self.space, starts, 2, 0.1, 0.03, [self.seed, turn, 3], self.surrogate.energies)
+        try:
+            orderings = next(chains)
+            while True:
+                rows = self._add(orderings)
+                yield from self._evaluate(rows)
+                orderings = chains.send(self.energies[rows])
+        except StopIteration:
+            return
 
     def _found(self, complete: bool) -> OrderingSearchResult:
         done = np.flatnonzero(~np.isinf(self.energies))

@@ -11,10 +11,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.sampling.contact_distances import invalid_samples
 from inpaint_hpc.sampling.deduplication import equal_samples
@@ -27,7 +29,8 @@ from inpaint_hpc.sites.pooling import PoolingSettings, pool_many
 from inpaint_hpc.sites.site_network import SiteNetwork
 
 from .evaluation_budget import evaluation_budget
-from .ordering_search import OrderingSearchResult, search_orderings
+from .lockstep import Steps, driven, in_lockstep
+from .ordering_search import OrderingSearchResult, ordering_search
 from .ordering_space import OrderingSpace, ordering_space
 
 Progress = Callable[[str, int, int], None]
@@ -104,10 +107,11 @@ def search_occupancy(
     settings: SearchSettings | None = None,
     device: Any = None,
     progress: Progress | None = None,
+    together: bool | None = None,
 ) -> list[OccupancySearchResult]:
     """Search placements of tasks.
 
-    The result of a task does not depend on other tasks, beyond the rounding of the network.
+    The result of a task does not depend on other tasks, beyond the rounding of the networks.
 
     Args:
         network: the score network.
@@ -117,31 +121,50 @@ def search_occupancy(
         settings: by default `SearchSettings()`.
         device: of the network and of CHGNet.
         progress: called with the stage, what is done and the total.
+        together: energies that several tasks wait for are computed in one call of CHGNet, or each task is searched
+            alone; None decides by the device, as `rank_by_energy` does.
 
     Raises:
         InputError: an empty host, or as `sample`.
     """
+    together = "cuda" in str(device) if together is None else together
     settings = settings or SearchSettings()
     start = time.perf_counter()
     positions = _single_guests(network, tasks, sampling, device, progress)
     share = (time.perf_counter() - start) / max(1, len(tasks))
     evaluator = BatchEvaluator(load_chgnet_network(settings.chgnet, device), "e")
     budgets = [evaluation_budget(settings.evaluations, len(task.guests)) for task in tasks]
+    done = [0] * len(tasks)
+
+    def report(row: int, count: int) -> None:
+        done[row] = count
+        if progress is not None:
+            progress("search", sum(done), sum(budgets))
+
     found = []
-    for row, (task, samples) in enumerate(zip(tasks, joint, strict=True)):
+    groups = [range(len(tasks))] if together else [[row] for row in range(len(tasks))]
+    for group in groups:
         begin = time.perf_counter()
-        levels = site_levels(task, positions[row], samples)
+        levels = [site_levels(tasks[row], positions[row], joint[row]) for row in group]
         clustered = time.perf_counter()
-
-        def report(done: int, base: int = sum(budgets[:row])) -> None:
-            if progress is not None:
-                progress("search", base + done, sum(budgets))
-
-        one = search_levels(task, levels, evaluator, settings, sampling.seed, report)
-        one.seconds = {"sites": share + clustered - begin, "search": time.perf_counter() - clustered}
-        found.append(one)
-        report(budgets[row])
+        searches = [
+            _searches(tasks[row], sites, settings, sampling.seed, partial(report, row))
+            for row, sites in zip(group, levels, strict=True)
+        ]
+        results = in_lockstep(searches, partial(_energies, evaluator))
+        end = time.perf_counter()
+        for row, one in zip(group, results, strict=True):
+            one.seconds = {
+                "sites": share + (clustered - begin) / len(group),
+                "search": (end - clustered) / len(group),
+            }
+            found.append(one)
+            report(row, budgets[row])
     return found
+
+
+def _energies(evaluator: BatchEvaluator, crystals: list[Crystal]) -> np.ndarray:
+    return evaluator(crystals).to("cpu").energies.numpy()
 
 
 def _single_guests(network, tasks, sampling, device, progress) -> list[dict[int, np.ndarray]]:
@@ -205,6 +228,17 @@ def search_levels(
 
     At most three levels are searched: the most symmetric one, no symmetry at all, and one in between.
     """
+    return driven(_searches(task, levels, settings, seed, progress), partial(_energies, evaluator))
+
+
+def _searches(
+    task: Task,
+    levels: Sequence[Sequence[SiteNetwork]],
+    settings: SearchSettings,
+    seed: int,
+    progress: Callable[[int], None] | None,
+) -> Steps[OccupancySearchResult]:
+    """`search_levels` step by step: yields crystals, is sent their energies in eV."""
     counts = Counter(task.guests)
     spaces = [ordering_space(networks) for networks in levels]
     sites = tuple({z: len(space.sites_of(z)) for z in counts} for space in spaces)
@@ -217,18 +251,18 @@ def search_levels(
     results: list[tuple[OrderingSpace, OrderingSearchResult]] = []
     spent, computed, total = 0, 0, evaluation_budget(settings.evaluations, len(task.guests))
     for space, share in zip(chosen, SHARES[len(chosen)], strict=True):
-        energies = _Energies(task, space, evaluator)
         last = space is chosen[-1]
         budget = total - spent if last else round(share * total)
         if budget < 1 and results:
             continue
         before = spent
-        found = search_orderings(
-            space, counts, energies, max(1, budget), seed,
+        steps = ordering_search(
+            space, counts, max(1, budget), seed,
             progress=None if progress is None else lambda done, _, before=before: progress(before + done),
         )  # fmt: skip
+        found, energies = yield from _of_crystals(task, space, steps)
         spent += found.evaluations
-        computed += energies.computed
+        computed += energies
         results.append((space, found))
     one = _best_different(task, results, settings)
     one.sites, one.evaluations, one.complete = sites, computed, results[0][1].complete
@@ -236,23 +270,27 @@ def search_levels(
     return one
 
 
-class _Energies:
-    """CHGNet's energies of orderings; those with atoms too close are NaN and cost nothing."""
+def _of_crystals(
+    task: Task, space: OrderingSpace, steps: Steps[OrderingSearchResult]
+) -> Steps[tuple[OrderingSearchResult, int]]:
+    """A search that wants energies of orderings, as one that wants those of crystals, and how many it asked for.
 
-    def __init__(self, task: Task, space: OrderingSpace, evaluator: BatchEvaluator) -> None:
-        self.task, self.space, self.evaluator = task, space, evaluator
-        self.computed = 0
-
-    def __call__(self, orderings: np.ndarray) -> np.ndarray:
-        host, guests = self.task.host, np.array(self.task.guests)
-        coords = np.array([self.space.guest_frac_coords(ordering) for ordering in orderings])
-        possible = np.flatnonzero(~invalid_samples(host, guests, coords).invalid)
-        energies = np.full(len(orderings), np.nan)
-        if len(possible):
-            result = self.evaluator([host.with_guests(guests, coords[k]) for k in possible]).to("cpu")
-            energies[possible] = result.energies.numpy()
-            self.computed += len(possible)
-        return energies
+    Orderings with atoms too close are NaN and cost nothing.
+    """
+    host, guests = task.host, np.array(task.guests)
+    computed = 0
+    try:
+        orderings = next(steps)
+        while True:
+            coords = np.array([space.guest_frac_coords(ordering) for ordering in orderings])
+            possible = np.flatnonzero(~invalid_samples(host, guests, coords).invalid)
+            energies = np.full(len(orderings), np.nan)
+            if len(possible):
+                energies[possible] = yield [host.with_guests(guests, coords[k]) for k in possible]
+                computed += len(possible)
+            orderings = steps.send(energies)
+    except StopIteration as end:
+        return end.value, computed
 
 
 def _best_different(

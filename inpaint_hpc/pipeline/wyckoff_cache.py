@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from inpaint_hpc.crystals.batch import Crystal
-from inpaint_hpc.crystals.symmetry import site_orbit, wyckoff_label
+from inpaint_hpc.crystals.symmetry import site_orbit, wyckoff_labels
 from inpaint_hpc.sampling.minimum_image import PeriodicCell
 
 SAME_SITE = 0.2  # A; guests this close to a known site reuse its result
@@ -23,14 +23,19 @@ class WyckoffCache:
     def __init__(self, host: Crystal, symprec: float, tolerance: float) -> None:
         self.host, self.symprec, self.tolerance = host, symprec, tolerance
         self._cell = PeriodicCell(host.lattice)
-        self._known: list[tuple[np.ndarray, int, str]] = []
+        self._orbits = np.zeros((0, 3))
+        self._owner = np.zeros(0, dtype=np.int64)
+        self._known: list[tuple[int, str]] = []
 
     def describe(self, frac_position: np.ndarray) -> tuple[int, str]:
         """Equivalent positions in the host's own cell, and the Wyckoff position such as '8a' ('8' without a letter)."""
-        for orbit, multiplicity, label in self._known:
-            if self._cell.distances(frac_position[None], orbit).min() < SAME_SITE:
-                return multiplicity, label
+        if self._known:
+            near = self._cell.distances(frac_position[None], self._orbits)[0] < SAME_SITE
+            if near.any():
+                return self._known[int(self._owner[near.argmax()])]
         orbit = site_orbit(self.host, frac_position, self.symprec, self.tolerance)
-        label = str(wyckoff_label(self.host, frac_position, self.symprec, self.tolerance))
-        self._known.append((orbit, len(orbit), label))
-        return len(orbit), label
+        label = str(wyckoff_labels(self.host, orbit[:1], self.symprec)[0])
+        self._orbits = np.concatenate([self._orbits, orbit])
+        self._owner = np.concatenate([self._owner, np.full(len(orbit), len(self._known))])
+        self._known.append((len(orbit), label))
+        return self._known[-1]

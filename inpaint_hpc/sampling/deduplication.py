@@ -9,6 +9,7 @@ order of the samples, and its centres are typical samples.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -177,7 +178,9 @@ class _Matcher:
         for i in range(n - 1):
             others = np.arange(i + 1, n)
             alike = np.abs(self.fingerprints[others] - self.fingerprints[i]).max(axis=1) <= self.slack
-            equal[i, list(self.match(i, others[alike], self.tolerance))] = True
+            for part, images, operations, columns in self._near(i, others[alike], self.tolerance):
+                squares = self._squares(images, operations, part[columns], self.tolerance)[0]
+                equal[i, part[columns[np.isfinite(squares)]]] = True
         return equal | equal.T
 
     def match(self, centre: int, others: np.ndarray, tolerance: float) -> dict[int, np.ndarray]:
@@ -186,46 +189,73 @@ class _Matcher:
         Displacements are those from the nearest image of the centre, turned back into the frame of the centre itself
         and ordered like its guests.
         """
-        images = np.einsum("oij,nj->oni", self.rotations, self.samples[centre]) + self.translations[:, None]
         found: dict[int, np.ndarray] = {}
+        for part, images, operations, columns in self._near(centre, others, tolerance):
+            squares, partners = self._squares(images, operations, part[columns], tolerance)
+            for column in np.unique(columns).tolist():
+                rows = np.flatnonzero(columns == column)
+                row = rows[int(squares[rows].argmin())]
+                if np.isfinite(squares[row]):
+                    found[int(part[column])] = self._back(images, operations[row], int(part[column]), partners[row])
+        return found
+
+    def _image(self, centre: int) -> np.ndarray:
+        """Images of a sample under every operation, (O, n, 3)."""
+        return np.einsum("oij,nj->oni", self.rotations, self.samples[centre]) + self.translations[:, None]
+
+    def _near(self, centre: int, others: np.ndarray, tolerance: float) -> Iterator[tuple]:
+        """Parts of `others`, and pairs of an operation and a member of the part whose rarest guest fits: the part,
+        images of the centre, and operations and columns of the pairs, by column and then operation."""
         if len(others) == 0:
-            return found
+            return
+        images = self._image(centre)
         per_sample = max(1, len(images) * len(self.species[0]))
         for part in np.array_split(others, max(1, -(-len(others) * per_sample // _CHUNK))):
             anchors = self.samples[part][:, self.species[0]]
             near = self.cell.within(images[:, self.species[0][0]], anchors.reshape(-1, 3), tolerance)
-            near = near.reshape(len(images), len(part), -1).any(axis=2)
-            for column, j in enumerate(part):
-                best = self._best(images, np.flatnonzero(near[:, column]), int(j), tolerance)
-                if best is not None:
-                    found[int(j)] = best
-        return found
+            columns, operations = np.nonzero(near.reshape(len(images), len(part), -1).any(axis=2).T)
+            if len(columns):
+                yield part, images, operations, columns
 
-    def _best(self, images: np.ndarray, operations: np.ndarray, other: int, tolerance: float) -> np.ndarray | None:
-        """Displacements (n, 3) from the image under the best of `operations` to sample `other`, None if none fits."""
-        if len(operations) == 0:
-            return None
-        n = images.shape[1]
-        squares = np.zeros(len(operations))
-        partners = np.zeros((len(operations), n), dtype=np.int64)
+    def _squares(
+        self, images: np.ndarray, operations: np.ndarray, others: np.ndarray, tolerance: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Sums of squares of the best assignment of images under `operations` (P,) to samples `others` (P,), infinite
+        where none fits, (P,), and partners of the guests, (P, n)."""
+        pairs, n = len(operations), images.shape[1]
+        squares, partners = np.zeros(pairs), np.zeros((pairs, n), dtype=np.int64)
+        step = max(1, _CHUNK // (27 * n * n))
+        for start in range(0, pairs, step):
+            part = slice(start, start + step)
+            self._add_squares(
+                images[operations[part]], self.samples[others[part]], tolerance, squares[part], partners[part]
+            )
+        return squares, partners
+
+    def _add_squares(self, images, samples, tolerance: float, squares: np.ndarray, partners: np.ndarray) -> None:
         for guests in self.species:
-            distances = self.cell.distances(images[operations][:, guests], self.samples[other][guests][None])
+            distances = self.cell.distances(images[:, guests], samples[:, guests])
             fits = distances <= tolerance
             possible = np.isfinite(squares) & fits.any(axis=2).all(axis=1) & fits.any(axis=1).all(axis=1)
             squares[~possible] = np.inf
-            for row in np.flatnonzero(possible):
+            nearest = distances.argmin(axis=2)
+            ordered = np.sort(nearest, axis=1)
+            clear = possible & (ordered[:, 1:] != ordered[:, :-1]).all(axis=1)
+            chosen = np.take_along_axis(distances, nearest[:, :, None], axis=2)[:, :, 0]
+            squares[clear] += (chosen[clear] ** 2).sum(axis=1)
+            partners[np.ix_(clear, guests)] = guests[nearest[clear]]
+            for row in np.flatnonzero(possible & ~clear):
                 assignment = _assign(distances[row], fits[row])
                 if assignment is None:
                     squares[row] = np.inf
                     continue
                 squares[row] += (distances[row][np.arange(len(guests)), assignment] ** 2).sum()
                 partners[row, guests] = guests[assignment]
-        row = int(squares.argmin())
-        if not np.isfinite(squares[row]):
-            return None
-        operation = operations[row]
-        moved = self.cell.vectors(self.samples[other][partners[row]] - images[operation])
-        # Back into the frame of the centre, so that the members of a cluster can be averaged.
+
+    def _back(self, images: np.ndarray, operation: int, other: int, partners: np.ndarray) -> np.ndarray:
+        """Displacements (n, 3) from an image to a sample, in the frame of the centre, so that the members of a cluster
+        can be averaged."""
+        moved = self.cell.vectors(self.samples[other][partners] - images[operation])
         frac = moved @ np.linalg.inv(self.cell.lattice)
         return frac @ np.linalg.inv(self.rotations[operation]).T @ self.cell.lattice
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import product
 
 import numpy as np
@@ -23,15 +24,9 @@ class PeriodicCell:
     """
 
     def __init__(self, lattice: np.ndarray) -> None:
-        from ase.geometry.minkowski_reduction import minkowski_reduce
-
         self.lattice = np.asarray(lattice, dtype=np.float64).reshape(3, 3)
-        self.reduced = np.asarray(minkowski_reduce(self.lattice)[0])
-        self._to_reduced = self.lattice @ np.linalg.inv(self.reduced)
-        self._images = np.array(list(product((-1, 0, 1), repeat=3))) @ self.reduced
-        self.shortest = float(np.linalg.norm(self.reduced, axis=1).min())
-        # Half the smallest distance between opposite faces of the reduced cell.
-        self._inradius = 0.5 / float(np.linalg.norm(np.linalg.inv(self.reduced), axis=0).max())
+        found = _geometry(self.lattice.tobytes())
+        self.reduced, self._to_reduced, self._images, self.shortest, self._inradius = found
 
     def vectors(self, frac_difference: np.ndarray) -> np.ndarray:
         """Shortest Cartesian vectors in A, (..., 3), equal to fractional differences (..., 3) up to lattice vectors."""
@@ -60,3 +55,22 @@ class PeriodicCell:
         difference -= np.round(difference)
         vectors = difference @ self.reduced
         return np.einsum("...i,...i->...", vectors, vectors) <= limit**2
+
+
+@lru_cache(maxsize=1024)
+def _geometry(lattice: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, float]:
+    """Reduced rows, the way to them, 27 images, shortest vector and inradius of a cell; remembered, for every step of
+    a host's analysis asks for its cell."""
+    from ase.geometry.minkowski_reduction import minkowski_reduce
+
+    rows = np.frombuffer(lattice).reshape(3, 3).copy()
+    reduced = np.asarray(minkowski_reduce(rows)[0])
+    inverse = np.linalg.inv(reduced)
+    return (
+        reduced,
+        rows @ inverse,
+        np.array(list(product((-1, 0, 1), repeat=3))) @ reduced,
+        float(np.linalg.norm(reduced, axis=1).min()),
+        # Half the smallest distance between opposite faces of the reduced cell.
+        0.5 / float(np.linalg.norm(inverse, axis=0).max()),
+    )

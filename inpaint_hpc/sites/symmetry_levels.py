@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -118,9 +118,18 @@ def symmetry_levels(host: Crystal, symprecs: Sequence[float] = SYMPRECS) -> list
         host: the host, in any cell.
         symprecs: distance tolerances in A for spglib.
     """
+    parts = (host.numbers, host.frac_coords, host.lattice)
+    return list(_levels(*(part.tobytes() for part in parts), tuple(sorted(symprecs))))
+
+
+@lru_cache(maxsize=64)
+def _levels(
+    numbers: bytes, frac_coords: bytes, lattice: bytes, symprecs: tuple[float, ...]
+) -> tuple[SymmetryLevel, ...]:
+    host = Crystal(np.frombuffer(numbers, dtype=np.int64), np.frombuffer(frac_coords), np.frombuffer(lattice))
     one, nowhere = _IDENTITY[None], np.zeros((1, 3))
     levels = [SymmetryLevel(0.0, host.lattice, _IDENTITY, one, nowhere)]
-    for symprec in sorted(symprecs):
+    for symprec in symprecs:
         primitive, multiples = primitive_cell(host, symprec)
         operations = symmetry_operations(primitive, symprec)
         for found in (
@@ -129,7 +138,7 @@ def symmetry_levels(host: Crystal, symprecs: Sequence[float] = SYMPRECS) -> list
         ):
             if not any(found.same_as(known) for known in levels):
                 levels.append(found)
-    return sorted(levels, key=lambda level: (-len(level), -len(level.rotations)))
+    return tuple(sorted(levels, key=lambda level: (-len(level), -len(level.rotations))))
 
 
 def primitive_cell(host: Crystal, symprec: float) -> tuple[Crystal, np.ndarray]:

@@ -17,6 +17,7 @@ from inpaint_hpc.errors import InputError
 from inpaint_hpc.network.weights import load_network
 from inpaint_hpc.orderings.enumeration import OrderingKeys, inequivalent_orderings
 from inpaint_hpc.orderings.evaluation_budget import evaluation_budget
+from inpaint_hpc.orderings.lockstep import driven, in_lockstep
 from inpaint_hpc.orderings.ordering_search import OrderingSearchResult
 from inpaint_hpc.orderings.ordering_space import ordering_space
 from inpaint_hpc.orderings.search_occupancy import (
@@ -24,6 +25,7 @@ from inpaint_hpc.orderings.search_occupancy import (
     ORDERING,
     SearchSettings,
     _best_different,
+    _searches,
     search_levels,
     site_levels,
 )
@@ -102,6 +104,40 @@ def test_the_budget_is_kept_and_the_same_seed_gives_the_same():
     assert 0 < one.evaluations <= 5 and not one.complete
     assert set(one.origins) == {ORDERING}  # without symmetry every site is an orbit, which says nothing
     assert np.array_equal(one.frac_coords, two.frac_coords) and np.array_equal(one.energies, two.energies)
+
+
+def test_searches_in_lockstep_ask_for_their_energies_in_one_call():
+    """The same placements as one by one; as many calls as the longest search needs."""
+    positions = {3: np.concatenate([SITES_8A, SITES_16C]), 11: SITES_8A}
+    guests = [{"Li": 2}, {"Li": 3}, {"Li": 1, "Na": 1}, {"Na": 4}, {"Li": 4}]
+    tasks = [Task(SPINEL, wanted) for wanted in guests]
+    settings = SearchSettings(30)
+    levels = [
+        site_levels(task, {z: positions[z] for z in task.guests}, np.zeros((0, len(task.guests), 3))) for task in tasks
+    ]
+    evaluator = BatchEvaluator(load_chgnet("0.3.0", "cpu"), "e")
+    sizes = []
+
+    def energies(crystals):
+        sizes.append(len(crystals))
+        return evaluator(crystals).to("cpu").energies.numpy()
+
+    alone, calls = [], []
+    for task, one in zip(tasks, levels, strict=True):
+        sizes.clear()
+        alone.append(driven(_searches(task, one, settings, 0, None), energies))
+        calls.append(len(sizes))
+    asked = sum(one.evaluations for one in alone)
+    sizes.clear()
+    together = in_lockstep(
+        [_searches(task, one, settings, 0, None) for task, one in zip(tasks, levels, strict=True)], energies
+    )
+    assert min(calls) == 0 and len(sizes) == max(calls) < sum(calls) and sum(sizes) == asked
+    for task, a, b in zip(tasks, alone, together, strict=True):
+        assert np.array_equal(a.frac_coords, b.frac_coords)
+        assert (a.origins, a.evaluations, a.notes) == (b.origins, b.evaluations, b.notes)
+        n = len(task.host) + len(task.guests)
+        np.testing.assert_allclose(a.energies / n, b.energies / n, rtol=0, atol=1e-6)
 
 
 def test_a_large_host_without_symmetry():
