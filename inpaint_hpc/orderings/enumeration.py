@@ -176,30 +176,33 @@ def symmetric_orderings(
 def _partitions(permutations: np.ndarray, seed: int, subgroups: int) -> Iterator[np.ndarray]:
     """Orbits of sites under subgroups, as labels (S,); each partition once, fewest orbits first."""
     n_operations, n_sites = permutations.shape
-    whole = _components(permutations, n_sites)
-    pairs = [(i, j) for i in range(n_operations) for j in range(i)]
+    # The whole group first, then pairs of generators; of equal ones a single generator.
+    pairs = np.array([(i, j) for i in range(n_operations) for j in range(i)], dtype=np.int64).reshape(-1, 2)
     rng = np.random.default_rng([seed, n_operations, n_sites])
-    chosen = [(i,) for i in range(n_operations)]
-    if len(chosen) + len(pairs) > subgroups:
-        picked = rng.permutation(len(pairs))[: max(0, subgroups - len(chosen))]
-        pairs = [pairs[k] for k in np.sort(picked)]
-    partitions = {whole.tobytes(): whole}
-    for generators in [*chosen[:subgroups], *pairs]:
-        labels = _components(permutations[list(generators)], n_sites)
-        partitions.setdefault(labels.tobytes(), labels)
+    if n_operations + len(pairs) > subgroups:
+        picked = rng.permutation(len(pairs))[: max(0, subgroups - n_operations)]
+        pairs = pairs[np.sort(picked)]
+    single = np.arange(min(n_operations, subgroups))
+    generators = np.concatenate([np.stack([single, single], axis=1), pairs])
+    found = np.concatenate([_orbits(permutations[None]), _orbits(permutations[generators])])
+    partitions = {labels.tobytes(): labels for labels in found}
     yield from sorted(partitions.values(), key=lambda labels: (int(labels.max(initial=0)), labels.tolist()))
 
 
-def _components(permutations: np.ndarray, n_sites: int) -> np.ndarray:
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
-    sites = np.tile(np.arange(n_sites), len(permutations))
-    graph = coo_matrix((np.ones(len(sites)), (sites, permutations.reshape(-1))), shape=(n_sites, n_sites))
-    labels = connected_components(graph, directed=False)[1]
-    # Numbered by first site, so that equal partitions have equal labels.
-    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[inverse].astype(np.int64)
+def _orbits(generators: np.ndarray) -> np.ndarray:
+    """Orbits of sites under permutations (K, G, S) that generate K groups: labels (K, S), numbered by first site."""
+    n_groups, _, n_sites = generators.shape
+    rows = np.arange(n_groups)[:, None, None]
+    lowest = np.tile(np.arange(n_sites), (n_groups, 1))  # site of the orbit, as far as it is known
+    while True:
+        before = lowest.copy()
+        np.minimum(lowest, lowest[rows, generators].min(axis=1), out=lowest)
+        np.minimum.at(lowest, (rows, generators), before[:, None])
+        lowest = np.take_along_axis(lowest, lowest, axis=1)
+        if np.array_equal(lowest, before):
+            break
+    first = lowest == np.arange(n_sites)
+    return np.take_along_axis(np.cumsum(first, axis=1) - 1, lowest, axis=1)
 
 
 def _unions(space: OrderingSpace, labels: np.ndarray, counts: Mapping[int, int]) -> Iterator[np.ndarray]:
@@ -210,6 +213,12 @@ def _unions(space: OrderingSpace, labels: np.ndarray, counts: Mapping[int, int])
     ]
     # Well-occupied orbits first, if there are more unions than are considered.
     orbits.sort(key=lambda sites: (-round(float(space.occupancy[sites[0]]), 6), int(sites[0])))
+    taken = np.zeros((len(orbits), len(space)), dtype=np.float32)
+    for k, sites in enumerate(orbits):
+        taken[k, sites] = 1.0
+    excluded = (taken @ space.excluded.astype(np.float32) @ taken.T > 0).tolist()
+    elements = [int(space.numbers[sites[0]]) for sites in orbits]
+    sizes = [len(sites) for sites in orbits]
     missing = {int(z): int(count) for z, count in counts.items() if count}
     produced = 0
     visited = 0
@@ -224,11 +233,9 @@ def _unions(space: OrderingSpace, labels: np.ndarray, counts: Mapping[int, int])
             continue
         options = []
         for k in range(start, len(orbits)):
-            z = int(space.numbers[orbits[k][0]])
-            if len(orbits[k]) <= left.get(z, 0) and not any(
-                space.excluded[np.ix_(orbits[k], orbits[other])].any() for other in chosen
-            ):
-                options.append((k + 1, (*chosen, k), tuple((y, c - len(orbits[k]) * (y == z)) for y, c in wanted)))
+            z, size = elements[k], sizes[k]
+            if size <= left.get(z, 0) and not any(excluded[k][other] for other in chosen):
+                options.append((k + 1, (*chosen, k), tuple((y, c - size * (y == z)) for y, c in wanted)))
         stack += reversed(options)
 
 

@@ -212,9 +212,10 @@ def _describe(
     """Candidates in the order of their agreement."""
     host = task.host
     candidates = []
-    for rank, cluster in enumerate(clusters):
-        coords = drawn.frac_coords[cluster.representative]
-        sites = [wyckoff_cache.describe(position) for position in coords] if wyckoff_cache else []
+    shown = drawn.frac_coords[[cluster.representative for cluster in clusters]]
+    described = wyckoff_cache.describe(shown) if wyckoff_cache else []
+    for rank, (cluster, coords) in enumerate(zip(clusters, shown, strict=True)):
+        sites = described[rank * len(coords) : (rank + 1) * len(coords)]
         candidates.append(
             Candidate(
                 rank=rank,

@@ -118,8 +118,9 @@ def _without_samples(
         return []
     distances = invalid_samples(task.host, task.guests, np.array(frac_coords)).min_distance
     candidates = []
+    described = wyckoff_cache.describe(np.array(frac_coords))
     for k, (coords, origin) in enumerate(zip(frac_coords, origins, strict=True)):
-        sites = [wyckoff_cache.describe(position) for position in coords]
+        sites = described[k * len(coords) : (k + 1) * len(coords)]
         candidates.append(
             Candidate(
                 rank=first + k,

@@ -158,7 +158,7 @@ def _refine(group: list[TaskCandidates], refine: Refine, pipeline: PipelineSetti
         before = one.candidates[k]
         if score.failed or score.energy_per_atom >= before.energy_per_atom - gain:
             continue
-        sites = [one.wyckoff_cache.describe(guest) for guest in position]
+        sites = one.wyckoff_cache.describe(position)
         one.candidates[k] = replace(
             before,
             guest_frac_coords=position,
@@ -289,7 +289,7 @@ def _relaxed(one: TaskCandidates, candidate: Candidate, found: Relaxation, pipel
     if one.wyckoff_cache is None:
         changes["spacegroup"] = spacegroup_symbol(relaxed.crystal(host, guests), pipeline.symprec)
     elif not free:
-        sites = [one.wyckoff_cache.describe(position) for position in relaxed.guest_frac_coords]
+        sites = one.wyckoff_cache.describe(relaxed.guest_frac_coords)
         changes |= {"multiplicity": tuple(m for m, _ in sites), "wyckoff": tuple(label for _, label in sites)}
     return replace(candidate, relaxed=relaxed, **changes)
 

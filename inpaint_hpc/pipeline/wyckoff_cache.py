@@ -27,15 +27,29 @@ class WyckoffCache:
         self._owner = np.zeros(0, dtype=np.int64)
         self._known: list[tuple[int, str]] = []
 
-    def describe(self, frac_position: np.ndarray) -> tuple[int, str]:
-        """Equivalent positions in the host's own cell, and the Wyckoff position such as '8a' ('8' without a letter)."""
-        if self._known:
-            near = self._cell.distances(frac_position[None], self._orbits)[0] < SAME_SITE
-            if near.any():
-                return self._known[int(self._owner[near.argmax()])]
-        orbit = site_orbit(self.host, frac_position, self.symprec, self.tolerance)
-        label = str(wyckoff_labels(self.host, orbit[:1], self.symprec)[0])
-        self._orbits = np.concatenate([self._orbits, orbit])
-        self._owner = np.concatenate([self._owner, np.full(len(orbit), len(self._known))])
-        self._known.append((len(orbit), label))
-        return self._known[-1]
+    def describe(self, frac_positions: np.ndarray) -> list[tuple[int, str]]:
+        """Of positions (n, 3): equivalent positions in the host's own cell, and the Wyckoff position such as '8a' ('8'
+        without a letter).  Many positions at once are faster than one by one: their orbits are labelled together."""
+        frac_positions = np.asarray(frac_positions, dtype=np.float64).reshape(-1, 3)
+        owners = self._owners(frac_positions)
+        first, new = len(self._known), []
+        for row in np.flatnonzero(owners < 0).tolist():
+            # One of the positions just before may be on the same orbit.
+            owners[row] = self._owners(frac_positions[row][None])[0] if new else -1
+            if owners[row] < 0:
+                orbit = site_orbit(self.host, frac_positions[row], self.symprec, self.tolerance)
+                owners[row] = first + len(new)
+                self._orbits = np.concatenate([self._orbits, orbit])
+                self._owner = np.concatenate([self._owner, np.full(len(orbit), owners[row])])
+                new.append(orbit)
+        if new:
+            labels = wyckoff_labels(self.host, np.array([orbit[0] for orbit in new]), self.symprec)
+            self._known += [(len(orbit), str(label)) for orbit, label in zip(new, labels, strict=True)]
+        return [self._known[owner] for owner in owners.tolist()]
+
+    def _owners(self, frac_positions: np.ndarray) -> np.ndarray:
+        """The known orbit that each position is on, int64 (n,); -1 for none."""
+        if not len(self._orbits):
+            return np.full(len(frac_positions), -1, dtype=np.int64)
+        near = self._cell.distances(frac_positions, self._orbits) < SAME_SITE
+        return np.where(near.any(axis=1), self._owner[near.argmax(axis=1)], -1)

@@ -7,7 +7,13 @@ import pytest
 from made_up_spaces import chain, grid, scattered
 
 from inpaint_hpc.errors import InputError
-from inpaint_hpc.orderings.enumeration import OrderingKeys, distinct, inequivalent_orderings, symmetric_orderings
+from inpaint_hpc.orderings.enumeration import (
+    OrderingKeys,
+    _orbits,
+    distinct,
+    inequivalent_orderings,
+    symmetric_orderings,
+)
 from inpaint_hpc.orderings.ordering_space import ordering_space, require_sites
 
 
@@ -33,6 +39,28 @@ def assert_one_of_each(space, counts):
     hit = {frozenset(ordering.tolist()) for ordering in found}
     assert all(len(hit & images) == 1 for images in expected)
     assert (np.diff(found, axis=1) > 0).all() if len(found) else True
+
+
+def test_orbits_are_the_connected_components_of_the_generators():
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    rng = np.random.default_rng(0)
+    for n_sites in (1, 2, 7, 40):
+        # Long cycles need many steps; identities and short cycles leave many orbits.
+        cycle = np.roll(np.arange(n_sites), 1)
+        swaps = [np.arange(n_sites) for _ in range(8)]
+        for swap in swaps:
+            i, j = rng.integers(n_sites, size=2)
+            swap[[i, j]] = swap[[j, i]]
+        known = [cycle, *swaps, rng.permutation(n_sites)]
+        generators = np.array([[known[i], known[j]] for i in range(len(known)) for j in range(len(known))])
+        for labels, pair in zip(_orbits(generators), generators, strict=True):
+            sites = np.tile(np.arange(n_sites), 2)
+            graph = coo_matrix((np.ones(len(sites)), (sites, pair.reshape(-1))), shape=(n_sites, n_sites))
+            expected = connected_components(graph, directed=False)[1]
+            first = np.unique(expected, return_index=True)[1]
+            assert np.array_equal(labels, np.argsort(np.argsort(first))[expected])
 
 
 @pytest.mark.parametrize("n", range(1, 9))

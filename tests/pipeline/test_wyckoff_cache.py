@@ -1,0 +1,58 @@
+"""Labels of many sites at once against one by one, and how often spglib is asked."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import spglib
+
+import inpaint_hpc
+from inpaint_hpc.crystals import symmetry
+from inpaint_hpc.crystals.reading import read_hosts
+from inpaint_hpc.crystals.symmetry import site_orbit, wyckoff_label
+from inpaint_hpc.pipeline.wyckoff_cache import WyckoffCache
+
+HOSTS = read_hosts(Path(inpaint_hpc.__file__).parent / "examples" / "mno2")
+
+
+@pytest.mark.parametrize("host", HOSTS, ids=lambda host: host.name)
+def test_sites_together_are_named_as_one_by_one(host):
+    rng = np.random.default_rng(0)
+    general = rng.random((6, 3))
+    special = np.array([[0.5, 0.5, 0.5], [0.0, 0.0, 0.5], [0.25, 0.25, 0.25], [0.0, 0.5, 0.5]])
+    positions = np.concatenate([general, special, general[::-1] + 0.001, special])
+    found = WyckoffCache(host, 0.1, 0.5).describe(positions)
+    again = WyckoffCache(host, 0.1, 0.5)
+    for position, said in zip(positions, found, strict=True):
+        assert again.describe(position) == [said]
+    for position, (multiplicity, label) in zip(positions[:10], found, strict=False):
+        near_another = any(
+            np.linalg.norm((d - np.round(d)) @ host.lattice) < 1.0 for d in positions[:10] - position if np.abs(d).any()
+        )
+        if not near_another:  # positions on one orbit share what the first of them is called
+            assert multiplicity == len(site_orbit(host, position, 0.1, 0.5))
+            assert label == str(wyckoff_label(host, position, 0.1, 0.5))
+
+
+def test_spglib_is_asked_once_for_all_new_sites_and_never_again(monkeypatch):
+    asked = []
+    real = spglib.get_symmetry_dataset
+
+    def counted(cell, **options):
+        asked.append(cell)
+        return real(cell, **options)
+
+    monkeypatch.setattr(spglib, "get_symmetry_dataset", counted)
+    host = HOSTS[0]
+    # Exactly on their orbits: what is moved further than two sites may differ is looked at again.
+    positions = [site_orbit(host, position, 0.1, 0.5)[0] for position in np.random.default_rng(1).random((20, 3))]
+    positions = np.array(positions)
+    symmetry._dataset_of.cache_clear()
+    asked.clear()
+    cache = WyckoffCache(host, 0.1, 0.5)
+    first = cache.describe(positions)
+    # The host, its standard cell, and that with all sites marked.
+    assert len(asked) == 3
+    assert cache.describe(positions[::-1]) == first[::-1] and len(asked) == 3
+    WyckoffCache(host, 0.1, 0.5).describe(positions[:1])
+    assert len(asked) == 4
