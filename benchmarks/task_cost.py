@@ -39,8 +39,7 @@ NETWORKS = (
 )
 STAGES = {
     "campaign.worker:ShardWorker.run_unit": "unit",
-    "pipeline.rejection_sampling:draw_valid": "joint samples",
-    "pipeline.ordering_stage:draw_sequential": "sequential samples",
+    "pipeline.rejection_sampling:draw_valid": "joint, sequential",
     "orderings.search_occupancy:_single_guests": "single guests",
     "orderings.search_occupancy:site_levels": "site levels",
     "orderings.search_occupancy:search_occupancy": "search of orderings",
@@ -144,7 +143,7 @@ def configuration(workload: str, data: Path, limit: int) -> dict[str, Any]:
     }
 
 
-def run(workload: str, data: Path, limit: int, folder: Path) -> dict[str, Any]:
+def run(workload: str, data: Path, limit: int, folder: Path, shards: int | None = None) -> dict[str, Any]:
     """Run a workload of this checkout; archive in `folder`."""
     import torch
 
@@ -163,6 +162,8 @@ def run(workload: str, data: Path, limit: int, folder: Path) -> dict[str, Any]:
         search_occupancy.search_occupancy = functools.partial(search, together=True)
     workers.ShardWorker._chunks = lambda self, tasks: [list(tasks)]
     settings = configuration(workload, data, limit) | {"output": str(folder / "run"), "sampling": {"steps": 40}}
+    if shards:
+        settings["resources"] |= {"min_shards": shards, "shard_tasks": 512, "shard_minutes": 60}
     made = create_run(CampaignConfig(**settings), folder / "run")
     worker = workers.ShardWorker(made.path, "cpu", 1, "task-cost")
     clock = Clock()
@@ -189,6 +190,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder with wbm_dev.h5 and electrodes_dev.h5")
     parser.add_argument("--workloads", default=",".join(TASKS), help="of them, by commas")
+    parser.add_argument("--shards", type=int, help="shards (default: 4, 8, 4)")
     parser.add_argument("--limit", type=int, help="hosts (default: 60, 60, 7)")
     parser.add_argument("--other", type=Path, help="another checkout")
     parser.add_argument("--keep", type=Path, help="folder for the archives")
@@ -196,7 +198,7 @@ def main() -> None:
     options = parser.parse_args()
     workloads = options.workloads.split(",")
     if options.child:
-        print(json.dumps(run(workloads[0], options.data, options.limit, options.keep)))
+        print(json.dumps(run(workloads[0], options.data, options.limit, options.keep, options.shards)))
         return
     trees = {"here": HERE} | ({"other": options.other.resolve()} if options.other else {})
     for workload in workloads:
@@ -211,6 +213,7 @@ def main() -> None:
 def child(tree: Path, workload: str, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     command = [sys.executable, __file__, options.data.resolve(), "--child", "--workloads", workload, "--keep", folder]
     command += ["--limit", str(options.limit or TASKS[workload])]
+    command += ["--shards", str(options.shards)] if options.shards else []
     environment = {**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, cwd="/", stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])

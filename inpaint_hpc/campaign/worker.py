@@ -185,7 +185,8 @@ class ShardWorker:
     def _run_tasks(
         self, tasks: list[CampaignTask], unit: WorkUnit, attempts: int = 0, halvings: int = 0
     ) -> list[TaskRecord]:
-        """Records of tasks; one that raises is retried once on its own, then recorded as failed."""
+        """Records of tasks; where several raise together each half is tried, so that one bad task of hundreds costs few
+        runs; a task that raises is tried once on its own, then recorded as failed."""
         from inpaint_hpc.sampling.batching import is_out_of_memory, release_memory
 
         try:
@@ -207,7 +208,8 @@ class ShardWorker:
             return [r for part in parts for r in self._run_tasks(part, unit, attempts, halvings + (not middle))]
         if len(tasks) > 1:
             self._log("tasks raised", level="warning", unit=str(unit), tasks=[task.id for task in tasks], error=text)
-            return [r for task in tasks for r in self._run_tasks([task], unit, attempts + 1)]
+            middle = len(tasks) // 2
+            return [r for part in (tasks[:middle], tasks[middle:]) for r in self._run_tasks(part, unit, attempts=1)]
         if attempts == 0:
             return self._run_tasks(tasks, unit, attempts=1)
         record = failed_record(tasks[0], text, trace, attempts + 1, self.name)

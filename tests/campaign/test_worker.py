@@ -153,8 +153,20 @@ def test_a_result_that_is_there_is_not_made_again_and_a_damaged_one_is(make_run,
 def test_a_task_that_raises_fails_alone(make_run, worker_of):
     run = make_run(resources={"min_shards": 1})
     poison(run, 3)
-    report = worker_of(run).run_unit(run.unit(0))
+    together = []
+
+    class Counted(ShardWorker):
+        def _chunks(self, tasks):
+            yield list(tasks)
+
+        def records(self, tasks):
+            together.append(len(tasks))
+            return super().records(tasks)
+
+    report = worker_of(run, Counted).run_unit(run.unit(0))
     assert (report.tasks, report.failed) == (7, 1) and "is more than the cell" in report.error
+    # Halved around row 3, not one by one.
+    assert together == [7, 3, 4, 2, 1, 1, 2]
     assert verify(run.result_path(run.unit(0))) == []
     found = records(run)
     assert [record.failed for record in found] == [row == 3 for row in range(7)]
