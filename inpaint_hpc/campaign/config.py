@@ -269,18 +269,18 @@ class Resources(Section):
         threads: torch threads of each worker; None shares the cores out.
         device: `auto` takes GPUs where there are any.
         edge_budget: graph edges in a batch, the measure of its memory; None chooses for the device.
-        shard_minutes: work of a shard, in estimated minutes of one CPU core.
-        shard_tasks: most tasks of a shard.
-        min_shards: small campaigns are split into at least so many shards.
+        shard_minutes: work of a shard, in estimated minutes of one CPU core; None: 5, for GPUs what one does in 10 s.
+        shard_tasks: most tasks of a shard; None: 512, for GPUs 2,048, and about 16,384 samples.
+        min_shards: small campaigns are split into at least so many shards; None: 16, for GPUs two for each.
     """
 
     actors: Annotated[int | str, BeforeValidator(_actors)] = "auto"
     threads: int | None = Field(None, gt=0)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     edge_budget: int | None = Field(None, gt=0)
-    shard_minutes: float = Field(5.0, gt=0)
-    shard_tasks: int = Field(512, gt=0)
-    min_shards: int = Field(16, gt=0)
+    shard_minutes: float | None = Field(None, gt=0)
+    shard_tasks: int | None = Field(None, gt=0)
+    min_shards: int | None = Field(None, gt=0)
 
 
 class CampaignConfig(Section):

@@ -65,7 +65,7 @@ resources:
   # threads: 1                  # torch threads per worker
   device: auto                  # auto, cpu or cuda
   # edge_budget: 20000          # maximum graph edges per batch; limits memory
-  shard_minutes: 5              # work per shard, in minutes on one CPU core
+  # shard_minutes: 5            # work per shard, in minutes on one CPU core; GPUs by default get what takes them 10 s
 
 # What `inpaint-hpc submit` requests from SLURM; docs/cluster.md lists all keys.  Command-line options override these.
 # slurm:

@@ -17,7 +17,6 @@ import socket
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ import numpy as np
 from inpaint_hpc._version import __version__
 from inpaint_hpc.archive.records import task_id_tail
 from inpaint_hpc.campaign.config import CampaignConfig
-from inpaint_hpc.campaign.cost import CPU_SECONDS, CostModel
+from inpaint_hpc.campaign.cost import CostModel
 from inpaint_hpc.campaign.run_directory import SCHEMA_VERSION, RunDirectory
 from inpaint_hpc.environment import OPTIONAL, REQUIRED, package_versions
 from inpaint_hpc.errors import InputError
@@ -36,6 +35,7 @@ from inpaint_hpc.pipeline.settings import settings_digest, settings_that_decide
 
 from .host_sources import Excluded, read_sources
 from .host_table import HostTable
+from .shards import cut_shards, shard_limits
 from .table_writing import HostWriter, write_shards, write_tasks
 from .task_expansion import TaskBlock, expand
 
@@ -44,7 +44,10 @@ Progress = Callable[[int, int], None]
 
 
 def create_run(
-    config: CampaignConfig, path: str | Path | None = None, progress: Progress | None = None
+    config: CampaignConfig,
+    path: str | Path | None = None,
+    progress: Progress | None = None,
+    gpu_workers: int = 0,
 ) -> RunDirectory:
     """Freeze a campaign in a run directory; an existing one with the same content is opened unchanged.
 
@@ -55,6 +58,7 @@ def create_run(
         config: the campaign.
         path: the run directory, by default the configuration's `output`.
         progress: called from time to time.
+        gpu_workers: workers on GPUs that it is created for, see `shard_limits`; 0 for CPUs.
 
     Raises:
         InputError: bad hosts, guests or weights, nothing left to do, or `path` contains something else.
@@ -67,7 +71,7 @@ def create_run(
     building = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}.creating")
     building.mkdir()
     try:
-        info = build(config, building, path, progress)
+        info = build(config, building, path, progress, gpu_workers)
         if existing is None:
             try:
                 os.rename(building, path)
@@ -88,7 +92,9 @@ def create_run(
     return RunDirectory(path)
 
 
-def build(config: CampaignConfig, folder: Path, path: Path, progress: Progress | None = None) -> dict[str, Any]:
+def build(
+    config: CampaignConfig, folder: Path, path: Path, progress: Progress | None = None, gpu_workers: int = 0
+) -> dict[str, Any]:
     """Write the files of a run directory into an empty folder; returns the content of campaign.json.
 
     Args:
@@ -96,6 +102,7 @@ def build(config: CampaignConfig, folder: Path, path: Path, progress: Progress |
         folder: where to write.
         path: where the run directory will be.
         progress: called after each chunk of hosts.
+        gpu_workers: as `create_run`.
 
     Raises:
         InputError, OSError: as `create_run`.
@@ -125,7 +132,7 @@ def build(config: CampaignConfig, folder: Path, path: Path, progress: Progress |
     _require_budget(tasks, config.resources.edge_budget)
 
     arrays, duplicates = tasks.arrays()
-    shards = cut_shards(arrays["cost"], config.resources)
+    shards = cut_shards(arrays["cost"], arrays["samples"], shard_limits(config.resources, gpu_workers))
     write_tasks(folder / "tasks.h5", arrays, tasks.guest_lists)
     write_shards(folder / "shards.h5", shards, arrays["cost"])
     for name, source in (("weights.safetensors", weights.path), ("weights.json", weights.path.with_suffix(".json"))):
@@ -239,28 +246,6 @@ class TaskTable:
         references = np.concatenate(self._references) if self._references else np.zeros((0, 3))
         columns["reference_offsets"], columns["reference_frac_coords"] = offsets, references[rows]
         return columns, self._count - len(order)
-
-
-def cut_shards(costs: np.ndarray, resources: Any) -> np.ndarray:
-    """First task of each shard and, last, the number of tasks, int64 (shards + 1,).
-
-    Shards are as equal in cost as whole tasks allow, and none has more than `shard_tasks` tasks.
-
-    Args:
-        costs: costs of the tasks in order, (N,).
-        resources: `shard_minutes`, `shard_tasks` and `min_shards` decide.
-    """
-    total = float(costs.sum())
-    target = min(resources.shard_minutes * 60.0 / CPU_SECONDS, total / resources.min_shards)
-    n_shards = max(1, round(total / target))
-    middles = np.cumsum(costs) - 0.5 * costs
-    shard = np.minimum((middles / total * n_shards).astype(np.int64), n_shards - 1)
-    starts = np.concatenate([[0], np.flatnonzero(np.diff(shard)) + 1, [len(costs)]])
-    cuts = [starts[:1]]
-    for start, stop in pairwise(starts.tolist()):
-        parts = -(-(stop - start) // resources.shard_tasks)
-        cuts.append(start + np.arange(1, parts + 1) * (stop - start) // parts)
-    return np.concatenate(cuts)
 
 
 def campaign_id(ids: np.ndarray) -> str:

@@ -16,13 +16,13 @@ import pytest
 from made_up_hosts import random_crystal
 
 from inpaint_hpc.archive.records import host_id
-from inpaint_hpc.campaign.config import Resources, load_config
+from inpaint_hpc.campaign.config import load_config
 from inpaint_hpc.campaign.run_directory import RunDirectory
 from inpaint_hpc.crystals.packed_writing import write_packed
 from inpaint_hpc.crystals.reading import read_hosts
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.network.weights import file_digest, find_weights
-from inpaint_hpc.planning.create_run import campaign_id, create_run, cut_shards
+from inpaint_hpc.planning.create_run import campaign_id, create_run
 
 EXAMPLES = Path(__file__).parents[2] / "inpaint_hpc" / "examples" / "mno2"
 
@@ -133,20 +133,6 @@ def test_shards_are_balanced_by_cost(make_run, tmp_path):
     assert costs.max() / costs.min() < 1.2
     assert n_tasks.max() / n_tasks.min() > 2  # so not by number of tasks
     assert each[:10].mean() > each[-10:].mean()  # expensive ones first
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_cutting_shards(seed):
-    rng = np.random.default_rng(seed)
-    costs = np.sort(rng.lognormal(10, 2, size=int(rng.integers(1, 3000))))[::-1]
-    resources = Resources(shard_tasks=50, min_shards=16, shard_minutes=float(rng.choice([1e-4, 0.01, 100])))
-    cuts = cut_shards(costs, resources)
-    assert cuts[0] == 0 and cuts[-1] == len(costs) and (np.diff(cuts) > 0).all()
-    assert np.diff(cuts).max() <= 50
-    target = min(resources.shard_minutes * 60 / 25e-6, costs.sum() / 16)
-    sums = np.add.reduceat(costs, cuts[:-1])
-    several = np.diff(cuts) > 1
-    assert (sums[several] <= 1.6 * target + costs[cuts[:-1]][several]).all()
 
 
 def test_the_campaign_id_does_not_depend_on_order():
