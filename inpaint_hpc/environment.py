@@ -1,7 +1,9 @@
-"""Distributions that the package needs, and their installed versions."""
+"""What surrounds the package: the shell that started it, and the installed versions of what it needs."""
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib.metadata import PackageNotFoundError, version
 
 # Required distributions, as in pyproject.toml.
@@ -29,6 +31,20 @@ REQUIRED = (
 )
 # For export to Parquet.
 OPTIONAL = ("pyarrow",)
+
+
+# For all processes of the tool, whatever shell, notebook or job they come from.  None of them opens a window, and
+# matplotlib, which CHGNet imports, refuses the backend of a notebook that is not installed here.  No output fails
+# because a terminal or a log cannot show a letter.
+VARIABLES = {"MPLBACKEND": "agg", "PYTHONIOENCODING": ":backslashreplace"}
+
+
+def settle_process() -> None:
+    """Make this process, and those that it starts, independent of the shell; for entry points, not for the library."""
+    os.environ.update(VARIABLES)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # None without a console, and anything in a notebook
+            stream.reconfigure(errors="backslashreplace")
 
 
 def package_versions(names: tuple[str, ...] = REQUIRED) -> dict[str, str | None]:

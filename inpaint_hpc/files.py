@@ -1,4 +1,4 @@
-"""Atomic writing of files, so that no incomplete file is ever visible."""
+"""Atomic writing of files, so that no incomplete file is ever visible, and reading of HDF5."""
 
 from __future__ import annotations
 
@@ -8,10 +8,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from inpaint_hpc.errors import InputError
 
 if TYPE_CHECKING:
     import h5py
+
+
+def user_path(path: str | Path) -> Path:
+    """A path that a user wrote, with a leading `~` or `~USER` replaced by the home folder.
+
+    Raises:
+        InputError: that user has no home folder, as in containers and jobs without HOME and an entry in passwd.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise InputError(f"{path}: the home folder is not known here; write the whole path") from None
 
 
 @contextmanager
@@ -57,6 +71,24 @@ def atomic_hdf5(path: str | Path) -> Iterator[h5py.File]:
         yield file
     with atomic_path(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())
+
+
+def open_hdf5(path: str | Path, **options: Any) -> h5py.File:
+    """An HDF5 file opened for reading; the one way in which this package reads HDF5.
+
+    Without a lock: files here are written whole and never change, and many file systems of clusters have no locks
+    (NFS without lockd, Lustre without `flock`, DVS), where HDF5 would refuse to open.
+
+    Args:
+        path: the file.
+        options: more of `h5py.File`.
+
+    Raises:
+        OSError: it cannot be read, or is not HDF5.
+    """
+    import h5py
+
+    return h5py.File(path, "r", locking=False, **options)
 
 
 def _fsync(path: Path, flags: int) -> None:

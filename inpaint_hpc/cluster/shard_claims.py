@@ -93,7 +93,7 @@ class Claims:
                 continue
             except OSError:
                 break  # writing the results will report what is wrong
-            with contextlib.suppress(OSError), os.fdopen(descriptor, "w") as file:
+            with contextlib.suppress(OSError), os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(json.dumps({"owner": self._key, "name": self.name}))
             self.mine.add(shard)
             return True
@@ -201,12 +201,12 @@ def _is_dead(owner: dict[str, str]) -> bool:
 
 def _write(path: Path, record: dict[str, str]) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(json.dumps(record))
 
 
 def _read(path: Path) -> dict[str, str]:
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}

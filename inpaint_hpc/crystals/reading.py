@@ -23,6 +23,7 @@ from inpaint_hpc.crystals.checking import READING_NOTES, check_contacts, check_c
 from inpaint_hpc.crystals.json_structures import json_crystal, json_items, name_of
 from inpaint_hpc.crystals.packed import PackedDataset, select_rows
 from inpaint_hpc.errors import InputError
+from inpaint_hpc.files import user_path
 
 PACKED_SUFFIXES = (".h5", ".hdf5")
 # Read by ASE; any other unknown suffix is offered to ASE as well, but only these are picked up from a folder.
@@ -97,7 +98,7 @@ def expand_paths(paths: str | Path | Sequence[str | Path]) -> list[tuple[Path, s
         text, selection = str(item), None
         if "::" in text and not Path(text).exists():
             text, _, selection = text.partition("::")
-        path = Path(text).expanduser()
+        path = user_path(text)
         if path.is_dir():
             found = sorted(child for child in path.iterdir() if child.is_file() and _is_structure_file(child))
             if not found:

@@ -24,6 +24,7 @@ import psutil
 from inpaint_hpc._version import PACKAGE_FOLDER
 from inpaint_hpc.cluster.executor import ClusterError, one_line
 from inpaint_hpc.cluster.processes import FOLDER, end, end_orphans, identity, is_alive, marks
+from inpaint_hpc.environment import VARIABLES
 from inpaint_hpc.errors import InputError
 
 _PREFIX = "ihpc-"
@@ -54,7 +55,7 @@ def write_token(path: Path) -> Path:
         FileExistsError: there is one already.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(_secret())
     return path
 
@@ -147,7 +148,8 @@ class RayNode:
         # of a dead session for those of a live one, so each start has its own folder.
         self._session = folder / f"r{len(list(folder.glob('r[0-9]*')))}"
         self._session.mkdir()
-        environment = clean_environment(os.environ) | self.environment | self.variables | marks(folder, self.run)
+        environment = clean_environment(os.environ) | VARIABLES | self.environment | self.variables
+        environment |= marks(folder, self.run)
         parent = str(PACKAGE_FOLDER.parent)
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [parent, environment.get("PYTHONPATH", "")]))
         self._watchdog = subprocess.Popen(
@@ -199,7 +201,9 @@ class RayNode:
         root = temporary_root()
         try:
             folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
-            (folder / "owner.json").write_text(json.dumps({"run": str(self.run), "owner": identity()}))
+            (folder / "owner.json").write_text(
+                json.dumps({"run": str(self.run), "owner": identity()}), encoding="utf-8"
+            )
             if self._token is None:
                 write_token(folder / "token")
         except OSError as error:
@@ -213,7 +217,7 @@ class RayNode:
         # The last thing that `ray start --block` does before it blocks, and not atomic.
         written = self._session / "ray_current_cluster"
         seen: dict[int, psutil.Process] = {}
-        while not (written.exists() and written.read_text().strip()):
+        while not (written.exists() and written.read_text(encoding="utf-8").strip()):
             if self._watchdog.poll() is not None:
                 raise ClusterError(f"Ray does not start: {_last_words(log)}")
             seen |= {process.pid: process for process in self._vital_processes()}
@@ -223,7 +227,7 @@ class RayNode:
             if time.monotonic() > deadline:
                 raise ClusterError(f"Ray did not start within {timeout:.0f} s: {_last_words(log)}")
             time.sleep(0.05)
-        self.address = self.head_address or written.read_text().strip()
+        self.address = self.head_address or written.read_text(encoding="utf-8").strip()
         self._vital = self._vital_processes()
 
     def _vital_processes(self) -> list[psutil.Process]:
@@ -246,7 +250,11 @@ class RayNode:
         if self._session is None:
             return ""
         for path in sorted((self._session / "session_latest" / "logs").glob(f"worker-*-{pid}.err")):
-            lines = [line for line in path.read_text(errors="replace").splitlines() if not line.startswith(":")]
+            lines = [
+                line
+                for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
+                if not line.startswith(":")
+            ]
             fatal = [line for line in lines if line.startswith("Fatal Python error")]
             if fatal or lines:
                 return one_line((fatal or lines)[-1])
@@ -283,7 +291,7 @@ def clean_up(run: str | Path) -> int:
     ended = end_orphans(run)
     for folder in temporary_root().glob(f"{_PREFIX}*"):
         try:
-            owner = json.loads((folder / "owner.json").read_text())
+            owner = json.loads((folder / "owner.json").read_text(encoding="utf-8"))
             if owner["run"] == str(run) and not is_alive(owner["owner"]):
                 shutil.rmtree(folder, ignore_errors=True)
         except (OSError, ValueError, KeyError, TypeError):
@@ -307,7 +315,7 @@ def _lives(process: psutil.Process) -> bool:
 
 def _last_words(log: Path, limit: int = 400) -> str:
     try:
-        lines: Sequence[str] = log.read_text(errors="replace").splitlines()
+        lines: Sequence[str] = log.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return "no output"
     errors = [line for line in lines if "Error" in line or "ERR" in line] or lines[-3:]

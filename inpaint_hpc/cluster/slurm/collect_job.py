@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from inpaint_hpc.environment import settle_process
 from inpaint_hpc.errors import InputError
 
 
@@ -27,6 +28,7 @@ class CollectJob:
         from inpaint_hpc.campaign.run_directory import RunDirectory
         from inpaint_hpc.campaign.run_results import collect_run
 
+        settle_process()
         run = RunDirectory(self.run_path)
         report = collect_run(run)
         said = f"{report.path}: {report.tasks} tasks ({report.done} done, {report.failed} failed)"

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from inpaint_hpc.environment import settle_process
+
 from .allocation import Allocation
 from .head_node import HeadNode
 from .job_step import JobTerminated, log
@@ -29,6 +31,7 @@ class AllocationJob:
 
     def __call__(self) -> str:
         """Run this node's part; returns how it ended, in one line."""
+        settle_process()
         context = here()
         rendezvous = Rendezvous(self.allocation.run_path, context.job, context.restarts)
         rendezvous.open()

@@ -164,11 +164,11 @@ class Rendezvous:
 
     def _write(self, name: str, record: dict[str, Any]) -> None:
         with atomic_path(self.folder / name) as temporary:
-            temporary.write_text(json.dumps(record) + "\n")
+            temporary.write_text(json.dumps(record) + "\n", encoding="utf-8")
             temporary.chmod(0o600)
 
     def _read(self, name: str) -> dict[str, Any] | None:
         try:
-            return json.loads((self.folder / name).read_text())
+            return json.loads((self.folder / name).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None

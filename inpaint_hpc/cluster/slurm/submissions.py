@@ -59,7 +59,7 @@ def record(run: RunDirectory, submission: Submission) -> None:
     folder = slurm_folder(run.path) / "submissions"
     folder.mkdir(mode=0o700, exist_ok=True)
     with atomic_path(folder / f"{submission.job}.json") as temporary:
-        temporary.write_text(json.dumps(asdict(submission)) + "\n")
+        temporary.write_text(json.dumps(asdict(submission)) + "\n", encoding="utf-8")
         temporary.chmod(0o600)
 
 
@@ -68,7 +68,7 @@ def submissions(run: RunDirectory) -> list[Submission]:
     found = []
     for path in (slurm_folder(run.path) / "submissions").glob("*.json"):
         with contextlib.suppress(OSError, ValueError, TypeError):
-            found.append(Submission(**json.loads(path.read_text())))
+            found.append(Submission(**json.loads(path.read_text(encoding="utf-8"))))
     return sorted(found, key=lambda submission: (submission.time, submission.job))
 
 
