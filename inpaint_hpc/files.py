@@ -10,22 +10,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inpaint_hpc.errors import InputError
-
 if TYPE_CHECKING:
     import h5py
-
-
-def user_path(path: str | Path) -> Path:
-    """A path that a user wrote, with a leading `~` or `~USER` replaced by the home folder.
-
-    Raises:
-        InputError: that user has no home folder, as in containers and jobs without HOME and an entry in passwd.
-    """
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        raise InputError(f"{path}: the home folder is not known here; write the whole path") from None
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inpaint_hpc.files import user_path
+from inpaint_hpc.environment import user_path
 
 if TYPE_CHECKING:
     from inpaint_hpc.campaign.run_directory import RunDirectory

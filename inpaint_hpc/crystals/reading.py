@@ -22,8 +22,8 @@ from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.checking import READING_NOTES, check_contacts, check_crystal, partial_occupancy
 from inpaint_hpc.crystals.json_structures import json_crystal, json_items, name_of
 from inpaint_hpc.crystals.packed import PackedDataset, select_rows
+from inpaint_hpc.environment import user_path
 from inpaint_hpc.errors import InputError
-from inpaint_hpc.files import user_path
 
 PACKED_SUFFIXES = (".h5", ".hdf5")
 # Read by ASE; any other unknown suffix is offered to ASE as well, but only these are picked up from a folder.

@@ -28,9 +28,9 @@ from inpaint_hpc.archive.records import task_id_tail
 from inpaint_hpc.campaign.config import CampaignConfig
 from inpaint_hpc.campaign.cost import CPU_SECONDS, CostModel
 from inpaint_hpc.campaign.run_directory import SCHEMA_VERSION, RunDirectory
-from inpaint_hpc.environment import OPTIONAL, REQUIRED, package_versions
+from inpaint_hpc.environment import OPTIONAL, REQUIRED, package_versions, user_path
 from inpaint_hpc.errors import InputError
-from inpaint_hpc.files import atomic_path, user_path
+from inpaint_hpc.files import atomic_path
 from inpaint_hpc.network.weights import find_weights
 from inpaint_hpc.pipeline.settings import settings_digest, settings_that_decide
 

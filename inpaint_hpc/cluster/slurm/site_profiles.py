@@ -9,8 +9,8 @@ from typing import Any
 
 from inpaint_hpc.campaign.slurm_settings import SlurmSection, SlurmSettings
 from inpaint_hpc.configuration import read_yaml, validate
+from inpaint_hpc.environment import user_path
 from inpaint_hpc.errors import InputError
-from inpaint_hpc.files import user_path
 
 PACKAGED = Path(__file__).resolve().parent / "profiles"
 
