@@ -1,6 +1,8 @@
 """Real Ray on this machine: same answer, deaths of everything, nothing left behind, nothing open to others."""
 
 import os
+import resource
+import shutil
 import signal
 import stat
 import subprocess
@@ -297,6 +299,30 @@ def test_workers_for_this_machine():
     assert choose_workers(1, None, "cpu").threads == cores
     assert Workers(3, "cuda", 1, gpus=1).gpus_per_actor * 3 <= 1.0
     assert Workers(2, "cuda", 1, gpus=2).gpus_per_actor == 1.0
+
+
+@pytest.mark.skipif(os.getuid() != 0 or shutil.which("unshare") is None, reason="needs root to mount")
+def test_shared_memory_that_cannot_be_written(tiny_run):
+    run = tiny_run()
+    words = f"mount -o remount,ro /dev/shm && {sys.executable} -m inpaint_hpc resume {run.path} --actors 1"
+    done = subprocess.run(["unshare", "-m", "bash", "-c", words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert_nothing_left(run)
+
+
+def test_where_ray_does_not_start_its_places_and_the_way_without_it_are_named(tiny_run):
+    """Its object store is a file, in shared memory, of more than may be written here."""
+    run = tiny_run()
+    done = subprocess.run(
+        [sys.executable, "-m", "inpaint_hpc", "resume", run.path, "--actors", "1"],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (60 * 2**20, 60 * 2**20)),
+    )
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("Error: Ray does not start") and "/dev/shm" in last and "`--cluster inline`" in last
+    assert_nothing_left(run)
 
 
 def test_session_folders_are_short_enough_for_sockets(monkeypatch, tmp_path):

@@ -31,6 +31,7 @@ _PREFIX = "ihpc-"
 # Ray's sockets are at most 65 characters below its folder, and a socket's path has at most 107.
 _LONGEST_ROOT = 107 - 65 - len("/ihpc-12345678/r")
 OBJECT_STORE_BYTES = 100 * 2**20  # reports are small; about the least that Ray accepts
+SHARED_MEMORY = "/dev/shm"
 # If grpc can be imported (ray[client]), Ray also starts a client server on a fixed port, open to the network, and
 # fails if a second run holds that port; there is no option to prevent it.
 _START = "import sys; sys.modules['grpc'] = None; from ray.scripts.scripts import main; main()"
@@ -185,6 +186,9 @@ class RayNode:
         }
         if not self.head_address:
             options["include-dashboard"] = "false"
+        if not os.access(SHARED_MEMORY, os.W_OK | os.X_OK):
+            # Ray avoids it when it is too small, and ends when it is read-only or missing, as in some containers.
+            options["plasma-directory"] = temporary
         pairs = [text for name, value in options.items() for text in (f"--{name}", str(value))]
         return [
             sys.executable,
@@ -219,16 +223,22 @@ class RayNode:
         seen: dict[int, psutil.Process] = {}
         while not (written.exists() and written.read_text(encoding="utf-8").strip()):
             if self._watchdog.poll() is not None:
-                raise ClusterError(f"Ray does not start: {_last_words(log)}")
+                raise self._failure(_last_words(log))
             seen |= {process.pid: process for process in self._vital_processes()}
             if not all(map(_lives, seen.values())):
                 # Ray itself would wait for half a minute.
-                raise ClusterError("Ray does not start: one of its processes ended at once")
+                raise self._failure("one of its processes ended at once")
             if time.monotonic() > deadline:
                 raise ClusterError(f"Ray did not start within {timeout:.0f} s: {_last_words(log)}")
             time.sleep(0.05)
         self.address = self.head_address or written.read_text(encoding="utf-8").strip()
         self._vital = self._vital_processes()
+
+    def _failure(self, why: str) -> ClusterError:
+        """Ray does not start; where the user can do without it, say so."""
+        alone = "; `--cluster inline` runs without Ray, in one process" if self._token is None else ""
+        places = f"its files are in {SHARED_MEMORY} and {temporary_root()}"
+        return ClusterError(f"Ray does not start ({places}): {why}{alone}")
 
     def _vital_processes(self) -> list[psutil.Process]:
         found = []

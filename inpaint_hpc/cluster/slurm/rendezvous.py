@@ -7,6 +7,7 @@ head-R.json, where the head is; node-R-RANK.json, what each node is; ended-R.jso
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -21,6 +22,9 @@ from inpaint_hpc.errors import InpaintHpcError
 from inpaint_hpc.files import atomic_path
 
 from .commands import slurm
+
+# Interfaces that lead to containers and virtual machines on the node, not to other nodes.
+_INTERNAL = ("docker", "br-", "virbr", "veth", "cni", "podman", "lxc", "lxd", "vmnet", "tun", "tap")
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,11 @@ def here() -> JobContext:
 
 
 def node_address(context: JobContext) -> str:
-    """The address at which other nodes of the allocation reach this one; 127.0.0.1 when there are no others."""
+    """The address at which other nodes of the allocation reach this one; 127.0.0.1 when there are no others.
+
+    Raises:
+        InpaintHpcError: this node has none.
+    """
     if context.nodes == 1:
         return "127.0.0.1"
     name = context.node
@@ -86,13 +94,39 @@ def node_address(context: JobContext) -> str:
     try:
         address = socket.gethostbyname(name)
     except OSError:
-        address = "127.0.0.1"
-    if address not in ("127.0.0.1", "127.0.1.1"):  # one machine simulating several nodes uses other loopback addresses
+        address = ""
+    if address not in (
+        "",
+        "127.0.0.1",
+        "127.0.1.1",
+    ):  # one machine simulating several nodes uses other loopback addresses
         return address
     # Debian gives a machine's own name a loopback address; others can reach the address of the outgoing route.
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
         probe.connect(("192.0.2.1", 9))  # reserved for documentation; UDP sends nothing on connect
         return probe.getsockname()[0]
+    # Without a route to the outside, as on many compute nodes, that of a network that leaves the node.
+    found = _interface_addresses()
+    if not found:
+        raise InpaintHpcError(
+            f"{context.node}: no IPv4 address at which the other nodes could reach this one: '{name}' resolves to "
+            f"{address or 'none'}, and no network interface has one; submit with --nodes 1 and more --allocations"
+        )
+    return found[0]
+
+
+def _interface_addresses() -> list[str]:
+    """IPv4 addresses of the interfaces that are up, those of containers and virtual machines last."""
+    import psutil
+
+    up = {name for name, state in psutil.net_if_stats().items() if state.isup}
+    found = [
+        (name.startswith(_INTERNAL), address.address)
+        for name, addresses in psutil.net_if_addrs().items()
+        for address in addresses
+        if name in up and address.family == socket.AF_INET and not address.address.startswith(("127.", "169.254."))
+    ]
+    return [address for _, address in sorted(found, key=lambda pair: pair[0])]
 
 
 def rendezvous_folder(run_path: str | Path, job: str) -> Path:
