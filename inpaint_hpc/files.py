@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from inpaint_hpc.errors import InputError
 
 if TYPE_CHECKING:
     import h5py
@@ -38,6 +41,23 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         raise
     if os.name == "posix":
         _fsync(path.parent, os.O_RDONLY)
+
+
+def private_folder(path: Path) -> None:
+    """Make a folder that only this user can look into and write to; an existing one is closed to all others.
+
+    Raises:
+        InputError: it belongs to somebody else, or is a link or a file, or cannot be closed.
+        OSError: it cannot be made.
+    """
+    path.mkdir(mode=0o700, exist_ok=True)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise InputError(f"{path}: is not a folder of yours, so what it holds is not used; take another run directory")
+    if found.st_mode & 0o077:
+        path.chmod(0o700)
+        if path.lstat().st_mode & 0o022:
+            raise InputError(f"{path}: others can write to it and its file system ignores chmod; use another place")
 
 
 @contextmanager

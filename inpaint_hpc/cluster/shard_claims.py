@@ -17,6 +17,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from inpaint_hpc.errors import InputError
+from inpaint_hpc.files import private_folder
+
 from .processes import identity, is_alive
 
 # Network file systems may show a touch a minute late.
@@ -62,8 +65,8 @@ class Claims:
         Args:
             alone: no other driver of this name is alive anywhere, so leftover claims of that name are void too.
         """
-        with contextlib.suppress(OSError):
-            self.folder.mkdir(mode=0o700, exist_ok=True)
+        with contextlib.suppress(OSError, InputError):  # of another user: then nothing is written here
+            private_folder(self.folder)
             _write(self._sign, {"name": self.name, "machine": _machine(), "process": identity()})
             self._opened = True
         for path in self.folder.glob("owner-*.json"):

@@ -43,7 +43,10 @@ except InpaintHpcError as error:
 
 def address_of(name, interface=""):
     done = subprocess.run(
-        ["unshare", "-n", sys.executable, "-c", SCRIPT, name, interface], capture_output=True, text=True
+        [shutil.which("unshare"), "-n", sys.executable, "-c", SCRIPT, name, interface],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PATH": ""},  # no scontrol
     )
     if "/dev/net/tun" in done.stderr:
         pytest.skip("no /dev/net/tun")

@@ -8,6 +8,8 @@ from typing import Any
 from inpaint_hpc.environment import settle_process
 from inpaint_hpc.errors import InputError
 
+from .job_step import same_again
+
 
 @dataclass(frozen=True)
 class CollectJob:
@@ -42,6 +44,4 @@ class CollectJob:
 
     def checkpoint(self) -> Any:
         """The same again, after a requeue."""
-        from submitit.helpers import DelayedSubmission
-
-        return DelayedSubmission(self)
+        return same_again(self)

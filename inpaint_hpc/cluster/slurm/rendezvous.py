@@ -19,7 +19,7 @@ from typing import Any
 
 from inpaint_hpc._version import __version__
 from inpaint_hpc.errors import InpaintHpcError
-from inpaint_hpc.files import atomic_path
+from inpaint_hpc.files import atomic_path, private_folder
 
 from .commands import slurm
 
@@ -95,11 +95,8 @@ def node_address(context: JobContext) -> str:
         address = socket.gethostbyname(name)
     except OSError:
         address = ""
-    if address not in (
-        "",
-        "127.0.0.1",
-        "127.0.1.1",
-    ):  # one machine simulating several nodes uses other loopback addresses
+    # One machine that simulates several nodes uses other loopback addresses.
+    if address not in ("", "127.0.0.1", "127.0.1.1"):
         return address
     # Debian gives a machine's own name a loopback address; others can reach the address of the outgoing route.
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
@@ -151,11 +148,12 @@ class Rendezvous:
         """Make the folder, private to this user.
 
         Raises:
+            InputError: somebody else can write to it.
             OSError: it cannot be made.
         """
         # `parents=True` would make parent folders that everyone can read.
         for folder in (self.folder.parent, self.folder):
-            folder.mkdir(mode=0o700, exist_ok=True)
+            private_folder(folder)
 
     def publish_head(self, address: str) -> None:
         """Publish where the head is; every call counts as a new head, even if the address is the same."""
