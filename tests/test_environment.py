@@ -68,16 +68,28 @@ def test_a_host_whose_name_the_terminal_cannot_show(tmp_path, encoding):
     """Greek letters; and in UTF-8 a byte of a name in another encoding."""
     folder = os.fsencode(tmp_path)
     name = "λ-MnO2".encode() if encoding != "utf-8" else b"\xe9-MnO2"
-    shown = {"latin-1": rb"\u03bb-MnO2", "ascii": rb"\u03bb-MnO2", "utf-8": rb"\udce9-MnO2"}[encoding]
+    shown = {"latin-1": rb"\u03bb-MnO2", "ascii": rb"\u03bb-MnO2", "utf-8": rb"\xe9-MnO2"}[encoding]
     path = os.path.join(folder, name + b".cif")
     shutil.copy(os.fsencode(LAMBDA), path)
     words = ("inpaint", os.fsdecode(path), *FEW, "--no-score")
     assert shown in said(run(*words, "--out", tmp_path / "o", PYTHONIOENCODING=encoding))
     answer = json.loads(said(run(*words, "--json", "--out", tmp_path / "p", PYTHONIOENCODING=encoding)))
-    assert os.fsdecode(name) in json.dumps(answer, ensure_ascii=False)
+    assert answer["hosts"][0]["host"] == name.decode("utf-8", "backslashreplace")
     missing = run("inpaint", os.fsdecode(path) + "x", *FEW, PYTHONIOENCODING=encoding)
     assert missing.returncode == 2 and missing.stderr.count(b"\n") == 1
     assert b"-MnO2.cifx: no such file" in missing.stderr
+
+
+def test_a_host_whose_name_is_in_another_encoding_can_be_written(make_config, tmp_path):
+    from inpaint_hpc.crystals.packed import read_packed
+
+    folder = tmp_path / "hosts"
+    folder.mkdir()
+    shutil.copy(LAMBDA, os.path.join(os.fsencode(folder), b"\xe9-MnO2.cif"))
+    (tmp_path / "c.yaml").write_text(make_config(hosts=[{"path": str(folder)}]).to_yaml(), encoding="utf-8")
+    assert b"(1 done, 0 failed)" in said(run("run", tmp_path / "c.yaml", "--cluster", "inline"))
+    said(run("pack", folder / os.fsdecode(b"\xe9-MnO2.cif"), "--out", tmp_path / "packed.h5"))
+    assert [crystal.name for crystal in read_packed(tmp_path / "packed.h5")] == [r"\xe9-MnO2"]
 
 
 def test_files_are_utf_8_whatever_the_locale():

@@ -6,6 +6,7 @@ import csv
 import importlib
 import io
 import lzma
+import os
 import re
 import warnings
 import zipfile
@@ -205,7 +206,9 @@ def _unpacked(path: Path) -> Path:
 
 def _stem(path: Path) -> str:
     """Name of a file's crystal: the stem, or for a bare POSCAR the name of its folder."""
-    return path.parent.name or path.name if _is_poscar(path) else _unpacked(path).stem
+    name = path.parent.name or path.name if _is_poscar(path) else _unpacked(path).stem
+    # Whatever the locale, and also for names in another encoding, which could not be written to results.
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _is_poscar(path: Path) -> bool:
