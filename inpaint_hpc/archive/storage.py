@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from inpaint_hpc.errors import InputError
+from inpaint_hpc.files import open_hdf5
 
 from .columns import plain
 from .schema import SCHEMA, TABLES, UNITS, check_version, column, required, tables_of, text_dtype, version_of
@@ -72,8 +73,7 @@ def open_file(path: str | Path, to_merge: bool = False) -> h5py.File:
     path = Path(path)
     require_file(path)
     with readable(path):
-        # Files never change once they are there, and many cluster file systems know no locks.
-        file = h5py.File(path, "r", locking=False, rdcc_nbytes=CACHE_BYTES)
+        file = open_hdf5(path, rdcc_nbytes=CACHE_BYTES)
         try:
             check_version(file, path, to_merge)
             for table, name in required(file):

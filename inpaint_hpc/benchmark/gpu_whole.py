@@ -42,7 +42,7 @@ def _training(bench: Bench, path: Path, folder: Path) -> dict[str, Any]:
     from inpaint_hpc.training.loop import Trainer
 
     changes: dict[str, Any] = {"data": bench.train, "out": folder / "run"}
-    if "pairs:" in path.read_text():
+    if "pairs:" in path.read_text(encoding="utf-8"):
         pairs = bench.data / "electrodes_train.h5"
         changes["pairs"] = pairs if pairs.exists() else bench.data / "electrodes_dev.h5"
     trainer = Trainer(load_config(path, changes), device=bench.device)
@@ -101,7 +101,7 @@ def campaign(bench: Bench, out: dict[str, Any]) -> None:
                 "threads": 1 if bench.tiny else min(8, os.cpu_count() or 1),
             },
         }
-        (folder / "campaign.yaml").write_text(json.dumps(settings))  # JSON is YAML
+        (folder / "campaign.yaml").write_text(json.dumps(settings), encoding="utf-8")  # JSON is YAML
         ways = ("ray", "inline")
         if find_spec("ray") is None:
             out["ray"], ways = "Ray is not installed", ("inline",)
@@ -129,7 +129,8 @@ def _run(bench: Bench, folder: Path, way: str, actors: int = 1) -> dict[str, Any
         result = subprocess.run(
             [*command, "--cluster", way, "--top", "0"],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             cwd=ROOT,
             env=environment,
             timeout=bench.at_most(CAMPAIGN_SECONDS),
@@ -152,7 +153,7 @@ def _run(bench: Bench, folder: Path, way: str, actors: int = 1) -> dict[str, Any
     if working:
         found["samples_per_s_without_start"] = float(working[1])
     if watch:
-        used = [int(word) for word in used_file.read_text().split() if word.isdecimal()]
+        used = [int(word) for word in used_file.read_text(encoding="utf-8").split() if word.isdecimal()]
         found["gpu_percent"] = {"mean": statistics.mean(used), "median": statistics.median(used)} if used else {}
     return found
 
@@ -160,7 +161,7 @@ def _run(bench: Bench, folder: Path, way: str, actors: int = 1) -> dict[str, Any
 def _watch_gpu(path: Path) -> subprocess.Popen | None:
     command = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "-l", "1"]
     try:
-        with open(path, "w") as file:
+        with open(path, "w", encoding="utf-8") as file:
             return subprocess.Popen(command, stdout=file, stderr=subprocess.DEVNULL)
     except OSError:
         return None
@@ -180,9 +181,15 @@ def _compare(out: dict[str, Any], archives: list[Path]) -> None:
 
 def tests(bench: Bench, out: dict[str, Any]) -> None:
     """The tests that need a GPU."""
-    files = [str(p) for p in sorted((ROOT / "tests").rglob("test_*.py")) if "pytest.mark.gpu" in p.read_text()]
+    files = [
+        str(p)
+        for p in sorted((ROOT / "tests").rglob("test_*.py"))
+        if "pytest.mark.gpu" in p.read_text(encoding="utf-8")
+    ]
     command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider", *files]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=bench.at_most(TEST_SECONDS))
+    result = subprocess.run(
+        command, capture_output=True, encoding="utf-8", errors="replace", cwd=ROOT, timeout=bench.at_most(TEST_SECONDS)
+    )
     lines = result.stdout.strip().splitlines()
     out["summary"] = lines[-1] if lines else result.stderr.strip().splitlines()[-5:]
     out["failed"] = [line for line in lines if line.startswith(("FAILED", "ERROR"))][:20]

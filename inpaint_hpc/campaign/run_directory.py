@@ -287,14 +287,16 @@ class RunDirectory:
         """
         folder = self.path if name.startswith("driver") else self.path / "workers"
         with atomic_path(folder / f"{name}.json") as temporary:
-            temporary.write_text(json.dumps({"name": name, "time": time.time(), **record}, default=str) + "\n")
+            temporary.write_text(
+                json.dumps({"name": name, "time": time.time(), **record}, default=str) + "\n", encoding="utf-8"
+            )
 
     def heartbeats(self) -> dict[str, dict[str, Any]]:
         """Last heartbeat of each worker and driver by name; names of drivers start with 'driver'."""
         found = {}
         for path in [*sorted((self.path / "workers").glob("*.json")), *sorted(self.path.glob("driver*.json"))]:
             try:
-                record = json.loads(path.read_text())
+                record = json.loads(path.read_text(encoding="utf-8"))
             except (OSError, ValueError):
                 continue  # being replaced right now, or missing
             found[path.stem] = record
@@ -334,7 +336,7 @@ def _gaps(shard: int, n: int, done: Sequence[WorkUnit]) -> list[WorkUnit]:
 
 def _read_info(path: Path) -> dict[str, Any]:
     try:
-        info = json.loads((path / "campaign.json").read_text())
+        info = json.loads((path / "campaign.json").read_text(encoding="utf-8"))
         version = info["schema"]
         newer = int(version.split(".")[0]) > int(SCHEMA_VERSION.split(".")[0])
     except (FileNotFoundError, NotADirectoryError):

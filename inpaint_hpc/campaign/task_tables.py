@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inpaint_hpc.errors import InputError
+from inpaint_hpc.files import open_hdf5
 
 if TYPE_CHECKING:
     import h5py
@@ -69,11 +70,8 @@ def open_table(path: Path) -> Iterator[h5py.File]:
     Raises:
         InputError: missing or damaged.
     """
-    import h5py
-
     try:
-        # Locks are not needed, the file never changes, and network file systems often lack them.
-        with h5py.File(path, "r", locking=False) as file:
+        with open_hdf5(path) as file:
             yield file
     except FileNotFoundError:
         raise InputError(f"{path}: is missing; the run directory is damaged, create it again") from None

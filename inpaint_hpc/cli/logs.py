@@ -33,6 +33,6 @@ def logs(run: Path, job: str | None, rank: int | None, lines: int) -> None:
         raise InputError(f"{run}: no such log yet; `inpaint-hpc status {run}` shows whether the job has started")
     for path in files:
         click.echo(f"==> {path} <==")
-        with open(path, errors="replace") as file:
+        with open(path, encoding="utf-8", errors="replace") as file:
             for line in deque(file, maxlen=lines):
                 click.echo(line.rstrip("\n"))

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from inpaint_hpc._version import __version__
+from inpaint_hpc.environment import settle_process
 from inpaint_hpc.errors import InpaintHpcError
 
 # Verb: (module with a click command of that name, one line of help).  Modules are imported when their verb is used.
@@ -125,6 +126,7 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point of `inpaint-hpc`: exit status 0, 2 after an error in one line, 130 after Ctrl-C."""
+    settle_process()
     cli(prog_name="inpaint-hpc")
 
 

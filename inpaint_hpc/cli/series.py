@@ -155,7 +155,7 @@ def series(hosts: tuple[str, ...], guest: str, counts: str, **options: Any) -> N
     }
     text = json.dumps(content, indent=2, allow_nan=False)
     out.mkdir(parents=True, exist_ok=True)
-    (out / "series.json").write_text(text + "\n")
+    (out / "series.json").write_text(text + "\n", encoding="utf-8")
 
     from inpaint_hpc.analysis.voltage_picture import voltage_picture
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from inpaint_hpc.environment import user_path
+
 if TYPE_CHECKING:
     from inpaint_hpc.campaign.run_directory import RunDirectory
     from inpaint_hpc.campaign.slurm_settings import SlurmSettings
@@ -151,9 +153,9 @@ def _open_or_create(source: Path, out: Path | None, path: Path | None = None) ->
         run = RunDirectory(source)
         return run, run.config.slurm, run.path
     config = load_config(source, {"output": str(out)} if out is not None else None)
-    exists = (Path(config.output).expanduser() / "campaign.json").exists()
+    exists = (user_path(config.output) / "campaign.json").exists()
     run = create_run(config, None if exists else path)
-    return run, config.slurm, Path(config.output).expanduser()
+    return run, config.slurm, user_path(config.output)
 
 
 def _dry_run(

@@ -64,7 +64,7 @@ class DriverLock:
         """Whether the lock may be removed; False when it belongs to another host and is fresh."""
         try:
             age = time.time() - self.path.stat().st_mtime
-            text = self.path.read_text()
+            text = self.path.read_text(encoding="utf-8")
         except FileNotFoundError:
             return True
         if age > self.expiry:
@@ -98,7 +98,7 @@ class DriverLock:
 
     def _mine(self) -> bool:
         try:
-            return self._content is not None and self.path.read_text() == self._content
+            return self._content is not None and self.path.read_text(encoding="utf-8") == self._content
         except OSError:
             return False
 

@@ -53,7 +53,7 @@ def _memory_gib() -> float | None:
     except (ValueError, OSError, AttributeError):
         return None
     try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="utf-8").strip()
         memory = min(memory, int(limit)) if limit.isdecimal() else memory
     except OSError:
         pass

@@ -17,6 +17,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from inpaint_hpc.errors import InputError
+from inpaint_hpc.files import private_folder
+
 from .processes import identity, is_alive
 
 # Network file systems may show a touch a minute late.
@@ -62,8 +65,8 @@ class Claims:
         Args:
             alone: no other driver of this name is alive anywhere, so leftover claims of that name are void too.
         """
-        with contextlib.suppress(OSError):
-            self.folder.mkdir(mode=0o700, exist_ok=True)
+        with contextlib.suppress(OSError, InputError):  # of another user: then nothing is written here
+            private_folder(self.folder)
             _write(self._sign, {"name": self.name, "machine": _machine(), "process": identity()})
             self._opened = True
         for path in self.folder.glob("owner-*.json"):
@@ -93,7 +96,7 @@ class Claims:
                 continue
             except OSError:
                 break  # writing the results will report what is wrong
-            with contextlib.suppress(OSError), os.fdopen(descriptor, "w") as file:
+            with contextlib.suppress(OSError), os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(json.dumps({"owner": self._key, "name": self.name}))
             self.mine.add(shard)
             return True
@@ -201,12 +204,12 @@ def _is_dead(owner: dict[str, str]) -> bool:
 
 def _write(path: Path, record: dict[str, str]) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(json.dumps(record))
 
 
 def _read(path: Path) -> dict[str, str]:
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}

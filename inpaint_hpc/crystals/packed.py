@@ -29,6 +29,7 @@ import numpy as np
 
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.errors import InputError
+from inpaint_hpc.files import open_hdf5
 
 if TYPE_CHECKING:
     import h5py
@@ -248,8 +249,6 @@ def hash_order(named: Iterable[Any], name: Callable[[Any], str] = attrgetter("na
 @contextmanager
 def _open(path: Path):
     """Open the HDF5 file; any failure to read it becomes a one-line error."""
-    import h5py
-
     if not path.exists():
         raise InputError(f"{path}: no such file")
     if path.is_dir():
@@ -257,14 +256,16 @@ def _open(path: Path):
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty")
     try:
-        with h5py.File(path, "r") as file:
+        with open_hdf5(path) as file:
             yield file
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, UnicodeDecodeError) as error:
         # h5py raises all of these when bytes of a file are damaged.
         if isinstance(error, PermissionError):
             raise InputError(f"{path}: permission denied") from error
-        if "unable to lock" in str(error):
-            raise InputError(f"{path}: locked by another program that writes to it; wait for it to end") from error
+        if "already open for write" in str(error):
+            raise InputError(
+                f"{path}: another program has it open for writing, or was killed while it had; wait for it to end"
+            ) from error
         raise InputError(f"{path}: not readable as HDF5; it is truncated, damaged or another format") from error
 
 

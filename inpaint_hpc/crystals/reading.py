@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 import warnings
 import zipfile
@@ -22,6 +23,7 @@ from inpaint_hpc.crystals.checking import READING_NOTES, check_crystal, partial_
 from inpaint_hpc.crystals.json_structures import is_ase_database, json_crystal, json_rows, name_of
 from inpaint_hpc.crystals.packed import PackedDataset, select_rows
 from inpaint_hpc.crystals.text_files import MAX_BYTES, open_text, read_text, unpacked
+from inpaint_hpc.environment import user_path
 from inpaint_hpc.errors import InputError
 
 PACKED_SUFFIXES = (".h5", ".hdf5")
@@ -96,7 +98,7 @@ def expand_paths(paths: str | Path | Sequence[str | Path]) -> list[tuple[Path, s
         text, selection = str(item), None
         if "::" in text and not Path(text).exists():
             text, _, selection = text.partition("::")
-        path = Path(text).expanduser()
+        path = user_path(text)
         if path.is_dir():
             found = sorted(child for child in path.iterdir() if child.is_file() and _is_structure_file(child))
             if not found:
@@ -216,7 +218,9 @@ def _guarded(read: Callable[[], Any], label: str) -> Any:
 
 def _stem(path: Path) -> str:
     """Name of a file's crystal: the stem, or for a bare POSCAR the name of its folder."""
-    return path.parent.name or path.name if _is_poscar(path) else unpacked(path).stem
+    name = path.parent.name or path.name if _is_poscar(path) else unpacked(path).stem
+    # Whatever the locale, and also for names in another encoding, which could not be written to results.
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _is_poscar(path: Path) -> bool:

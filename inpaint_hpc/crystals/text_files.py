@@ -32,7 +32,7 @@ def open_text(path: Path, errors: str = "strict") -> Iterator[TextIO]:
     packing = PACKING.get(path.suffix.lower())
     opener = open if packing is None else importlib.import_module(packing).open
     try:
-        with opener(path, "rb") as file, io.TextIOWrapper(file, "utf-8-sig", errors) as text:
+        with opener(path, "rb") as file, io.TextIOWrapper(file, encoding="utf-8-sig", errors=errors) as text:
             yield text
     except (EOFError, lzma.LZMAError, zlib.error) as error:
         raise InputError("the packed file is cut off or damaged") from error

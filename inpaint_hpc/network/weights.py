@@ -68,7 +68,7 @@ def find_weights(name: str | Path | None = None) -> WeightsInfo:
         raise InputError(f"no weights '{name}'; give a .safetensors file or one of the packaged sets: {known}")
     card_path = path.with_suffix(".json")
     try:
-        card = json.loads(card_path.read_text())
+        card = json.loads(card_path.read_text(encoding="utf-8"))
         card["network"], card["sha256"]
     except FileNotFoundError:
         raise InputError(f"{path}: its model card {card_path.name} is missing; keep the two files together") from None
@@ -130,5 +130,5 @@ def save_weights(state: dict[str, torch.Tensor], path: Path, card: dict[str, Any
         temporary.write_bytes(save({k: v.detach().cpu().contiguous() for k, v in state.items()}))
     card = {"schema": CARD_SCHEMA, **card, "sha256": file_digest(path)}
     with atomic_path(path.with_suffix(".json")) as temporary:
-        temporary.write_text(json.dumps(card, indent=2) + "\n")
+        temporary.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     return WeightsInfo(path.stem, path, card)

@@ -27,7 +27,7 @@ from inpaint_hpc.archive.records import task_id_tail
 from inpaint_hpc.campaign.config import CampaignConfig
 from inpaint_hpc.campaign.cost import CostModel
 from inpaint_hpc.campaign.run_directory import SCHEMA_VERSION, RunDirectory
-from inpaint_hpc.environment import OPTIONAL, REQUIRED, package_versions
+from inpaint_hpc.environment import OPTIONAL, REQUIRED, package_versions, user_path
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.files import atomic_path
 from inpaint_hpc.network.weights import find_weights
@@ -64,7 +64,7 @@ def create_run(
         InputError: bad hosts, guests or weights, nothing left to do, or `path` contains something else.
         OSError: it cannot be written.
     """
-    path = Path(config.output if path is None else path).expanduser()
+    path = user_path(config.output if path is None else path)
     existing = _existing(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(path)
@@ -342,7 +342,7 @@ def _alive(pid: int) -> bool:
 def _resolved(config: CampaignConfig, path: Path) -> CampaignConfig:
     """The configuration with paths that do not depend on the working directory."""
     hosts = [
-        host if host.path is None else host.model_copy(update={"path": os.path.abspath(os.path.expanduser(host.path))})
+        host if host.path is None else host.model_copy(update={"path": os.path.abspath(user_path(host.path))})
         for host in config.hosts
     ]
     weights = config.weights

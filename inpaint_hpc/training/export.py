@@ -40,7 +40,7 @@ def restore_weights(run: Path) -> None:
     Raises:
         InputError: they would not be the weights that the card describes.
     """
-    card = json.loads((run / "model.json").read_text())
+    card = json.loads((run / "model.json").read_text(encoding="utf-8"))
     average = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)["average"]
     if save_weights(average, run / "model.safetensors", card).sha256 != card["sha256"]:
         raise InputError(f"{run}: the card model.json is not that of checkpoint.pt; run the slice again")
@@ -58,7 +58,13 @@ def _commit() -> str | None:
     here = Path(__file__).resolve().parent
     try:
         done = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, timeout=10, check=True
+            ["git", "rev-parse", "HEAD"],
+            cwd=here,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=10,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return None

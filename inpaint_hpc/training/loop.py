@@ -320,10 +320,10 @@ def _append_csv(path: Path, row: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     columns = list(row)
     if path.exists():
-        with open(path, newline="") as file:
+        with open(path, newline="", encoding="utf-8") as file:
             columns = next(csv.reader(file), columns)
     new = not path.exists() or path.stat().st_size == 0
-    with open(path, "a", newline="") as file:
+    with open(path, "a", newline="", encoding="utf-8") as file:
         # A run resumed by a newer version may record more columns than the file started with.
         writer = csv.DictWriter(file, columns, extrasaction="ignore")
         if new:

@@ -1,11 +1,15 @@
 """Real Ray on this machine: same answer, deaths of everything, nothing left behind, nothing open to others."""
 
 import os
+import resource
+import shutil
 import signal
 import stat
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,7 +24,7 @@ from inpaint_hpc.cluster.driver import drive
 from inpaint_hpc.cluster.executor import ClusterError
 from inpaint_hpc.cluster.local import Workers, choose_workers, make_executor, run_campaign
 from inpaint_hpc.cluster.processes import RUN, marked, marks
-from inpaint_hpc.cluster.ray.node import clean_up, temporary_root
+from inpaint_hpc.cluster.ray.node import RayNode, clean_up, temporary_root, write_token
 from inpaint_hpc.errors import InputError
 
 
@@ -297,6 +301,61 @@ def test_workers_for_this_machine():
     assert choose_workers(1, None, "cpu").threads == cores
     assert Workers(3, "cuda", 1, gpus=1).gpus_per_actor * 3 <= 1.0
     assert Workers(2, "cuda", 1, gpus=2).gpus_per_actor == 1.0
+
+
+@pytest.mark.skipif(os.getuid() != 0 or shutil.which("unshare") is None, reason="needs root to mount")
+def test_shared_memory_that_cannot_be_written(tiny_run):
+    run = tiny_run()
+    words = f"mount -o remount,ro /dev/shm && {sys.executable} -m inpaint_hpc resume {run.path} --actors 1"
+    done = subprocess.run(["unshare", "-m", "bash", "-c", words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert_nothing_left(run)
+
+
+def test_where_ray_does_not_start_its_places_and_the_way_without_it_are_named(tiny_run):
+    """Its object store is a file, in shared memory, of more than may be written here."""
+    run = tiny_run()
+    done = subprocess.run(
+        [sys.executable, "-m", "inpaint_hpc", "resume", run.path, "--actors", "1"],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (60 * 2**20, 60 * 2**20)),
+    )
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("Error: Ray does not start") and "/dev/shm" in last and "`--cluster inline`" in last
+    assert_nothing_left(run)
+
+
+# One call of each server: the registry of the head, tasks of a node, and objects of a node.
+CALLS = ("InternalKVGcsService/InternalKVKeys", "NodeManagerService/ShutdownRaylet", "ObjectManagerService/Push")
+
+
+def test_a_node_that_others_can_reach_answers_only_to_the_secret(tmp_path):
+    """Ray listens on all networks of such a node, so what docs/cluster.md says of the secret must hold."""
+    import grpc
+
+    node = RayNode(tmp_path, cpus=1, token=write_token(tmp_path / "token"), ip="127.0.0.11")
+    node.start()
+    try:
+        processes_ = psutil.Process().children(recursive=True)
+        ports = {c.laddr.port: p.name() for p in processes_ for c in p.net_connections() if c.status == "LISTEN"}
+        refused = []
+        for port, name in ports.items():
+            if "Agent" in name:
+                with pytest.raises(urllib.error.HTTPError, match="401"):
+                    urllib.request.urlopen(f"http://127.0.0.11:{port}/get_or_create_runtime_env", data=b"")
+                refused.append("agent")
+                continue
+            for call in CALLS:
+                with grpc.insecure_channel(f"127.0.0.11:{port}") as channel, pytest.raises(grpc.RpcError) as caught:
+                    channel.unary_unary(f"/ray.rpc.{call}")(b"", timeout=20)
+                if caught.value.code() != grpc.StatusCode.UNIMPLEMENTED:  # it belongs to another server
+                    assert caught.value.code() == grpc.StatusCode.UNAUTHENTICATED
+                    refused.append(call)
+    finally:
+        node.stop()
+    assert sorted(refused) == sorted([*CALLS, "agent"])
 
 
 def test_session_folders_are_short_enough_for_sockets(monkeypatch, tmp_path):

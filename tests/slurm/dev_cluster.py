@@ -83,7 +83,7 @@ class DevCluster:
 
     def rank_node(self, rank: int) -> str:
         """Node of a rank of the one job that runs."""
-        steps = [p for p in self.processes() if "submitit.core._submit" in p.cmdline() and p.name() != "srun"]
+        steps = [p for p in self.processes() if "inpaint_hpc.cluster.slurm.start" in p.cmdline() and p.name() != "srun"]
         ranks = {p.environ().get("SLURM_PROCID"): p.environ().get("SLURMD_NODENAME", "") for p in steps}
         return ranks[str(rank)]
 

@@ -40,7 +40,7 @@ def _kill(cluster: DevCluster, wanted: Callable[[psutil.Process], bool], rank: i
 
 
 def _is_step(process: psutil.Process) -> bool:
-    return "submitit.core._submit" in process.cmdline() and process.name() != "srun"
+    return "inpaint_hpc.cluster.slurm.start" in process.cmdline() and process.name() != "srun"
 
 
 def test_a_campaign_that_needs_three_times_the_time_limit(slurm, campaign, monkeypatch):

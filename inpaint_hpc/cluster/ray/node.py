@@ -24,12 +24,14 @@ import psutil
 from inpaint_hpc._version import PACKAGE_FOLDER
 from inpaint_hpc.cluster.executor import ClusterError, one_line
 from inpaint_hpc.cluster.processes import FOLDER, end, end_orphans, identity, is_alive, marks
+from inpaint_hpc.environment import VARIABLES
 from inpaint_hpc.errors import InputError
 
 _PREFIX = "ihpc-"
 # Ray's sockets are at most 65 characters below its folder, and a socket's path has at most 107.
 _LONGEST_ROOT = 107 - 65 - len("/ihpc-12345678/r")
 OBJECT_STORE_BYTES = 100 * 2**20  # reports are small; about the least that Ray accepts
+SHARED_MEMORY = "/dev/shm"
 # If grpc can be imported (ray[client]), Ray also starts a client server on a fixed port, open to the network, and
 # fails if a second run holds that port; there is no option to prevent it.
 _START = "import sys; sys.modules['grpc'] = None; from ray.scripts.scripts import main; main()"
@@ -54,7 +56,7 @@ def write_token(path: Path) -> Path:
         FileExistsError: there is one already.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(_secret())
     return path
 
@@ -147,7 +149,8 @@ class RayNode:
         # of a dead session for those of a live one, so each start has its own folder.
         self._session = folder / f"r{len(list(folder.glob('r[0-9]*')))}"
         self._session.mkdir()
-        environment = clean_environment(os.environ) | self.environment | self.variables | marks(folder, self.run)
+        environment = clean_environment(os.environ) | VARIABLES | self.environment | self.variables
+        environment |= marks(folder, self.run)
         parent = str(PACKAGE_FOLDER.parent)
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [parent, environment.get("PYTHONPATH", "")]))
         self._watchdog = subprocess.Popen(
@@ -183,6 +186,9 @@ class RayNode:
         }
         if not self.head_address:
             options["include-dashboard"] = "false"
+        if not os.access(SHARED_MEMORY, os.W_OK | os.X_OK):
+            # Ray avoids it when it is too small, and ends when it is read-only or missing, as in some containers.
+            options["plasma-directory"] = temporary
         pairs = [text for name, value in options.items() for text in (f"--{name}", str(value))]
         return [
             sys.executable,
@@ -199,7 +205,9 @@ class RayNode:
         root = temporary_root()
         try:
             folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
-            (folder / "owner.json").write_text(json.dumps({"run": str(self.run), "owner": identity()}))
+            (folder / "owner.json").write_text(
+                json.dumps({"run": str(self.run), "owner": identity()}), encoding="utf-8"
+            )
             if self._token is None:
                 write_token(folder / "token")
         except OSError as error:
@@ -213,18 +221,24 @@ class RayNode:
         # The last thing that `ray start --block` does before it blocks, and not atomic.
         written = self._session / "ray_current_cluster"
         seen: dict[int, psutil.Process] = {}
-        while not (written.exists() and written.read_text().strip()):
+        while not (written.exists() and written.read_text(encoding="utf-8").strip()):
             if self._watchdog.poll() is not None:
-                raise ClusterError(f"Ray does not start: {_last_words(log)}")
+                raise self._failure(_last_words(log))
             seen |= {process.pid: process for process in self._vital_processes()}
             if not all(map(_lives, seen.values())):
                 # Ray itself would wait for half a minute.
-                raise ClusterError("Ray does not start: one of its processes ended at once")
+                raise self._failure("one of its processes ended at once")
             if time.monotonic() > deadline:
                 raise ClusterError(f"Ray did not start within {timeout:.0f} s: {_last_words(log)}")
             time.sleep(0.05)
-        self.address = self.head_address or written.read_text().strip()
+        self.address = self.head_address or written.read_text(encoding="utf-8").strip()
         self._vital = self._vital_processes()
+
+    def _failure(self, why: str) -> ClusterError:
+        """Ray does not start; where the user can do without it, say so."""
+        alone = "; `--cluster inline` runs without Ray, in one process" if self._token is None else ""
+        places = f"its files are in {SHARED_MEMORY} and {temporary_root()}"
+        return ClusterError(f"Ray does not start ({places}): {why}{alone}")
 
     def _vital_processes(self) -> list[psutil.Process]:
         found = []
@@ -246,7 +260,11 @@ class RayNode:
         if self._session is None:
             return ""
         for path in sorted((self._session / "session_latest" / "logs").glob(f"worker-*-{pid}.err")):
-            lines = [line for line in path.read_text(errors="replace").splitlines() if not line.startswith(":")]
+            lines = [
+                line
+                for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
+                if not line.startswith(":")
+            ]
             fatal = [line for line in lines if line.startswith("Fatal Python error")]
             if fatal or lines:
                 return one_line((fatal or lines)[-1])
@@ -283,7 +301,7 @@ def clean_up(run: str | Path) -> int:
     ended = end_orphans(run)
     for folder in temporary_root().glob(f"{_PREFIX}*"):
         try:
-            owner = json.loads((folder / "owner.json").read_text())
+            owner = json.loads((folder / "owner.json").read_text(encoding="utf-8"))
             if owner["run"] == str(run) and not is_alive(owner["owner"]):
                 shutil.rmtree(folder, ignore_errors=True)
         except (OSError, ValueError, KeyError, TypeError):
@@ -307,7 +325,7 @@ def _lives(process: psutil.Process) -> bool:
 
 def _last_words(log: Path, limit: int = 400) -> str:
     try:
-        lines: Sequence[str] = log.read_text(errors="replace").splitlines()
+        lines: Sequence[str] = log.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return "no output"
     errors = [line for line in lines if "Error" in line or "ERR" in line] or lines[-3:]

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from inpaint_hpc.environment import settle_process
 from inpaint_hpc.errors import InputError
+
+from .job_step import same_again
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class CollectJob:
         from inpaint_hpc.campaign.run_directory import RunDirectory
         from inpaint_hpc.campaign.run_results import collect_run
 
+        settle_process()
         run = RunDirectory(self.run_path)
         report = collect_run(run)
         said = f"{report.path}: {report.tasks} tasks ({report.done} done, {report.failed} failed)"
@@ -40,6 +44,4 @@ class CollectJob:
 
     def checkpoint(self) -> Any:
         """The same again, after a requeue."""
-        from submitit.helpers import DelayedSubmission
-
-        return DelayedSubmission(self)
+        return same_again(self)

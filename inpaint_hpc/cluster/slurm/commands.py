@@ -29,7 +29,15 @@ def slurm(*command: str, timeout: float = 20.0) -> str:
     if shutil.which(command[0]) is None:
         raise InputError(f"no '{command[0]}' in PATH; use a login node of a SLURM cluster")
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
+        # Names of jobs and users may be in any encoding.
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=timeout,
+            stdin=subprocess.DEVNULL,
+        )
     except subprocess.TimeoutExpired:
         raise SlurmError(f"{command[0]} does not answer within {timeout:.0f} s; try again later") from None
     if done.returncode:
@@ -79,7 +87,7 @@ def accounts() -> list[str]:
     try:
         command = ("sacctmgr", "-nP", "show", "associations", f"user={getpass.getuser()}", "format=account")
         return sorted(set(slurm(*command, timeout=10.0).split()))
-    except InpaintHpcError:
+    except (InpaintHpcError, KeyError, OSError):  # KeyError, OSError: a user without a name, as in some containers
         return []
 
 

@@ -10,6 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from inpaint_hpc.environment import settle_process
+
+from . import job_step
 from .allocation import Allocation
 from .head_node import HeadNode
 from .job_step import JobTerminated, log
@@ -29,6 +32,7 @@ class AllocationJob:
 
     def __call__(self) -> str:
         """Run this node's part; returns how it ended, in one line."""
+        settle_process()
         context = here()
         rendezvous = Rendezvous(self.allocation.run_path, context.job, context.restarts)
         rendezvous.open()
@@ -37,6 +41,8 @@ class AllocationJob:
             f"job {context.job} on {context.node}, {context.cpus} cpus, {context.gpus} gpus, "
             f"requeued {context.restarts} times",
         )
+        if not job_step.checked:
+            log(context, "submitted by an older version, which kept no digest of what this job runs")
         kind = HeadNode if context.rank == 0 else WorkerNode
         try:
             ended = kind(self.allocation, context, rendezvous).run()
@@ -47,6 +53,4 @@ class AllocationJob:
 
     def checkpoint(self) -> Any:
         """What submitit requeues if SLURM's warning comes before our handler is in place: the same call again."""
-        from submitit.helpers import DelayedSubmission
-
-        return DelayedSubmission(self)
+        return job_step.same_again(self)

@@ -200,5 +200,5 @@ def _completed(state: JobState, run_path: Path) -> JobState:
 
 def _read(path: Path) -> dict:
     with contextlib.suppress(OSError, ValueError):
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     return {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -22,8 +23,24 @@ _HEALTH = {
 }
 
 
+# Whether this process was started by `start`, which looks at the pickle; submissions of older versions were not.
+checked = False
+
+
 class JobTerminated(BaseException):
     """SLURM is ending this process; not caught by `except Exception`."""
+
+
+def same_again(function: Any) -> Any:
+    """For submitit: the same call after a requeue, by the same bytes, of which the job's script has the digest."""
+    from submitit.core.job_environment import JobEnvironment
+    from submitit.helpers import DelayedSubmission
+
+    class Same(DelayedSubmission):
+        def dump(self, filepath: Any) -> None:
+            shutil.copy(JobEnvironment().paths.submitted_pickle, filepath)
+
+    return Same(function)
 
 
 def make_node(

@@ -7,6 +7,7 @@ head-R.json, where the head is; node-R-RANK.json, what each node is; ended-R.jso
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -18,9 +19,12 @@ from typing import Any
 
 from inpaint_hpc._version import __version__
 from inpaint_hpc.errors import InpaintHpcError
-from inpaint_hpc.files import atomic_path
+from inpaint_hpc.files import atomic_path, private_folder
 
 from .commands import slurm
+
+# Interfaces that lead to containers and virtual machines on the node, not to other nodes.
+_INTERNAL = ("docker", "br-", "virbr", "veth", "cni", "podman", "lxc", "lxd", "vmnet", "tun", "tap")
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,11 @@ def here() -> JobContext:
 
 
 def node_address(context: JobContext) -> str:
-    """The address at which other nodes of the allocation reach this one; 127.0.0.1 when there are no others."""
+    """The address at which other nodes of the allocation reach this one; 127.0.0.1 when there are no others.
+
+    Raises:
+        InpaintHpcError: this node has none.
+    """
     if context.nodes == 1:
         return "127.0.0.1"
     name = context.node
@@ -86,13 +94,36 @@ def node_address(context: JobContext) -> str:
     try:
         address = socket.gethostbyname(name)
     except OSError:
-        address = "127.0.0.1"
-    if address not in ("127.0.0.1", "127.0.1.1"):  # one machine simulating several nodes uses other loopback addresses
+        address = ""
+    # One machine that simulates several nodes uses other loopback addresses.
+    if address not in ("", "127.0.0.1", "127.0.1.1"):
         return address
     # Debian gives a machine's own name a loopback address; others can reach the address of the outgoing route.
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
         probe.connect(("192.0.2.1", 9))  # reserved for documentation; UDP sends nothing on connect
         return probe.getsockname()[0]
+    # Without a route to the outside, as on many compute nodes, that of a network that leaves the node.
+    found = _interface_addresses()
+    if not found:
+        raise InpaintHpcError(
+            f"{context.node}: no IPv4 address at which the other nodes could reach this one: '{name}' resolves to "
+            f"{address or 'none'}, and no network interface has one; submit with --nodes 1 and more --allocations"
+        )
+    return found[0]
+
+
+def _interface_addresses() -> list[str]:
+    """IPv4 addresses of the interfaces that are up, those of containers and virtual machines last."""
+    import psutil
+
+    up = {name for name, state in psutil.net_if_stats().items() if state.isup}
+    found = [
+        (name.startswith(_INTERNAL), address.address)
+        for name, addresses in psutil.net_if_addrs().items()
+        for address in addresses
+        if name in up and address.family == socket.AF_INET and not address.address.startswith(("127.", "169.254."))
+    ]
+    return [address for _, address in sorted(found, key=lambda pair: pair[0])]
 
 
 def rendezvous_folder(run_path: str | Path, job: str) -> Path:
@@ -117,11 +148,12 @@ class Rendezvous:
         """Make the folder, private to this user.
 
         Raises:
+            InputError: somebody else can write to it.
             OSError: it cannot be made.
         """
         # `parents=True` would make parent folders that everyone can read.
         for folder in (self.folder.parent, self.folder):
-            folder.mkdir(mode=0o700, exist_ok=True)
+            private_folder(folder)
 
     def publish_head(self, address: str) -> None:
         """Publish where the head is; every call counts as a new head, even if the address is the same."""
@@ -164,11 +196,11 @@ class Rendezvous:
 
     def _write(self, name: str, record: dict[str, Any]) -> None:
         with atomic_path(self.folder / name) as temporary:
-            temporary.write_text(json.dumps(record) + "\n")
+            temporary.write_text(json.dumps(record) + "\n", encoding="utf-8")
             temporary.chmod(0o600)
 
     def _read(self, name: str) -> dict[str, Any] | None:
         try:
-            return json.loads((self.folder / name).read_text())
+            return json.loads((self.folder / name).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None

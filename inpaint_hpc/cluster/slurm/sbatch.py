@@ -15,8 +15,11 @@ from inpaint_hpc._version import PACKAGE_FOLDER
 from inpaint_hpc.campaign.slurm_settings import SlurmSettings
 from inpaint_hpc.cluster.executor import one_line
 from inpaint_hpc.errors import InputError
+from inpaint_hpc.files import private_folder
 
+from . import start
 from .commands import accounts, nodes, partitions, slurm
+from .start import file_digest
 from .submissions import slurm_folder
 
 # sbatch passes the submitter's environment to the job, where these variables would mislead it.
@@ -38,11 +41,12 @@ def sbatch(run_path: Path, settings: SlurmSettings, calls: Sequence[Callable[[],
         dependency: as for sbatch; '' for none.
 
     Raises:
-        InputError: no SLURM here, or SLURM refuses; the message lists the alternatives.
+        InputError: no SLURM here, or SLURM refuses; the message lists the alternatives.  Or the folder for pickles
+            belongs to somebody else.
     """
     slurm("sbatch", "--version")  # a clear message where there is no SLURM
     executor = _executor(run_path, settings, len(calls), dependency)
-    slurm_folder(run_path).mkdir(mode=0o700, exist_ok=True)
+    private_folder(slurm_folder(run_path))
     said = io.StringIO()
     try:
         with _clean_environment(), contextlib.redirect_stderr(said):
@@ -88,6 +92,13 @@ def _executor(run_path: Path, settings: SlurmSettings, count: int, dependency: s
             cls,
         ) -> int:  # without srun, submitit's own version would prevent planning a submission on a laptop
             return 1
+
+        @property
+        def _submitit_command_str(self) -> str:
+            # Digests of the pickles, in the script that SLURM keeps: nobody else can change what will be loaded.
+            # Elements of an array have the same pickle.
+            digests = sorted({file_digest(path) for path in where.glob("*.pkl")})
+            return " ".join([self.python, "-u -m", start.__name__, shlex.quote(str(self.folder)), *digests])
 
     # Elements of an array share a folder, which must exist before the first of them starts.
     executor = Executor(where / ("%A" if count > 1 else "%j"), max_num_timeout=_TIMEOUTS)

@@ -9,6 +9,7 @@ from typing import Any
 
 from inpaint_hpc.campaign.slurm_settings import SlurmSection, SlurmSettings
 from inpaint_hpc.configuration import read_yaml, validate
+from inpaint_hpc.environment import user_path
 from inpaint_hpc.errors import InputError
 
 PACKAGED = Path(__file__).resolve().parent / "profiles"
@@ -21,9 +22,10 @@ def profile_path(name: str) -> Path:
         InputError: there is no such profile; the message lists those that exist.
     """
     if name.endswith((".yaml", ".yml")) or "/" in name:
-        if not Path(name).expanduser().is_file():
+        path = user_path(name)
+        if not path.is_file():
             raise InputError(f"{name}: no such profile")
-        return Path(name).expanduser()
+        return path
     folders = [_user_profiles(), PACKAGED]
     for folder in folders:
         if (folder / f"{name}.yaml").is_file():
@@ -36,7 +38,7 @@ def profile_path(name: str) -> Path:
 
 
 def _user_profiles() -> Path:
-    base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # unchanged without a home
     return Path(base) / "inpaint_hpc" / "profiles"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inpaint_hpc.errors import InputError
-from inpaint_hpc.files import atomic_path
+from inpaint_hpc.files import atomic_path, private_folder
 
 if TYPE_CHECKING:
     from inpaint_hpc.campaign.run_directory import RunDirectory
@@ -57,9 +57,9 @@ def record(run: RunDirectory, submission: Submission) -> None:
         OSError: the run directory cannot be written.
     """
     folder = slurm_folder(run.path) / "submissions"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    private_folder(folder)
     with atomic_path(folder / f"{submission.job}.json") as temporary:
-        temporary.write_text(json.dumps(asdict(submission)) + "\n")
+        temporary.write_text(json.dumps(asdict(submission)) + "\n", encoding="utf-8")
         temporary.chmod(0o600)
 
 
@@ -68,7 +68,7 @@ def submissions(run: RunDirectory) -> list[Submission]:
     found = []
     for path in (slurm_folder(run.path) / "submissions").glob("*.json"):
         with contextlib.suppress(OSError, ValueError, TypeError):
-            found.append(Submission(**json.loads(path.read_text())))
+            found.append(Submission(**json.loads(path.read_text(encoding="utf-8"))))
     return sorted(found, key=lambda submission: (submission.time, submission.job))
 
 

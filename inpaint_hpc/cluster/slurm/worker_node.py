@@ -40,7 +40,11 @@ class WorkerNode:
     def _follow(self) -> str:
         run = RunDirectory(self.allocation.run_path)
         problem = self.allocation.problem(self.context, run)
-        self.rendezvous.publish_node(self.context, node_address(self.context), problem)
+        try:
+            address = node_address(self.context)
+        except InpaintHpcError as error:
+            address, problem = "", problem or str(error)
+        self.rendezvous.publish_node(self.context, address, problem)
         if problem:
             log(self.context, f"{problem}; the other nodes continue without this one")
         while True:
