@@ -20,6 +20,7 @@ from typing import Any
 
 from inpaint_hpc.archive.records import TaskRecord
 from inpaint_hpc.errors import InputError
+from inpaint_hpc.gpus import gpus_here
 
 from .heartbeat import Heartbeat
 from .run_directory import RunDirectory
@@ -100,13 +101,13 @@ class ShardWorker:
             device: 'cpu' or 'cuda'.
             gpus: number of GPUs expected.
         """
-        import torch
-
-        seen = torch.cuda.device_count() if device != "cpu" and torch.cuda.is_available() else 0
-        if device == "cpu" or seen >= gpus:
+        if device == "cpu":
             return ""
-        built = f"torch {torch.__version__} for CUDA {torch.version.cuda}" if torch.version.cuda else "a torch for CPUs"
-        return f"{built} sees {seen} of {gpus} GPUs; check nvidia-smi and the driver there, or use --device cpu"
+        found = gpus_here()
+        if found.count >= gpus:
+            return ""
+        why = "; ".join(found.notes) or "check nvidia-smi and the driver there"
+        return f"torch can use {found.count} of {gpus} GPUs ({why}); use --device cpu to do without"
 
     def run_unit(self, unit: WorkUnit) -> UnitReport:
         """Run the tasks of a unit and write its result file; returns at once if an intact one exists.

@@ -27,6 +27,7 @@ from inpaint_hpc.cluster.executor import (
     shard_worker,
 )
 from inpaint_hpc.errors import InpaintHpcError, InputError, StorageError
+from inpaint_hpc.gpus import show_worker_its_gpu
 
 _START_ATTEMPTS = 5
 _NODE_STARTS = 3
@@ -62,6 +63,7 @@ class UnitActor:
     def __init__(self, factory: Callable[..., Any], run_path: str, device: str, threads: int | None, slot: str) -> None:
         self._name = f"{socket.gethostname().split('.')[0]}-{slot}"
         self._worker, self._error = None, None
+        _show_own_gpu(device)
         try:
             self._worker = factory(run_path, device, threads, self._name)
         except Exception as error:
@@ -82,6 +84,15 @@ class UnitActor:
         """Close the worker, whose last heartbeat records that it ended."""
         if hasattr(self._worker, "close"):
             self._worker.close()
+
+
+def _show_own_gpu(device: str) -> None:
+    """Let torch see the GPU that Ray assigned to this process, whatever cards Ray believes to see."""
+    if device == "cpu":
+        return
+    import ray
+
+    show_worker_its_gpu(ray.get_runtime_context().get_accelerator_ids().get("GPU", []))
 
 
 def _described(error: Exception) -> tuple[str, str]:

@@ -37,6 +37,8 @@ class AllocationJob:
             f"job {context.job} on {context.node}, {context.cpus} cpus, {context.gpus} gpus, "
             f"requeued {context.restarts} times",
         )
+        for note in context.gpu_notes:
+            log(context, note)
         kind = HeadNode if context.rank == 0 else WorkerNode
         try:
             ended = kind(self.allocation, context, rendezvous).run()
