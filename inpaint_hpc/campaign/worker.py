@@ -50,6 +50,7 @@ class ShardWorker:
         run: the run directory.
         name: of the worker.
         edge_budget: maximum graph edges per batch; unless configured, None until a unit runs short of memory.
+        note: why this worker is slower than it could be, in one line; '' if it is not.
 
     Raises:
         InputError: not a run directory, the weights are not the frozen ones, or there is no such device.
@@ -59,6 +60,8 @@ class ShardWorker:
         self, run_path: str | Path, device: str = "cpu", threads: int | None = None, name: str | None = None
     ) -> None:
         import torch
+
+        from inpaint_hpc.kernels.available import kernels_of
 
         from .cost import CostModel
 
@@ -91,7 +94,9 @@ class ShardWorker:
             started=time.time(),
         )
         self._heartbeat.start()
-        self._log("started", device=str(self.device), threads=torch.get_num_threads(), pid=os.getpid())
+        kernels = kernels_of(self.device)
+        self.note = f"no kernels on its GPU: {kernels}" if self.device.type == "cuda" and "torch" in kernels else ""
+        self._log("started", device=str(self.device), threads=torch.get_num_threads(), pid=os.getpid(), kernels=kernels)
 
     @staticmethod
     def problem_here(device: str, gpus: int) -> str:

@@ -8,16 +8,14 @@ first, once per process and device; where it fails, torch's operations take the 
 from __future__ import annotations
 
 import importlib
-import logging
 import os
-import subprocess
 from functools import cache
-from pathlib import Path
 
 import torch
 
-_LOG = logging.getLogger("inpaint_hpc.kernels")
-_PROBLEMS: dict[int, str] = {}  # by the device's index; '' where kernels work
+from . import problems
+from .problems import reason_of, set_problem
+
 _OLDEST = (7, 0)  # compute capability that Triton supports
 
 
@@ -40,9 +38,9 @@ def kernel_problem(device: torch.device) -> str:
         torch.OutOfMemoryError: no memory to try it; the next call tries again.
     """
     index = torch.cuda.current_device() if device.index is None else device.index
-    if index not in _PROBLEMS:
-        _set_problem(index, _try(torch.device("cuda", index)))
-    return _PROBLEMS[index]
+    if index not in problems.KNOWN:
+        set_problem(index, _try(torch.device("cuda", index)))
+    return problems.KNOWN[index]
 
 
 def kernels_of(device: torch.device) -> str:
@@ -53,22 +51,6 @@ def kernels_of(device: torch.device) -> str:
         return "torch's operations (kernels are for GPUs)"
     problem = kernel_problem(device)
     return f"torch's operations ({problem})" if problem else f"Triton {importlib.import_module('triton').__version__}"
-
-
-def report_failure(device: torch.device, error: Exception) -> None:
-    """Use torch's operations on this device from now on if an error says that a kernel cannot be compiled there."""
-    if device.type == "cuda" and (
-        isinstance(error, (OSError, subprocess.SubprocessError))
-        or "C compiler" in str(error)
-        or type(error).__module__.startswith("triton.compiler")
-    ):
-        _set_problem(device.index, reason_of(error))
-
-
-def _set_problem(index: int, problem: str) -> None:
-    _PROBLEMS[index] = problem
-    if problem:
-        _LOG.warning("cuda:%d: no kernels, torch's slower operations take their place: %s", index, problem)
 
 
 def _try(device: torch.device) -> str:
@@ -88,19 +70,6 @@ def _try(device: torch.device) -> str:
     except Exception as error:  # compilers, drivers and file systems raise anything
         return reason_of(error)
     return ""
-
-
-def reason_of(error: Exception) -> str:
-    """Why a kernel could not be compiled, and what may help, in one line."""
-    text = " ".join(str(error).split())[:300]
-    if isinstance(error, subprocess.CalledProcessError):
-        command = error.cmd if isinstance(error.cmd, str) else error.cmd[0]
-        return f"{Path(command).name} failed with exit status {error.returncode}; it needs Python's headers (Python.h)"
-    if "C compiler" in text:
-        return "there is no C compiler; install gcc or name one in CC"
-    if isinstance(error, OSError):
-        return f"{text}; TRITON_CACHE_DIR names another folder for compiled kernels"
-    return f"{type(error).__name__}: {text}"
 
 
 @cache

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from .available import report_failure
+from .problems import report_failure
 
 
 def launch(kernel: Any, grid: tuple[int, ...], like: torch.Tensor, *arguments: Any, **options: Any) -> None:

@@ -172,6 +172,15 @@ def test_doctor_reports_what_is_installed():
     assert f"torch          {report['packages']['torch']}" in text.stdout
 
 
+def test_doctor_says_what_becomes_of_gpus():
+    """Six are promised to this job, and torch has a reason not to see them all."""
+    environment = {"SLURM_GPUS_ON_NODE": "6", "CUDA_VISIBLE_DEVICES": "0,0"}
+    report = json.loads(run("doctor", "--json", env=environment).stdout)
+    assert report["gpus"]["names"] == [] and "names a GPU twice" in report["gpus"]["notes"][0]
+    assert report["devices"][0]["kernels"] == "torch's operations (kernels are for GPUs)"
+    assert "gpus           6 of 6 GPUs are unused" in run("doctor", env=environment).stdout
+
+
 def test_doctor_finds_the_shipped_weights_intact():
     report = json.loads(run("doctor", "--json").stdout)
     assert report["weights"]

@@ -10,11 +10,13 @@ import torch
 
 from inpaint_hpc import gpus
 from inpaint_hpc.campaign.worker import ShardWorker
+from inpaint_hpc.cluster.inspection import inspect_environment
 from inpaint_hpc.cluster.local import Workers, choose_workers, make_executor
 from inpaint_hpc.cluster.slurm.allocation import Allocation
 from inpaint_hpc.cluster.slurm.job_step import make_node
 from inpaint_hpc.cluster.slurm.rendezvous import here
 from inpaint_hpc.errors import InputError
+from inpaint_hpc.kernels import problems
 
 AUTO = SimpleNamespace(device="auto", actors="auto", threads=None)
 SLICES = ",".join(f"MIG-8210e6aa-6e55-5fcc-b76a-18069cb4752{k}" for k in range(4))
@@ -103,10 +105,12 @@ def test_local_runs_too(node, caplog):
 
 
 @pytest.mark.parametrize("amd", [False, True], ids=["MIG", "AMD"])
-def test_each_ray_worker_sees_its_own_gpu(node, monkeypatch, tmp_path, amd):
+def test_each_ray_worker_sees_its_own_gpu(node, monkeypatch, tmp_path, caplog, amd):
     """For AMD the node's Ray, which sees no card here, takes them for NVIDIA's: torch must read the right variable."""
 
     class TellingWorker:  # in here, so that it is pickled whole
+        note = "no kernels on its GPU"
+
         def __init__(self, *_):
             self.seen = {name: os.environ.get(name) for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")}
 
@@ -136,6 +140,7 @@ def test_each_ray_worker_sees_its_own_gpu(node, monkeypatch, tmp_path, amd):
     variable = "HIP_VISIBLE_DEVICES" if amd else "CUDA_VISIBLE_DEVICES"
     assert sorted(report.pop(variable) for report in reports) == names
     assert [list(report.values()) for report in reports] == [[None]] * 2
+    assert caplog.text.count("no kernels on its GPU") == 1
 
 
 def test_nodes_of_an_allocation_hand_out_the_same(node):
@@ -144,3 +149,22 @@ def test_nodes_of_an_allocation_hand_out_the_same(node):
     assert made.gpus == 4 and made.variables["CUDA_VISIBLE_DEVICES"] == SLICES
     made = make_node(".", context, SimpleNamespace(token=None), "cpu", 1, "127.0.0.1", None)
     assert made.gpus == 0 and "CUDA_VISIBLE_DEVICES" not in made.variables
+
+
+def test_doctor_says_which_kernels_are_used_and_why(monkeypatch):
+    """Two cards, the second of which is old, and a third that falls off the bus."""
+
+    def properties(index):
+        if index == 2:
+            raise RuntimeError("CUDA error: device is lost")
+        return SimpleNamespace(name=f"card {index}", total_memory=2**30)
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", properties)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (6, 1))
+    pytest.importorskip("triton")
+    monkeypatch.setattr(problems, "KNOWN", {0: ""})
+    report = inspect_environment()
+    kernels = [device["kernels"] for device in report["devices"]]
+    assert kernels[1].startswith("Triton 3") and "compute capability 6.1" in kernels[2]
+    assert report["problems"] == ["cuda:2 cannot be used: CUDA error: device is lost"]

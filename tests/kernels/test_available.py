@@ -12,10 +12,10 @@ import torch
 
 pytest.importorskip("triton")
 import triton
-from conftest import INTERPRETED
 
-from inpaint_hpc.kernels import available, launch, trial
-from inpaint_hpc.kernels.available import kernel_problem, kernels_of, reason_of, use_kernels
+from inpaint_hpc.kernels import launch, problems, trial
+from inpaint_hpc.kernels.available import kernel_problem, kernels_of, use_kernels
+from inpaint_hpc.kernels.problems import reason_of
 
 CARD = torch.device("cuda", 1)
 
@@ -28,7 +28,7 @@ class CudaTensor:
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch, tmp_path):
-    monkeypatch.setattr(available, "_PROBLEMS", {})
+    monkeypatch.setattr(problems, "KNOWN", {})
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     monkeypatch.delenv("INPAINT_HPC_KERNELS", raising=False)
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
@@ -148,7 +148,7 @@ def test_they_can_be_turned_off(monkeypatch):
 )
 def test_kernels_that_fail_later_are_given_up_for_the_next_attempt(error, given_up, monkeypatch):
     """As when the home folder fills up while a run needs a kernel for another size."""
-    monkeypatch.setitem(available._PROBLEMS, 1, "")
+    monkeypatch.setitem(problems.KNOWN, 1, "")
     monkeypatch.setattr(torch.cuda, "device_of", lambda tensor: torch.no_grad())
 
     class Kernel:
@@ -188,7 +188,7 @@ def test_every_kernel_is_launched_on_the_device_of_its_tensors(monkeypatch):
     assert direct == []
 
 
-@pytest.mark.skipif(not INTERPRETED, reason="in the interpreter")
+@pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") != "1", reason="in the interpreter")
 def test_the_trial_kernel_in_the_interpreter(monkeypatch):
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     trial.try_kernel(torch.device("cpu"))
