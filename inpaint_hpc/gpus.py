@@ -23,6 +23,7 @@ WORKER_VARIABLE = "INPAINT_HPC_GPU_VARIABLE"
 _TIMEOUT = 180.0  # s; importing torch from a busy file system takes long
 # What a job has been given, in words that torch does not read.
 _LISTS = ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS", "GPU_DEVICE_ORDINAL", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
+_QUIET: dict[str, Any] = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True}
 _PROBE = """
 import sys; sys.path = [p for p in sys.path if p]
 import json, torch
@@ -88,7 +89,7 @@ def gpus_here() -> Gpus:
     else:
         usable, reason = _usable(torch, variable, None)
         slices = _slices() if usable and not hip else None
-        found, reason = (slices, "") if slices else _chosen(usable, given, reason)
+        found, reason = _chosen(slices or [str(index) for index in usable], given, reason)
     there = max(len(names or ()), len(given or ())) or _cards()
     if len(found) < there:
         reason = reason or ("torch sees no more" if found else _sees_none(torch))
@@ -156,9 +157,8 @@ def _without_ranges(value: str) -> str:
     return re.sub(r"\b(\d{1,3})-(\d{1,3})(?=,|$)", lambda m: ",".join(map(str, range(int(m[1]), int(m[2]) + 1))), value)
 
 
-def _chosen(usable: list[int], given: list[str] | None, reason: str) -> tuple[list[str], str]:
+def _chosen(seen: list[str], given: list[str] | None, reason: str) -> tuple[list[str], str]:
     """Which of the GPUs that torch sees are this job's where it sees them all, and why not more."""
-    seen = [str(index) for index in usable]
     if given is None or len(seen) <= len(given):
         return seen, reason
     if set(given) <= set(seen):
@@ -181,7 +181,7 @@ def _tried(variable: str, shown: str | None, rocr: str | None) -> tuple[list[int
     environment = dict(os.environ) if shown is None else os.environ | {variable: shown}
     command = [sys.executable, "-c", _PROBE]
     try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_TIMEOUT)
+        done = subprocess.run(command, env=environment, timeout=_TIMEOUT, **_QUIET)
         usable, reason = json.loads(done.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired:
         return [], f"torch did not answer within {_TIMEOUT:.0f} s; check nvidia-smi"
@@ -194,7 +194,7 @@ def _tried(variable: str, shown: str | None, rocr: str | None) -> tuple[list[int
 def _slices() -> list[str] | None:
     """MIG slices, and cards without, by UUID; None where no card is cut into slices or nobody can tell."""
     try:
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60.0).stdout
+        listed = subprocess.run(["nvidia-smi", "-L"], timeout=60.0, **_QUIET).stdout
     except (OSError, subprocess.SubprocessError):
         return None
     cards: list[list[str]] = []

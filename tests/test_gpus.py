@@ -189,6 +189,10 @@ def test_slices_that_nothing_names(cuda_build, tmp_path):
     )
     smi.chmod(0o755)
     assert cuda_build("good").names == ("MIG-91d2", "MIG-a0c1", "GPU-77aa")
+    here = cuda_build("good", {"SLURM_GPUS_ON_NODE": "3"})
+    assert here.names == ("MIG-91d2", "MIG-a0c1", "GPU-77aa") and here.notes == ()
+    here = cuda_build("good", {"SLURM_GPUS_ON_NODE": "2"})
+    assert here.names == () and "nothing says which of them are this job's" in here.notes[0]
 
 
 def test_a_machine_without_a_card_starts_nothing(monkeypatch):

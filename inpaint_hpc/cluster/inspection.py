@@ -28,6 +28,7 @@ def inspect_environment() -> dict[str, Any]:
     """
     problems: list[str] = []
     packages = package_versions()
+    gpus = _gpus()  # before CUDA is initialised here, which keeps others from a card in exclusive mode
     problems += [f"{name} is not installed" for name, found in packages.items() if found is None]
     return {
         "inpaint_hpc": __version__,
@@ -37,7 +38,7 @@ def inspect_environment() -> dict[str, Any]:
         "optional": package_versions(OPTIONAL),
         "cpu": {"cores": _cores(), "memory_GiB": _memory_gib()},
         "devices": _devices(problems),
-        "gpus": _gpus(),
+        "gpus": gpus,
         "weights": _weights(problems),
         "slurm": {command: shutil.which(command) for command in SLURM_COMMANDS},
         "problems": problems,

@@ -73,7 +73,7 @@ def choose_workers(actors: int | str = "auto", threads: int | None = None, devic
     if device == "cuda" and not gpus:
         raise InputError("; ".join(("no CUDA device is available to torch", *notes, "use --device cpu")))
     for note in notes:
-        _LOG.warning("%s", note)
+        _LOG.warning("%s; the workers run on %s", note, f"{gpus} GPUs" if gpus else "CPUs")
     cores = available_cores()
     if gpus:
         actors = gpus if actors == "auto" else int(actors)

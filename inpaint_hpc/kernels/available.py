@@ -47,6 +47,8 @@ def kernels_of(device: torch.device) -> str:
     """What operations on a device use and why, in one line."""
     if os.environ.get("INPAINT_HPC_KERNELS") == "0":
         return "torch's operations (INPAINT_HPC_KERNELS=0)"
+    if os.environ.get("TRITON_INTERPRET") == "1" and _has_triton():
+        return "Triton's interpreter (TRITON_INTERPRET=1)"
     if device.type != "cuda":
         return "torch's operations (kernels are for GPUs)"
     problem = kernel_problem(device)

@@ -97,7 +97,8 @@ def test_local_runs_too(node, caplog):
     workers = choose_workers()
     assert (workers.actors, workers.device, workers.gpus) == (4, "cuda", 4) and not caplog.records
     node({"CUDA_VISIBLE_DEVICES": "0,1"}, 1)
-    assert choose_workers().gpus == 1 and "1 of 2 GPUs are unused" in caplog.text
+    assert choose_workers().gpus == 1
+    assert "1 of 2 GPUs are unused: torch sees no more; the workers run on 1 GPUs" in caplog.text
     node({"CUDA_VISIBLE_DEVICES": "NoDevFiles"}, 0)
     assert choose_workers().device == "cpu"
     with pytest.raises(InputError, match="no CUDA device is available to torch"):
