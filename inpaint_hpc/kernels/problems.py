@@ -24,7 +24,7 @@ def report_failure(device: torch.device, error: Exception) -> None:
     if device.type == "cuda" and (
         isinstance(error, (OSError, subprocess.SubprocessError))
         or "C compiler" in str(error)
-        or type(error).__module__.startswith("triton.compiler")
+        or type(error).__module__.startswith(("triton.compiler", "triton.runtime"))
     ):
         set_problem(device.index, reason_of(error))
 

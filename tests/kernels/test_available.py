@@ -142,6 +142,7 @@ def test_they_can_be_turned_off(monkeypatch):
     [
         (OSError(28, "No space left on device"), True),
         (subprocess.CalledProcessError(1, ["gcc"]), True),
+        (triton.runtime.errors.OutOfResources(200_000, 101_376, "shared memory"), True),
         (RuntimeError("Triton Error [CUDA]: out of memory"), False),
         (torch.OutOfMemoryError("CUDA out of memory"), False),
     ],
