@@ -13,9 +13,9 @@ KNOWN: dict[int, str] = {}  # by the index of the CUDA device, in one line; '' w
 
 
 def set_problem(index: int, problem: str) -> None:
-    """Keep what is wrong with kernels on a CUDA device, and warn of it."""
-    KNOWN[index] = problem
-    if problem:
+    """Keep what is wrong with kernels on a CUDA device, and warn of it once."""
+    before, KNOWN[index] = KNOWN.get(index), problem
+    if problem and problem != before:
         _LOG.warning("cuda:%d: no kernels, torch's slower operations take their place: %s", index, problem)
 
 
