@@ -20,6 +20,7 @@ from typing import Any
 
 from inpaint_hpc.archive.records import TaskRecord
 from inpaint_hpc.errors import InputError
+from inpaint_hpc.gpus import gpus_here
 
 from .heartbeat import Heartbeat
 from .run_directory import RunDirectory
@@ -49,6 +50,7 @@ class ShardWorker:
         run: the run directory.
         name: of the worker.
         edge_budget: maximum graph edges per batch; unless configured, None until a unit runs short of memory.
+        note: why this worker is slower than it could be, in one line; '' if it is not.
 
     Raises:
         InputError: not a run directory, the weights are not the frozen ones, or there is no such device.
@@ -58,6 +60,8 @@ class ShardWorker:
         self, run_path: str | Path, device: str = "cpu", threads: int | None = None, name: str | None = None
     ) -> None:
         import torch
+
+        from inpaint_hpc.kernels.available import kernels_of
 
         from .cost import CostModel
 
@@ -90,7 +94,9 @@ class ShardWorker:
             started=time.time(),
         )
         self._heartbeat.start()
-        self._log("started", device=str(self.device), threads=torch.get_num_threads(), pid=os.getpid())
+        kernels = kernels_of(self.device)
+        self.note = f"no kernels on its GPU: {kernels}" if self.device.type == "cuda" and "torch" in kernels else ""
+        self._log("started", device=str(self.device), threads=torch.get_num_threads(), pid=os.getpid(), kernels=kernels)
 
     @staticmethod
     def problem_here(device: str, gpus: int) -> str:
@@ -100,13 +106,13 @@ class ShardWorker:
             device: 'cpu' or 'cuda'.
             gpus: number of GPUs expected.
         """
-        import torch
-
-        seen = torch.cuda.device_count() if device != "cpu" and torch.cuda.is_available() else 0
-        if device == "cpu" or seen >= gpus:
+        if device == "cpu":
             return ""
-        built = f"torch {torch.__version__} for CUDA {torch.version.cuda}" if torch.version.cuda else "a torch for CPUs"
-        return f"{built} sees {seen} of {gpus} GPUs; check nvidia-smi and the driver there, or use --device cpu"
+        found = gpus_here()
+        if found.count >= gpus:
+            return ""
+        why = "; ".join(found.notes) or "check nvidia-smi and the driver there"
+        return f"torch can use {found.count} of {gpus} GPUs ({why}); use --device cpu to do without"
 
     def run_unit(self, unit: WorkUnit) -> UnitReport:
         """Run the tasks of a unit and write its result file; returns at once if an intact one exists.

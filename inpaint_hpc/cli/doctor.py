@@ -37,7 +37,11 @@ def _lines(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "python", f"{report['python']} on {report['platform']}"
     yield "cpu", f"{report['cpu']['cores']} cores, {_gib(report['cpu']['memory_GiB'])}"
     for device in report["devices"]:
-        yield "device", f"{device['name']} ({device['kind']}, {_gib(device['memory_GiB'])})"
+        yield "device", f"{device['name']} ({device['kind']}, {_gib(device['memory_GiB'])}): {device['kernels']}"
+    if report["gpus"]["names"]:
+        yield "gpus", f"{len(report['gpus']['names'])} for workers: {', '.join(report['gpus']['names'])}"
+    for note in report["gpus"]["notes"]:
+        yield "gpus", note
     for weights in report["weights"]:
         state = "verified" if weights["verified"] else "DAMAGED"
         yield "weights", f"{weights['name']} sha256 {weights['sha256'][:12]} {state} ({weights['path']})"

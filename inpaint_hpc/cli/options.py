@@ -119,16 +119,25 @@ def parse_guests(values: Sequence[str]) -> dict[str, int]:
 
 
 def choose_device(name: str) -> str:
-    """'auto' -> 'cuda' if available, else 'cpu'.
+    """'auto' -> 'cuda' if available, else 'cpu', which is said where there are GPUs.
 
     Raises:
         InputError: CUDA was requested but is not available.
     """
     import torch
 
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("no CUDA device is available to torch; use --device cpu")
-    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+    if name not in ("auto", "cuda"):
+        return name
+    if torch.cuda.is_available():
+        return "cuda"
+    from inpaint_hpc.gpus import gpus_here
+
+    notes = gpus_here().notes
+    if name == "cuda":
+        raise InputError("; ".join(("no CUDA device is available to torch", *notes, "use --device cpu")))
+    for note in notes:
+        click.echo(f"on the CPU: {note}", err=True)
+    return "cpu"
 
 
 def sampling_arguments(options: dict[str, Any]) -> dict[str, Any]:

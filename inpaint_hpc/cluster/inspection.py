@@ -12,6 +12,7 @@ from typing import Any
 from inpaint_hpc._version import __version__
 from inpaint_hpc.environment import OPTIONAL, package_versions
 from inpaint_hpc.errors import InputError
+from inpaint_hpc.gpus import gpus_here
 
 SLURM_COMMANDS = ("sbatch", "srun", "squeue", "scontrol", "sacct", "scancel")
 
@@ -21,11 +22,13 @@ def inspect_environment() -> dict[str, Any]:
 
     Returns:
         inpaint_hpc, python, platform: versions; packages, optional: version or None by name; cpu: cores this process
-        may use, and memory_GiB; devices: name, kind, memory_GiB of each torch device; weights: name, path, sha256,
-        verified; slurm: path or None by command; problems: one line each, empty if everything needed is there.
+        may use, and memory_GiB; devices: name, kind, memory_GiB of each torch device, and kernels, what its operations
+        use and why; gpus: names of those for workers, and notes on the others; weights: name, path, sha256, verified;
+        slurm: path or None by command; problems: one line each, empty if everything needed is there.
     """
     problems: list[str] = []
     packages = package_versions()
+    gpus = _gpus()  # before CUDA is initialised here, which keeps others from a card in exclusive mode
     problems += [f"{name} is not installed" for name, found in packages.items() if found is None]
     return {
         "inpaint_hpc": __version__,
@@ -35,6 +38,7 @@ def inspect_environment() -> dict[str, Any]:
         "optional": package_versions(OPTIONAL),
         "cpu": {"cores": _cores(), "memory_GiB": _memory_gib()},
         "devices": _devices(problems),
+        "gpus": gpus,
         "weights": _weights(problems),
         "slurm": {command: shutil.which(command) for command in SLURM_COMMANDS},
         "problems": problems,
@@ -66,13 +70,27 @@ def _devices(problems: list[str]) -> list[dict[str, Any]]:
     except Exception as error:  # a broken CUDA installation raises anything from ImportError to OSError
         problems.append(f"torch cannot be imported: {' '.join(str(error).split())}")
         return []
+    from inpaint_hpc.kernels.available import kernels_of
+
     devices: list[dict[str, Any]] = [{"name": "cpu", "kind": platform.processor() or platform.machine()}]
-    devices[0]["memory_GiB"] = _memory_gib()
-    for index in range(torch.cuda.device_count()):
-        properties = torch.cuda.get_device_properties(index)
-        memory = round(properties.total_memory / 2**30, 1)
-        devices.append({"name": f"cuda:{index}", "kind": properties.name, "memory_GiB": memory})
+    devices[0] |= {"memory_GiB": _memory_gib(), "kernels": kernels_of(torch.device("cpu"))}
+    try:
+        for index in range(torch.cuda.device_count()):
+            properties = torch.cuda.get_device_properties(index)
+            memory = round(properties.total_memory / 2**30, 1)
+            kernels = kernels_of(torch.device("cuda", index))
+            devices.append({"name": f"cuda:{index}", "kind": properties.name, "memory_GiB": memory, "kernels": kernels})
+    except Exception as error:  # an old driver, a broken card, no memory left on it ...
+        problems.append(f"cuda:{len(devices) - 1} cannot be used: {' '.join(str(error).split())}")
     return devices
+
+
+def _gpus() -> dict[str, Any]:
+    try:
+        found = gpus_here()
+    except Exception:  # torch is missing or broken, which is a problem of its own
+        return {"names": [], "notes": []}
+    return {"names": list(found.names), "notes": list(found.notes)}
 
 
 def _weights(problems: list[str]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import sys
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from inpaint_hpc.cluster.ray.executor import RayExecutor
-from inpaint_hpc.cluster.ray.node import RayNode, clean_up, visible_gpus
+from inpaint_hpc.cluster.ray.node import RayNode, clean_up
 from inpaint_hpc.errors import InputError
+from inpaint_hpc.gpus import gpus_here
 
 from .driver import drive
 from .driver_state import DriveReport, DriveState
@@ -23,6 +25,8 @@ from .inline_executor import InlineExecutor
 
 if TYPE_CHECKING:
     from inpaint_hpc.campaign.run_directory import RunDirectory
+
+_LOG = logging.getLogger("inpaint_hpc.workers")
 
 CLUSTERS = ("ray", "inline")
 # Memory of a CPU worker with network, CHGNet and a batch; `auto` starts no more workers than fit in memory.
@@ -62,9 +66,14 @@ def choose_workers(actors: int | str = "auto", threads: int | None = None, devic
     Raises:
         InputError: CUDA was requested but is not available.
     """
-    gpus = 0 if device == "cpu" else visible_gpus()
+    gpus, notes = 0, ()
+    if device != "cpu":
+        found = gpus_here()
+        gpus, notes = found.count, found.notes
     if device == "cuda" and not gpus:
-        raise InputError("no CUDA device is available to torch; use --device cpu")
+        raise InputError("; ".join(("no CUDA device is available to torch", *notes, "use --device cpu")))
+    for note in notes:
+        _LOG.warning("%s; the workers run on %s", note, f"{gpus} GPUs" if gpus else "CPUs")
     cores = available_cores()
     if gpus:
         actors = gpus if actors == "auto" else int(actors)
@@ -101,8 +110,10 @@ def make_executor(
     if cluster != "ray":
         raise InputError(f"unknown cluster '{cluster}': choose one of {', '.join(CLUSTERS)}")
     # torch and its BLAS read these when they are loaded, before anyone could set them.
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(workers.threads))
-    node = RayNode(run_path, cpus=workers.actors * workers.threads, gpus=workers.gpus, variables=threads)
+    variables = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(workers.threads))
+    if workers.device == "cuda":
+        variables |= gpus_here().environment
+    node = RayNode(run_path, cpus=workers.actors * workers.threads, gpus=workers.gpus, variables=variables)
     return RayExecutor(run_path, node, workers.actors, workers.device, workers.threads, workers.gpus_per_actor, factory)
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import psutil
 
+from inpaint_hpc.gpus import gpus_here
+
 FOLDER, RUN, OWNER = "INPAINT_HPC_RAY_FOLDER", "INPAINT_HPC_RAY_RUN", "INPAINT_HPC_RAY_OWNER"
 
 
@@ -121,7 +123,8 @@ def gpu_use() -> float | None:
     import torch
 
     try:
-        percents = [torch.cuda.utilization(index) for index in range(torch.cuda.device_count())]
+        # Counting them with torch might initialise CUDA.
+        percents = [torch.cuda.utilization(index) for index in range(gpus_here().count)]
     except Exception:  # no NVML, an old driver, no permission ...: only a display
         return None
     return sum(percents) / len(percents) if percents else None

@@ -10,6 +10,7 @@ import torch
 import triton
 import triton.language as tl
 
+from .launch import launch
 from .rows import Rows
 
 _EDGES = 16  # edges per program; with more, register use would reduce the number of programs running at a time
@@ -63,7 +64,8 @@ def _launch(radial, weight, from_sender, from_receiver, sender, receiver, grad, 
     n_edges, n_basis = radial.shape
     width = weight.shape[1]
     if n_edges:
-        _kernel[(triton.cdiv(n_edges, _EDGES),)](
+        launch(
+            _kernel, (triton.cdiv(n_edges, _EDGES),), radial,
             radial, weight, from_sender, from_receiver, sender.index, receiver.index, grad, out, n_edges, float(gain),
             N=n_basis, H=width, BH=triton.next_power_of_2(width), BE=_EDGES, BACKWARD=backward, num_warps=4,
         )  # fmt: skip

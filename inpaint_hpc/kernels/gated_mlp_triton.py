@@ -12,6 +12,7 @@ import triton.language as tl
 from torch import Tensor
 
 from .gated_mlp_weights import GatedWeights
+from .launch import launch
 
 # Three products on tensor cores that together have the digits of float32; 'ieee' is the slow alternative.
 PRECISION = "tf32x3"
@@ -32,7 +33,7 @@ def forward(hidden: Tensor, factor: Tensor | None, weights: GatedWeights, eps: f
     if len(hidden):
         grid, options = _launch(len(hidden), out.shape[1], factor, weights, FORWARD)
         rows = len(hidden), len(hidden) if factor is None else len(factor)
-        _forward[grid](hidden, factor, out, *_tensors(weights), *rows, eps, **options)
+        launch(_forward, grid, hidden, hidden, factor, out, *_tensors(weights), *rows, eps, **options)
     return out
 
 
@@ -47,7 +48,7 @@ def backward(
     # Repeats of the factor add to its gradient one after another, for a fixed order without atomics.
     for part in zip(grad.split(rows), hidden.split(rows), by_hidden.split(rows), strict=True):
         if len(hidden):
-            _backward[grid](*part, factor, by_factor, *_tensors(weights), rows, eps, **options)
+            launch(_backward, grid, hidden, *part, factor, by_factor, *_tensors(weights), rows, eps, **options)
     return by_hidden, by_factor
 
 

@@ -11,6 +11,7 @@ import torch
 import triton
 import triton.language as tl
 
+from .launch import launch
 from .rows import Rows
 
 _ROOT3 = tl.constexpr(3**0.5)
@@ -56,7 +57,8 @@ class _MessageSums(torch.autograd.Function):
         channels, n = scalars.shape[1], len(starts) - 1
         out = scalars.new_empty(n, 4 * channels + 5 * tensor_channels)
         if n:
-            _forward_kernel[(n,)](
+            launch(
+                _forward_kernel, (n,), weights,
                 weights, scalars, vectors, geometry, sender.index, starts, out,
                 C=channels, CT=tensor_channels, HAS_V=has_vectors, **_shape(channels),
             )  # fmt: skip
@@ -81,7 +83,8 @@ class _MessageSums(torch.autograd.Function):
         width = channels * (4 if ctx.has_vectors else 1)
         by_sender = empty(len(weights), width, dtype=scalars.dtype, device=scalars.device)
         if n:
-            _backward_kernel[(n,)](
+            launch(
+                _backward_kernel, (n,), weights,
                 weights, scalars, vectors, geometry, ctx.sender.index, starts, grad.contiguous(), by_weights, by_sender,
                 C=channels, CT=ctx.tensor_channels, HAS_V=ctx.has_vectors, **_shape(channels),
             )  # fmt: skip

@@ -10,6 +10,8 @@ import torch
 import triton
 import triton.language as tl
 
+from .launch import launch
+
 _CANDIDATES = 128
 
 
@@ -52,14 +54,16 @@ def neighbor_lists(
     limit = torch.full((1,), float(cutoff) * float(cutoff), dtype=torch.float64, device=device)
     nothing = lengths
     if n:
-        _kernel[(n,)](*inputs, lengths, nothing, nothing, nothing, nothing, limit, WRITE=False, **options)
+        outputs = lengths, nothing, nothing, nothing, nothing, limit
+        launch(_kernel, (n,), receivers, *inputs, *outputs, WRITE=False, **options)
     ends = torch.cumsum(lengths, 0)
     total = int(ends[-1]) if n else 0
     sender = torch.empty(total, dtype=torch.long, device=device)
     vector = torch.empty(total, 3, dtype=receivers.dtype, device=device)
     shift = torch.empty(total, 3, dtype=torch.long, device=device)
     if total:
-        _kernel[(n,)](*inputs, lengths, ends - lengths, sender, vector, shift, limit, WRITE=True, **options)
+        outputs = lengths, ends - lengths, sender, vector, shift, limit
+        launch(_kernel, (n,), receivers, *inputs, *outputs, WRITE=True, **options)
     receiver = torch.repeat_interleave(torch.arange(n, device=device), lengths, output_size=total)
     return receiver, sender, vector, shift, lengths
 

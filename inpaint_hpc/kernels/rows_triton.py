@@ -6,6 +6,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from .launch import launch
+
 
 def launch_sum(values: Tensor, order: Tensor | None, start: Tensor, out: Tensor) -> None:
     """Write the sums of segments of `values` (E, w), contiguous, to `out` (n, w)."""
@@ -15,7 +17,8 @@ def launch_sum(values: Tensor, order: Tensor | None, start: Tensor, out: Tensor)
     rows = 8 if columns >= 32 else 32
     has_order = order is not None
     grid = (n, triton.cdiv(width, columns))
-    _sum[grid](values, order if has_order else start, start, out, width, has_order, rows, columns, num_warps=1)
+    inputs = values, order if has_order else start, start
+    launch(_sum, grid, values, *inputs, out, width, has_order, rows, columns, num_warps=1)
 
 
 @triton.jit

@@ -20,6 +20,7 @@ from inpaint_hpc.campaign.cost import CPU_SECONDS
 from inpaint_hpc.campaign.run_directory import SHARDS_PER_FOLDER, RunDirectory
 from inpaint_hpc.campaign.task_tables import CampaignTask
 from inpaint_hpc.campaign.worker import ShardWorker
+from inpaint_hpc.gpus import gpus_here
 
 from .create_run import build
 
@@ -208,8 +209,6 @@ def _workers(config: CampaignConfig, on_gpu: bool, threads: int) -> int:
     if isinstance(config.resources.actors, int):
         return config.resources.actors
     if on_gpu:
-        import torch
-
-        return max(1, torch.cuda.device_count())
+        return max(1, gpus_here().count)
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     return max(1, cores // threads)

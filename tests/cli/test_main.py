@@ -10,10 +10,13 @@ from pathlib import Path
 
 import click
 import pytest
+import torch
 from click.testing import CliRunner
 
 import inpaint_hpc
 from inpaint_hpc.cli.main import VERBS, cli
+from inpaint_hpc.cli.options import choose_device
+from inpaint_hpc.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 SMOKE = ROOT / "tests" / "data" / "smoke.h5"
@@ -172,6 +175,15 @@ def test_doctor_reports_what_is_installed():
     assert f"torch          {report['packages']['torch']}" in text.stdout
 
 
+def test_doctor_says_what_becomes_of_gpus():
+    """Six are promised to this job, and torch has a reason not to see them all."""
+    environment = {"SLURM_GPUS_ON_NODE": "6", "CUDA_VISIBLE_DEVICES": "0,0"}
+    report = json.loads(run("doctor", "--json", env=environment).stdout)
+    assert report["gpus"]["names"] == [] and "names a GPU twice" in report["gpus"]["notes"][0]
+    assert report["devices"][0]["kernels"] == "torch's operations (kernels are for GPUs)"
+    assert "gpus           6 of 6 GPUs are unused" in run("doctor", env=environment).stdout
+
+
 def test_doctor_finds_the_shipped_weights_intact():
     report = json.loads(run("doctor", "--json").stdout)
     assert report["weights"]
@@ -185,3 +197,15 @@ def test_doctor_finds_slurm(tmp_path):
     sbatch.chmod(0o755)
     report = json.loads(run("doctor", "--json", env={"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}).stdout)
     assert report["slurm"]["sbatch"] == str(sbatch)
+
+
+def test_a_command_says_why_it_leaves_gpus_unused(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("SLURM_GPUS_ON_NODE", "2")
+    assert choose_device("auto") == "cpu" and choose_device("cuda:1") == "cuda:1"
+    assert capsys.readouterr().err.startswith("on the CPU: 2 of 2 GPUs are unused: torch")
+    with pytest.raises(InputError, match="2 of 2 GPUs are unused"):
+        choose_device("cuda")

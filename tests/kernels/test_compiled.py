@@ -11,7 +11,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from inpaint_hpc.kernels import edge_hidden, message, neighbors
+from inpaint_hpc.kernels import edge_hidden, message, neighbors, trial
 from inpaint_hpc.kernels import gated_mlp_triton as gate
 from inpaint_hpc.kernels import rows_triton as rows
 
@@ -77,6 +77,10 @@ def test_messages(kernel, channels, tensor_channels, vectors, low, tmp_path):
 def test_hidden_layers(width, backward, tmp_path):
     constants = {"N": 10, "H": width, "BH": 128, "BE": edge_hidden._EDGES, "BACKWARD": backward}
     assert compiled(edge_hidden._kernel, 4, constants, tmp_path, NETWORK)[0] == 0
+
+
+def test_trial(tmp_path):
+    assert compiled(trial._square, 1, {"N": trial._N, "PRECISION": trial.PRECISION}, tmp_path)[0] == 0
 
 
 @pytest.mark.parametrize("write", [True, False])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from campaign_workers import SECONDS, OneBadNode, TellingWorker, complete, log_of, states, told, wait_for
 
-import inpaint_hpc
+from inpaint_hpc.cluster.slurm import submit
 from inpaint_hpc.cluster.slurm.site_profiles import load_settings
 from inpaint_hpc.cluster.slurm.submit import submit_run
 
@@ -42,7 +42,7 @@ def test_another_version_and_other_weights(slurm, campaign, monkeypatch):
     run = campaign("run")
     settings = load_settings(None, {"time": 10, "cpus_per_task": 1})
     with monkeypatch.context() as patch:
-        patch.setattr(inpaint_hpc, "__version__", "0.0.1")
+        patch.setattr(submit, "__version__", "0.0.1")
         (submission,) = submit_run(run, settings, factory=TellingWorker)
     _fails(run, submission.job, "0.0.1 submitted this job", "submit again")
     weights = bytearray(run.weights_path.read_bytes())

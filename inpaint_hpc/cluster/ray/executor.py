@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +26,8 @@ from inpaint_hpc.cluster.executor import (
     shard_worker,
 )
 from inpaint_hpc.errors import InpaintHpcError, InputError, StorageError
+
+from .unit_actor import UnitActor
 
 _START_ATTEMPTS = 5
 _NODE_STARTS = 3
@@ -54,41 +55,6 @@ class RayCluster(Protocol):
 
     def stop(self) -> None:
         """End what `start` started."""
-
-
-class UnitActor:
-    """Runs in the actor's process.  Errors are returned as text, because not every exception can be pickled."""
-
-    def __init__(self, factory: Callable[..., Any], run_path: str, device: str, threads: int | None, slot: str) -> None:
-        self._name = f"{socket.gethostname().split('.')[0]}-{slot}"
-        self._worker, self._error = None, None
-        try:
-            self._worker = factory(run_path, device, threads, self._name)
-        except Exception as error:
-            self._error = _described(error)
-
-    def hello(self) -> dict[str, Any]:
-        """Called once, after the networks are loaded."""
-        return {"pid": os.getpid(), "name": self._name, "host": socket.gethostname(), "error": self._error}
-
-    def run_unit(self, unit: WorkUnit) -> tuple[Any, tuple[str, str] | None]:
-        """(report, None), or (None, (kind of error, message))."""
-        try:
-            return self._worker.run_unit(unit), None
-        except Exception as error:
-            return None, _described(error)
-
-    def close(self) -> None:
-        """Close the worker, whose last heartbeat records that it ended."""
-        if hasattr(self._worker, "close"):
-            self._worker.close()
-
-
-def _described(error: Exception) -> tuple[str, str]:
-    for kind in (StorageError, InputError):
-        if isinstance(error, kind):
-            return kind.__name__, str(error)
-    return "", f"{type(error).__name__}: {error}"
 
 
 def _revived(kind: str, message: str) -> InpaintHpcError | None:
@@ -146,6 +112,7 @@ class RayExecutor:
         self._label = f"{label}-" if label else ""
         self._failed_starts = 0
         self._interrupted = False
+        self._notes: set[str] = set()
         self._waiting_since = 0.0
         self._outcomes: deque[Outcome] = deque()
         self._ray: Any = None
@@ -312,6 +279,9 @@ class RayExecutor:
                 self._retire(slot, answer)
                 return
             slot.hello = answer
+            if answer["note"] and answer["note"] not in self._notes:
+                self._notes.add(answer["note"])  # once, not once per worker
+                _LOG.warning("worker %s: %s", answer["name"], answer["note"])
             return
         unit, slot.unit = slot.unit, None
         report, error = answer

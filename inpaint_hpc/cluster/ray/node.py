@@ -309,13 +309,6 @@ def clean_up(run: str | Path) -> int:
     return ended
 
 
-def visible_gpus() -> int:
-    """CUDA devices that torch may use."""
-    import torch
-
-    return torch.cuda.device_count() if torch.cuda.is_available() else 0
-
-
 def _lives(process: psutil.Process) -> bool:
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE

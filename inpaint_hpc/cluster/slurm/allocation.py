@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from inpaint_hpc._version import __version__
 from inpaint_hpc.cluster.executor import shard_worker
 from inpaint_hpc.errors import InputError
+from inpaint_hpc.gpus import gpus_here
 from inpaint_hpc.network.weights import find_weights
 
 from .rendezvous import JobContext
@@ -65,11 +66,9 @@ class Allocation:
 
     def workers(self, context: JobContext, resources: Any) -> tuple[str, int, int]:
         """Device, workers and torch threads on a node; the campaign's `resources` supply what is not set here."""
-        from inpaint_hpc.cluster.ray.node import visible_gpus
-
         device = self.device or resources.device
         if device == "auto":
-            device = "cuda" if context.gpus and visible_gpus() else "cpu"
+            device = "cuda" if context.gpus and gpus_here().count else "cpu"
         actors = self.actors or (None if resources.actors == "auto" else int(resources.actors))
         return device, *workers_per_node(context, device, actors, self.threads or resources.threads)
 
@@ -84,10 +83,14 @@ def workers_per_node(context: JobContext, device: str, actors: int | None, threa
         threads: None divides the processors among the workers; if `actors` is None too, each CPU worker has one.
 
     Raises:
-        InputError: CUDA was requested, but SLURM gave no GPUs.
+        InputError: CUDA was requested, but there are no GPUs for this job.
     """
     if device == "cuda" and not context.gpus:
-        raise InputError(f"{context.node}: SLURM gave this job no GPUs; submit with --gpus-per-node or --gres")
+        why = "; ".join(context.gpu_notes) or "neither SLURM nor torch knows any on this node"
+        raise InputError(
+            f"{context.node}: no GPUs for this job: {why}; submit with --gpus-per-node or --gres where SLURM hands "
+            "out GPUs, to nodes that have them, or with --device cpu"
+        )
     if actors is None:
         actors = context.gpus if device == "cuda" else max(1, context.cpus // (threads or 1))
     return actors, threads or max(1, context.cpus // actors)

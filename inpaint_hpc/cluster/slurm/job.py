@@ -43,6 +43,8 @@ class AllocationJob:
         )
         if not job_step.checked:
             log(context, "submitted by an older version, which kept no digest of what this job runs")
+        for note in context.gpu_notes:
+            log(context, note)
         kind = HeadNode if context.rank == 0 else WorkerNode
         try:
             ended = kind(self.allocation, context, rendezvous).run()

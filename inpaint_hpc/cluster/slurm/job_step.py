@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from inpaint_hpc.errors import InpaintHpcError
+from inpaint_hpc.gpus import gpus_here
 
 from .commands import slurm
 from .rendezvous import JobContext, Rendezvous
@@ -56,6 +57,8 @@ def make_node(
 
     # torch and the BLAS below it read these when they are loaded.
     variables = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+    if device == "cuda":
+        variables |= gpus_here().environment
     return RayNode(
         run_path,
         cpus=max(context.cpus, threads),

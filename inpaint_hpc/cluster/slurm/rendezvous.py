@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import platform
+import re
 import socket
 import time
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from typing import Any
 from inpaint_hpc._version import __version__
 from inpaint_hpc.errors import InpaintHpcError
 from inpaint_hpc.files import atomic_path, private_folder
+from inpaint_hpc.gpus import gpus_here
 
 from .commands import slurm
 
@@ -37,8 +39,9 @@ class JobContext:
         rank: rank of this node, 0 to `nodes` - 1.
         nodes: number of nodes in the allocation.
         cpus: processors given to this job on this node.
-        gpus: GPUs given to this job on this node, according to SLURM.
+        gpus: GPUs of this node that this job may use and torch can use; if torch can use none, those promised to it.
         node: SLURM's name of this node.
+        gpu_notes: why GPUs are unused, and what is strange about them, one line each.
     """
 
     job: str
@@ -48,6 +51,7 @@ class JobContext:
     cpus: int
     gpus: int
     node: str
+    gpu_notes: tuple[str, ...] = ()
 
 
 def here() -> JobContext:
@@ -63,7 +67,8 @@ def here() -> JobContext:
         raise InpaintHpcError(f"not a step of a SLURM job: {missing.args[0]} is not set") from None
     if "SLURM_ARRAY_TASK_ID" in environment:
         job = f"{environment['SLURM_ARRAY_JOB_ID']}_{environment['SLURM_ARRAY_TASK_ID']}"
-    devices = [d for d in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if d and d != "NoDevFiles"]
+    node = environment.get("SLURMD_NODENAME", socket.gethostname())
+    gpus, notes = _gpus(node)
     cpus = environment.get("SLURM_CPUS_PER_TASK") or environment.get("SLURM_CPUS_ON_NODE") or "1"
     return JobContext(
         job=job,
@@ -71,9 +76,23 @@ def here() -> JobContext:
         rank=int(rank),
         nodes=int(nodes),
         cpus=int(cpus),
-        gpus=len(devices),
-        node=environment.get("SLURMD_NODENAME", socket.gethostname()),
+        gpus=gpus,
+        node=node,
+        gpu_notes=notes,
     )
+
+
+def _gpus(node: str) -> tuple[int, tuple[str, ...]]:
+    """Number of GPUs for this job on this node, and notes."""
+    found = gpus_here()
+    if found.promised is None and found.count:
+        # Where SLURM does not hand out GPUs, a job has those of its node; where it does, they are others'.
+        with contextlib.suppress(InpaintHpcError):
+            offered = re.search(r" Gres=(\S*\bgpu\b\S*)", slurm("scontrol", "show", "node", "-o", node))
+            if offered:
+                unasked = f"{found.count} GPUs are unused: the job asked for none ({offered[1]}); see --gpus-per-node"
+                return 0, (*found.notes, unasked)
+    return found.count or found.promised or 0, found.notes
 
 
 def node_address(context: JobContext) -> str:
