@@ -183,7 +183,7 @@ def _dry_run(
         value = settings.extra[option] if option else said[name]
         click.echo(f"# {key}: {value} (from {source_of})")
     for name in unused_variables():
-        click.echo(f"# {name} is not used: submit sets this itself")
+        click.echo(f"# {name} has no influence here")
     click.echo("# everything else is a default of SLURM or inpaint-hpc")
     for text in plan.scripts:
         click.echo(text)
