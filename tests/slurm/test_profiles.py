@@ -11,7 +11,7 @@ from submitit.core.utils import DelayedSubmission
 from inpaint_hpc.campaign.config import load_config
 from inpaint_hpc.campaign.slurm_settings import SlurmSection, parse_minutes
 from inpaint_hpc.cli.main import cli
-from inpaint_hpc.cluster.slurm import submit
+from inpaint_hpc.cluster.slurm import sbatch, submit
 from inpaint_hpc.cluster.slurm.allocation import Allocation, workers_per_node
 from inpaint_hpc.cluster.slurm.collect_job import CollectJob
 from inpaint_hpc.cluster.slurm.rendezvous import JobContext, Rendezvous
@@ -75,6 +75,21 @@ def test_other_options_are_taken_under_every_name():
     assert settings.extra == cleaned | {"wait-all-nodes": 1, "time-min": 5}
     assert settings.clusters == "a,b" and load_settings(None, {"extra": {"cluster": "c"}}).clusters == "c"
     assert load_settings().clusters == load_settings(None, {"extra": {"clusters": False}}).clusters == ""
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("8\n", ("8", "")),
+        ("8;cm2\n", ("8", "cm2")),
+        ("Submitted batch job 8\n", ("8", "")),
+        ("Submitted batch job 8 on cluster cm-2.b\n", ("8", "cm-2.b")),
+        ("Your last job 7 used 12 h\nSubmitted batch job 8\n", ("8", "")),
+        ("job 7 of you waits\n7 of 9 nodes are down\n  8;cm2 \r\nyour quota is 9 TB\n", ("8", "cm2")),
+    ],
+)
+def test_the_id_in_what_sbatch_and_sites_say(answer, expected):
+    assert sbatch._answered(answer, load_settings()) == expected
 
 
 def test_variables_of_sbatch_lie_below_everything_else(tmp_path: Path, monkeypatch):

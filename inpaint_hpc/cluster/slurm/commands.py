@@ -107,7 +107,7 @@ def accounts(clusters: str = "") -> list[str]:
         said = slurm("sacctmgr", "-nP", *asked, "format=account,user", timeout=10.0)
     except (InpaintHpcError, KeyError, OSError):  # the latter for a user without a name
         return []
-    return sorted(set(re.findall(r"^(\S+)\|\S+$", said, re.MULTILINE)))
+    return sorted(set(re.findall(r"^(\S+)\|\S+\s*$", said, re.MULTILINE)))
 
 
 def unreachable(clusters: str = "") -> str:

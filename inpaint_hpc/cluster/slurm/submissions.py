@@ -61,7 +61,7 @@ def record(run: RunDirectory, submission: Submission) -> None:
     folder = slurm_folder(run.path) / "submissions"
     folder.mkdir(mode=0o700, exist_ok=True)
     # Jobs of two clusters may have the same number.
-    name = ".".join(filter(None, (submission.job, submission.cluster.replace(",", "+"), "json")))
+    name = ".".join(filter(None, (submission.job, re.sub(r"[^\w.-]+", "+", submission.cluster), "json")))
     with atomic_path(folder / name) as temporary:
         temporary.write_text(json.dumps(asdict(submission)) + "\n")
         temporary.chmod(0o600)
