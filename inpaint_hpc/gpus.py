@@ -23,7 +23,7 @@ WORKER_VARIABLE = "INPAINT_HPC_GPU_VARIABLE"
 _TIMEOUT = 180.0  # s; importing torch from a busy file system takes long
 # What a job has been given, in words that torch does not read.
 _LISTS = ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS", "GPU_DEVICE_ORDINAL", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
-_QUIET: dict[str, Any] = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True}
+_QUIET: dict[str, Any] = {"stdin": subprocess.DEVNULL, "capture_output": True, "encoding": "utf-8", "errors": "replace"}
 _PROBE = """
 import sys; sys.path = [p for p in sys.path if p]
 import json, torch
@@ -220,7 +220,7 @@ def _cards() -> int:
 
 def _read(path: str) -> str:
     try:
-        with open(path) as file:
+        with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()
     except OSError:
         return ""

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, field_validator
 from inpaint_hpc.configuration import Section
 
 _DURATION = re.compile(r"(?:(?P<days>\d+)-)?(?P<fields>\d+(?::\d+){0,2})")
-# Options that submission sets itself; other values would break it.
+# Options that submission sets itself, or that would keep sbatch from answering; other values would break it.
 _OURS = (
     *(
         "array",
@@ -24,8 +24,24 @@ _OURS = (
         "no-requeue",
         "ntasks",
     ),
-    *("ntasks-per-node", "open-mode", "output", "requeue", "signal", "time", "wrap"),
+    *("ntasks-per-node", "open-mode", "output", "parsable", "quiet", "requeue", "signal", "test-only", "time"),
+    *("wait", "wrap"),
 )
+# Other names of sbatch's options.
+_SAME = {
+    **{"A": "account", "B": "extra-node-info", "C": "constraint", "D": "chdir", "F": "nodefile", "G": "gpus"},
+    **{"H": "hold", "J": "job-name", "L": "licenses", "M": "clusters", "N": "nodes", "O": "overcommit"},
+    **{"Q": "quiet", "S": "core-spec", "W": "wait", "a": "array", "b": "begin", "c": "cpus-per-task"},
+    **{"d": "dependency", "e": "error", "i": "input", "k": "no-kill", "m": "distribution", "n": "ntasks"},
+    **{"o": "output", "p": "partition", "q": "qos", "s": "oversubscribe", "t": "time", "v": "verbose"},
+    **{"w": "nodelist", "x": "exclude", "cluster": "clusters"},
+}
+
+
+def option_name(key: str) -> str:
+    """The long name of an option of sbatch, without dashes, for any way to write it: -M, --clusters, some_thing."""
+    name = key.lstrip("-").replace("_", "-")
+    return _SAME.get(name, name)
 
 
 def parse_minutes(value: Any) -> int:
@@ -101,10 +117,12 @@ class SlurmSettings(Section):
     @field_validator("extra")
     @classmethod
     def _not_ours(cls, value: dict[str, Any]) -> dict[str, Any]:
-        cleaned = {key.lstrip("-").replace("_", "-"): wanted for key, wanted in value.items()}
+        cleaned = {option_name(key): wanted for key, wanted in value.items()}
         for key, wanted in cleaned.items():
-            if key in _OURS:
-                raise ValueError(f"'{key}' cannot be set in 'extra': submit sets it itself")
+            # sbatch accepts the beginning of a name for the whole.
+            if key and (ours := next((name for name in _OURS if name.startswith(key)), None)):
+                short = f" (short for '{ours}')" if key != ours else ""
+                raise ValueError(f"'{key}'{short} cannot be set in 'extra': submit sets it itself")
             if not re.fullmatch(r"[a-z][a-z0-9-]*", key):
                 raise ValueError(f"'{key}' is not an sbatch option; write its long name without dashes")
             if "\n" in str(wanted):
@@ -117,6 +135,18 @@ class SlurmSettings(Section):
         if isinstance(value, str) and (not value.strip() or any(c.isspace() for c in value)):
             raise ValueError(f"is one word, not {value!r}")
         return value
+
+    @property
+    def clusters(self) -> str:
+        """The clusters from which sbatch may choose one, as for its option; '' for that of the submitting machine."""
+        named = self.extra.get("clusters", "")
+        return "" if isinstance(named, bool) else str(named)
+
+    def on_cluster(self, cluster: str) -> SlurmSettings:
+        """The same request, of one cluster only; '' for that of the submitting machine."""
+        if cluster == self.clusters:
+            return self
+        return self.model_copy(update={"extra": {**self.extra, "clusters": cluster or False}})
 
     @property
     def warning_seconds(self) -> int:

@@ -107,6 +107,7 @@ def job_lines(path: Path, jobs: Poll) -> list[str]:
     for state in shown[:_SHOWN_JOBS]:
         text = f"job      {state.job} {state.state}"
         text += f" on {state.nodes}" if state.nodes else ""
+        text += f" of cluster {state.cluster}" if state.cluster else ""
         text += f", requeued {state.restarts} times" if state.restarts else ""
         text += f" ({state.reason})" if state.reason else ""
         if state.state == "PENDING" and state.reason == "BeginTime":

@@ -127,6 +127,8 @@ def print_submission(run: RunDirectory, settings: SlurmSettings, sent: list[Subm
     )
     for submission in sent:
         click.echo(submission.job)
+        if submission.cluster:
+            click.echo(f"job {submission.job} is on cluster {submission.cluster}", err=True)
         if submission.kind == "collect":
             click.echo(f"job {submission.job} makes the archive after the others", err=True)
     click.echo(f"`inpaint-hpc status {run.path}` shows the progress", err=True)
@@ -161,6 +163,7 @@ def _open_or_create(source: Path, out: Path | None, path: Path | None = None) ->
 def _dry_run(
     source: Path, out: Path | None, folder: Path, profile: str | None, chosen: dict[str, Any], collect: str
 ) -> None:
+    from inpaint_hpc.cluster.slurm.sbatch_variables import unused_variables
     from inpaint_hpc.cluster.slurm.site_profiles import load_settings, sources_of_settings
     from inpaint_hpc.cluster.slurm.submit import plan_submission
 
@@ -179,8 +182,10 @@ def _dry_run(
     said = settings.model_dump()
     for key, source_of in sources_of_settings(profile, chosen, section).items():
         name, _, option = key.partition(".")
-        value = settings.extra[option.lstrip("-").replace("_", "-")] if option else said[name]
+        value = settings.extra[option] if option else said[name]
         click.echo(f"# {key}: {value} (from {source_of})")
+    for name in unused_variables():
+        click.echo(f"# {name} has no influence here")
     click.echo("# everything else is a default of SLURM or inpaint-hpc")
     for text in plan.scripts:
         click.echo(text)

@@ -14,6 +14,7 @@ from dev_cluster import DevCluster, a_cluster, wait_until
 from inpaint_hpc.cli.main import cli
 from inpaint_hpc.cluster.slurm.job_states import poll
 from inpaint_hpc.cluster.slurm.site_profiles import load_settings
+from inpaint_hpc.cluster.slurm.submissions import submissions
 from inpaint_hpc.cluster.slurm.submit import submit_run
 from inpaint_hpc.errors import InputError
 
@@ -38,6 +39,29 @@ def test_jobs_that_slurmctld_has_forgotten(slurm):
     assert (found[crashed].state, found[crashed].reason, found[crashed].source) == ("FAILED", "exit status 3", "sacct")
     assert {found[f"{array}_{element}"].state for element in (0, 1)} == {"COMPLETED"}
     assert poll(["999999"]).states["999999"].state == "UNKNOWN"
+
+
+@pytest.mark.parametrize("wanted", ["dev", "all", "dev,dev"])
+def test_a_cluster_that_is_asked_for_by_name(slurm, campaign, monkeypatch, wanted):
+    run = campaign("run")
+    monkeypatch.setenv("SBATCH_CLUSTERS", wanted)
+    monkeypatch.setenv("SBATCH_ACCOUNT", "lab")
+    options = ["--allocations", "2", "--sbatch", "hold", "--collect-after"]
+    submitted = CliRunner().invoke(cli, ["submit", str(run.path), *options])
+    assert submitted.exit_code == 0, submitted.output
+    first, second = submissions(run)
+    assert first.cluster == second.cluster == "dev"
+    assert " Account=lab " in slurm.run("scontrol", "show", "job", "-o", first.job)
+    monkeypatch.setenv("SLURM_CLUSTERS", "nowhere")  # of no influence on what is submitted already
+    shown = CliRunner().invoke(cli, ["status", str(run.path)])
+    assert f"{first.job}_0 PENDING of cluster dev" in shown.output, shown.output
+    again = CliRunner().invoke(cli, ["submit", str(run.path)])
+    assert again.exit_code == 2 and "is pending" in again.output
+    cancelled = CliRunner().invoke(cli, ["cancel", str(run.path)])
+    assert cancelled.output == f"cancelled {first.job}_0, {first.job}_1, {second.job}\n"
+    assert slurm.run("squeue", "-h") == ""
+    unknown = CliRunner().invoke(cli, ["submit", str(run.path)])
+    assert unknown.exit_code == 2 and "No cluster 'nowhere' known" in unknown.output
 
 
 def test_a_missing_account_is_reported_with_the_valid_ones(slurm, campaign):

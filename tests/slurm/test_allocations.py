@@ -61,7 +61,7 @@ def test_two_array_elements_do_every_shard_once(slurm, campaign, monkeypatch):
 
 def test_arrays_respect_the_limits_of_the_cluster_and_of_the_user(slurm, campaign, monkeypatch):
     run = campaign("run")
-    monkeypatch.setattr(submit, "largest_array", lambda: 2)
+    monkeypatch.setattr(submit, "largest_array", lambda clusters: 2)
     slurm.run("scontrol", "update", "partition=main", "state=down")  # nothing starts
     try:
         settings = load_settings(None, {"allocations": 5, "array_parallelism": 2, "time": 10})

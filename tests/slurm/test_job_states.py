@@ -65,7 +65,11 @@ def test_a_slurm_that_does_not_answer(rendezvous, tmp_path, monkeypatch, said):
     from inpaint_hpc.cluster.slurm import job_states
 
     real = job_states.slurm
-    monkeypatch.setattr(job_states, "slurm", lambda *words, timeout: real(*words, timeout=min(timeout, 1.0)))
+    monkeypatch.setattr(
+        job_states,
+        "slurm",
+        lambda *words, timeout, clusters: real(*words, timeout=min(timeout, 1.0), clusters=clusters),
+    )
     begin = time.monotonic()
     found = poll([CONTEXT.job], tmp_path / "run")
     assert time.monotonic() - begin < 10

@@ -11,10 +11,11 @@ from submitit.core.utils import DelayedSubmission
 from inpaint_hpc.campaign.config import load_config
 from inpaint_hpc.campaign.slurm_settings import SlurmSection, parse_minutes
 from inpaint_hpc.cli.main import cli
-from inpaint_hpc.cluster.slurm import submit
+from inpaint_hpc.cluster.slurm import sbatch, submit
 from inpaint_hpc.cluster.slurm.allocation import Allocation, workers_per_node
 from inpaint_hpc.cluster.slurm.collect_job import CollectJob
 from inpaint_hpc.cluster.slurm.rendezvous import JobContext, Rendezvous
+from inpaint_hpc.cluster.slurm.sbatch_variables import unused_variables
 from inpaint_hpc.cluster.slurm.site_profiles import PACKAGED, load_settings, sources_of_settings
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.planning.create_run import create_run
@@ -52,6 +53,76 @@ def test_options_take_the_place_of_the_profile_and_lists_are_added(tmp_path: Pat
     assert (settings.partition, settings.qos, settings.account) == ("gpu", "low", None)
     assert settings.setup == ["module load a", "module load b"]
     assert settings.extra == {"licenses": "x", "comment": "y"}
+
+
+@pytest.mark.parametrize(
+    ("key", "ours"),
+    [
+        *(("job-n", "job-name"), ("J", "job-name"), ("-J", "job-name"), ("--job_name", "job-name"), ("arr", "array")),
+        *(("o", "output"), ("outp", "output"), ("t", "time"), ("tim", "time"), ("wai", "wait"), ("Q", "quiet")),
+        *(("N", "nodes"), ("no-req", "no-requeue"), ("test-only", "test-only"), ("parsable", "parsable")),
+    ],
+)
+def test_options_of_submission_itself_are_refused_under_every_name(key, ours):
+    with pytest.raises(InputError, match=rf"'{ours}'.* cannot be set in 'extra'"):
+        load_settings(None, {"extra": {key: "x"}})
+
+
+def test_other_options_are_taken_under_every_name():
+    extra = {"-M": "a,b", "x": "n1", "--mail_type": "END", "nodelist": "n2", "wait-all-nodes": 1, "time-min": 5}
+    settings = load_settings(None, {"extra": extra})
+    cleaned = {"clusters": "a,b", "exclude": "n1", "mail-type": "END", "nodelist": "n2"}
+    assert settings.extra == cleaned | {"wait-all-nodes": 1, "time-min": 5}
+    assert settings.clusters == "a,b" and load_settings(None, {"extra": {"cluster": "c"}}).clusters == "c"
+    assert load_settings().clusters == load_settings(None, {"extra": {"clusters": False}}).clusters == ""
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("8\n", ("8", "")),
+        ("8;cm2\n", ("8", "cm2")),
+        ("Submitted batch job 8\n", ("8", "")),
+        ("Submitted batch job 8 on cluster cm-2.b\n", ("8", "cm-2.b")),
+        ("Your last job 7 used 12 h\nSubmitted batch job 8\n", ("8", "")),
+        ("job 7 of you waits\n7 of 9 nodes are down\n  8;cm2 \r\nyour quota is 9 TB\n", ("8", "cm2")),
+    ],
+)
+def test_the_id_in_what_sbatch_and_sites_say(answer, expected):
+    assert sbatch._answered(answer, load_settings()) == expected
+
+
+def test_variables_of_sbatch_lie_below_everything_else(tmp_path: Path, monkeypatch):
+    profile = tmp_path / "site.yaml"
+    profile.write_text("partition: gpu\nmem: 8G\nextra: {clusters: a, reservation: r}\n")
+    for name in ("ACCOUNT", "PARTITION", "QOS", "MEM_PER_CPU", "CLUSTERS", "RESERVATION", "WCKEY", "GPUS"):
+        monkeypatch.setenv(f"SBATCH_{name}", "1")
+    monkeypatch.setenv("SBATCH_CONSTRAINT", " ")
+    monkeypatch.setenv("SBATCH_EXCLUSIVE", "user")
+    monkeypatch.setenv("SBATCH_REQ_SWITCH", "2")
+    monkeypatch.setenv("SBATCH_WAIT4SWITCH", "10")
+    section = SlurmSection(profile=str(profile), qos="normal", account=None)
+    options = {"gpus_per_node": "4"}
+    settings = load_settings(None, options, section)
+    assert (settings.account, settings.partition, settings.qos, settings.mem) == ("1", "gpu", "normal", "8G")
+    assert (settings.constraint, settings.reservation, settings.exclusive) == (None, None, False)
+    extra = {"wckey": "1", "exclusive": "user", "switches": "2@10", "clusters": "a", "reservation": "r"}
+    assert settings.extra == extra
+    assert sources_of_settings(None, options, section) == {
+        "account": "SBATCH_ACCOUNT",
+        "extra.wckey": "SBATCH_WCKEY",
+        "extra.exclusive": "SBATCH_EXCLUSIVE",
+        "extra.switches": "SBATCH_REQ_SWITCH and SBATCH_WAIT4SWITCH",
+        "partition": str(profile),
+        "mem": str(profile),
+        "extra.clusters": str(profile),
+        "extra.reservation": str(profile),
+        "qos": "configuration",
+        "gpus_per_node": "command line",
+    }
+    assert unused_variables({"SBATCH_ARRAY_INX": "1", "SBATCH_WCKEY": "1", "SBATCH_OVERCOMMIT": "0", "PATH": ""}) == [
+        *("SBATCH_ARRAY_INX", "SBATCH_OVERCOMMIT"),
+    ]
 
 
 def test_it_is_known_where_a_setting_comes_from(tmp_path: Path):

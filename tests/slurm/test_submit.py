@@ -106,8 +106,9 @@ def test_a_cancelled_job_stays_cancelled_and_submit_goes_on(slurm, campaign, mon
     assert shown.exit_code == 0 and "rank 0: done" in shown.output
 
 
-def test_command_line_submits_with_a_clean_environment(slurm, campaign, tmp_path):
+def test_command_line_submits_with_a_clean_environment(slurm, campaign, tmp_path, monkeypatch):
     """The verb itself, from another process and another folder, with the campaign's own worker, in an odd place."""
+    monkeypatch.setenv("SBATCH_EXPORT", "NONE")  # as some sites set for all: srun would give the step nothing either
     run = campaign("it's $HOME; a run")
     command = [sys.executable, "-m", "inpaint_hpc", "submit", str(run.path), "--profile", "cpu"]
     command += ["--time", "5", "-c", "2", "--threads", "1", "--mem", "500M", "--sbatch", "comment=a b'c"]
@@ -182,7 +183,7 @@ def test_dry_run_shows_script_and_plan_and_leaves_nothing(slurm, campaign, tmp_p
 def test_a_job_that_was_queued_before_its_class_moved_does_its_work(slurm, campaign):
     run = campaign("run")
     old = slurm_allocation.Allocation(str(run.path), __version__, actors=1, threads=1, device="cpu")
-    job = sbatch(run.path, load_settings(None, {"time": 10, "cpus_per_task": 1}), [old])
+    job, _ = sbatch(run.path, load_settings(None, {"time": 10, "cpus_per_task": 1}), [old])
     record(run, Submission(job, time.time(), "here", {}, 0, RUN))
     wait_for(lambda: state_of(run) not in ("PENDING", "RUNNING", "COMPLETING"), 150, "the job ends", run)
     assert state_of(run) == "COMPLETED" and run.pending_units() == [] and run.archive_path.exists(), log_of(run)

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from inpaint_hpc.errors import InpaintHpcError, InputError
+from inpaint_hpc.errors import InpaintHpcError
 
 from .commands import slurm
 from .rendezvous import rendezvous_folder
@@ -32,6 +32,9 @@ _AT_ONCE = 50
 # Total time for queries about single jobs, s.
 _SLOW = 20.0
 _ELEMENT = re.compile(r"\d+(_\d+)?")
+# Lines of an answer; sites add others, such as how old it is.
+_QUEUED = re.compile(r"\s*(\d+(?:_\d+)?)\|([A-Z_]+)\|([^|]*)\|(.*)")
+_ACCOUNTED = re.compile(r"\s*(\d+(?:_\d+)?)\|([A-Z_]+)[^|]*\|([^|]*)\|([^|]*)")
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class JobState:
         nodes: its nodes, as SLURM abbreviates them.
         restarts: how often it was requeued; None if unknown.
         source: where this is from: squeue, sacct, scontrol, 'run directory', or '' for UNKNOWN.
+        cluster: SLURM cluster of the job; '' for the one of this machine.
     """
 
     job: str
@@ -54,6 +58,7 @@ class JobState:
     nodes: str = ""
     restarts: int | None = None
     source: str = ""
+    cluster: str = ""
 
     @property
     def living(self) -> bool:
@@ -77,12 +82,13 @@ class Poll:
         return [state for state in self.states.values() if state.living]
 
 
-def poll(jobs: Iterable[str], run_path: str | Path | None = None) -> Poll:
+def poll(jobs: Iterable[str], run_path: str | Path | None = None, cluster: str = "") -> Poll:
     """States of jobs.  Never raises, and takes at most a minute, whatever SLURM does.
 
     Args:
         jobs: ids, 'ARRAY_ELEMENT' for elements of arrays.
         run_path: run directory of their campaign, for what SLURM does not know.
+        cluster: where they were submitted; '' for the cluster of this machine.
     """
     wanted = list(dict.fromkeys(jobs))
     found: dict[str, JobState] = {}
@@ -90,15 +96,19 @@ def poll(jobs: Iterable[str], run_path: str | Path | None = None) -> Poll:
         return Poll(found)
     problem = ""
     try:
-        found = {state.job: state for state in _queued()}
-    except (InputError, InpaintHpcError) as error:
+        found = {state.job: state for state in _queued(cluster)}
+    except InpaintHpcError as error:
         problem = str(error)
     if not problem:
         for ask in (_accounted, _remembered):
             # The queue may still show a job that is over, but not how it ended.
-            unknown = [job for job in wanted if job not in found or (not found[job].living and not _told(found[job]))]
+            unknown = [
+                job
+                for job in wanted
+                if _ELEMENT.fullmatch(job) and (job not in found or not (found[job].living or _told(found[job])))
+            ]
             if unknown:
-                found |= {state.job: state for state in ask(unknown)}
+                found |= {state.job: state for state in ask(unknown, cluster)}
     states = {}
     for job in wanted:
         state = found.get(job)
@@ -109,7 +119,7 @@ def poll(jobs: Iterable[str], run_path: str | Path | None = None) -> Poll:
         if state.state == "UNKNOWN" and any(other.startswith(f"{array}_") for other in found):
             # SLURM forgets an array element cancelled while pending, but keeps its siblings.
             state = replace(state, state="CANCELLED", reason="before it started")
-        states[job] = state
+        states[job] = replace(state, cluster=cluster)
     return Poll(states, problem)
 
 
@@ -117,37 +127,39 @@ def _told(state: JobState) -> bool:
     return state.source in ("sacct", "scontrol")
 
 
-def _queued() -> Iterator[JobState]:
+def _queued(cluster: str) -> Iterator[JobState]:
     # Queried by user, because an id that SLURM has forgotten would be an error.
     command = ("squeue", "-h", "-r", "-u", str(os.getuid()), "-t", "all", "-o", "%i|%T|%N|%r")
-    for line in slurm(*command, timeout=15.0).splitlines():
-        job, state, nodes, reason = line.split("|", 3)
-        yield JobState(job, state, "" if reason == "None" else reason, nodes, source="squeue")
+    for line in slurm(*command, timeout=15.0, clusters=cluster).splitlines():
+        if match := _QUEUED.fullmatch(line):
+            job, state, nodes, reason = match.groups()
+            yield JobState(job, state, "" if reason == "None" else reason, nodes, source="squeue")
 
 
-def _accounted(jobs: list[str]) -> Iterator[JobState]:
+def _accounted(jobs: list[str], cluster: str) -> Iterator[JobState]:
     """Clusters without accounting answer with an error or not at all; then they are not asked again."""
     ids = sorted({job.partition("_")[0] for job in jobs}, key=int)
     for start in range(0, len(ids), _AT_ONCE):
         asked = ",".join(ids[start : start + _AT_ONCE])
         try:
-            lines = slurm("sacct", "-nPX", "-j", asked, "-o", "JobID,State,ExitCode,NodeList", timeout=10.0)
+            command = ("sacct", "-nPX", "-j", asked, "-o", "JobID,State,ExitCode,NodeList")
+            lines = slurm(*command, timeout=10.0, clusters=cluster)
         except InpaintHpcError:
             return
         for line in lines.splitlines():  # of several attempts of a job, the last one counts
-            job, state, status, nodes = line.split("|")
-            if job in jobs and state:
-                yield JobState(job, state.split()[0], _ending(status), nodes, source="sacct")
+            if (match := _ACCOUNTED.fullmatch(line)) and match[1] in jobs:
+                job, state, status, nodes = match.groups()
+                yield JobState(job, state, _ending(status), nodes, source="sacct")
 
 
-def _remembered(jobs: list[str]) -> Iterator[JobState]:
+def _remembered(jobs: list[str], cluster: str) -> Iterator[JobState]:
     """slurmctld keeps jobs for MinJobAge seconds after their end, five minutes by default."""
     give_up_at = time.monotonic() + _SLOW
     for job in dict.fromkeys(job.partition("_")[0] for job in jobs):
         if time.monotonic() > give_up_at:
             return
         try:
-            lines = slurm("scontrol", "show", "job", "-o", job, timeout=10.0).splitlines()
+            lines = slurm("scontrol", "show", "job", "-o", job, timeout=10.0, clusters=cluster).splitlines()
         except InpaintHpcError:
             continue
         for line in lines:
@@ -155,12 +167,15 @@ def _remembered(jobs: list[str]) -> Iterator[JobState]:
             name = fields.get("JobId", "")
             if "ArrayJobId" in fields:
                 name = f"{fields['ArrayJobId']}_{fields.get('ArrayTaskId', '')}"
-            if name not in jobs or not _ELEMENT.fullmatch(name):
+            if name not in jobs or not _ELEMENT.fullmatch(name) or "JobState" not in fields:
                 continue
             reason = fields.get("Reason", "None")
             reason = _ending(fields.get("ExitCode", "0:0")) if reason == "None" else reason
             nodes = fields.get("NodeList", "").replace("(null)", "")
-            yield JobState(name, fields["JobState"], reason, nodes, int(fields.get("Restarts", 0)), "scontrol")
+            restarts = fields.get("Restarts", "")
+            yield JobState(
+                name, fields["JobState"], reason, nodes, int(restarts) if restarts.isdecimal() else None, "scontrol"
+            )
 
 
 def _ending(status: str) -> str:
@@ -172,7 +187,7 @@ def _completed(state: JobState, run_path: Path) -> JobState:
     """Add what the run directory knows: the number of restarts, and the whole state if SLURM does not know the job."""
     folder = rendezvous_folder(run_path, state.job)
     names = [path.stem for pattern in ("node-*-0.json", "ended-*.json") for path in folder.glob(pattern)]
-    attempts = [int(name.split("-")[1]) for name in names]
+    attempts = [int(number) for number in (name.split("-")[1] for name in names) if number.isdecimal()]
     restarts = max(attempts, default=None)
     if state.restarts is None and restarts is not None:
         state = replace(state, restarts=restarts)
@@ -183,7 +198,8 @@ def _completed(state: JobState, run_path: Path) -> JobState:
         return state
     beat = _read(run_path / f"driver-{state.job}.json")
     nodes = str(_read(folder / f"node-{restarts}-0.json").get("node", ""))
-    age = time.time() - float(beat.get("time", 0.0))
+    last = beat.get("time")
+    age = time.time() - (last if isinstance(last, int | float) else 0.0)
     if ended:
         reason = str(ended.get("reason", ""))
         said = "COMPLETED" if reason.startswith(("done", "the rest")) else "FAILED"
@@ -200,5 +216,6 @@ def _completed(state: JobState, run_path: Path) -> JobState:
 
 def _read(path: Path) -> dict:
     with contextlib.suppress(OSError, ValueError):
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return found if isinstance(found, dict) else {}
     return {}

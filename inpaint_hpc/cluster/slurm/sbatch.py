@@ -1,13 +1,13 @@
-"""Calls sbatch through submitit: its options, the shell lines around the start, and a clean environment."""
+"""Calls sbatch with a script made by submitit: options, shell lines around the start, and a clean environment."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
+import re
+import secrets
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +18,25 @@ from inpaint_hpc.errors import InputError
 from inpaint_hpc.files import private_folder
 
 from . import start
-from .commands import accounts, nodes, partitions, slurm
+from .commands import SlurmError, accounts, nodes, partitions, slurm
 from .start import file_digest
 from .submissions import slurm_folder
 
 # sbatch passes the submitter's environment to the job, where these variables would mislead it.
 _LEAKS = ("RAY_", "SLURM_", "SLURMD_", "SBATCH_", "SRUN_", "SALLOC_", "SUBMITIT_", "INPAINT_HPC_RAY_", "CUDA_VISIBLE")
 _KEPT = ("SLURM_CONF",)
+# The id and, if there are several, the cluster; the long form is from wrappers that do not pass --parsable on.
+_ANSWER = re.compile(r"^\s*(?:Submitted batch job )?(\d+)(?:(?:;| on cluster )([\w.-]+))?\s*$", re.MULTILINE)
 # We handle timeouts ourselves: the driver stops in time, and attempts without progress are not repeated for ever.
 _TIMEOUTS = 1_000_000
 # Maximum automatic requeues after rank 0 is killed; the campaign itself may be what kills it.
 _MAX_REQUEUES = 5
 
 
-def sbatch(run_path: Path, settings: SlurmSettings, calls: Sequence[Callable[[], Any]], dependency: str = "") -> str:
-    """Submit one job, or an array of several; returns SLURM's id.
+def sbatch(
+    run_path: Path, settings: SlurmSettings, calls: Sequence[Callable[[], Any]], dependency: str = ""
+) -> tuple[str, str]:
+    """Submit one job, or an array of several; returns SLURM's id, and the cluster that has it, '' for this machine's.
 
     Args:
         run_path: the run directory.
@@ -41,43 +45,76 @@ def sbatch(run_path: Path, settings: SlurmSettings, calls: Sequence[Callable[[],
         dependency: as for sbatch; '' for none.
 
     Raises:
-        InputError: no SLURM here, or SLURM refuses; the message lists the alternatives.  Or the folder for pickles
-            belongs to somebody else.
+        InputError: no SLURM here, SLURM refuses (the message lists the alternatives), its answer has no id, or the
+            folder for pickles belongs to somebody else.
+        OSError: the run directory cannot be written.
     """
+    from submitit.core.utils import DelayedSubmission, JobPaths
+
     slurm("sbatch", "--version")  # a clear message where there is no SLURM
-    executor = _executor(run_path, settings, len(calls), dependency)
-    private_folder(slurm_folder(run_path))
-    said = io.StringIO()
+    script(run_path, settings, len(calls), dependency)  # refuses what SLURM would not take, before anything is written
+    folder = slurm_folder(run_path.resolve())
+    private_folder(folder)
+    draft = folder / f".submission_{secrets.token_hex(8)}.sh"
+    # submitit's own submission takes the first number in sbatch's answer for the id, and never knows the cluster.
+    pickles = [draft.with_suffix(f".{number}.pkl") for number in range(len(calls))]
     try:
-        with _clean_environment(), contextlib.redirect_stderr(said):
-            jobs = executor.submit_array(calls) if len(calls) > 1 else [executor.submit(calls[0])]
-    except Exception as error:  # submitit raises several kinds, with what sbatch said in them or on stderr
-        for path in slurm_folder(run_path).glob("*.pkl"):
+        for call, path in zip(calls, pickles, strict=True):
+            submission = DelayedSubmission(call)
+            submission.set_timeout(settings.time, _TIMEOUTS)
+            submission.dump(path)
+        # Elements of an array have the same pickle.
+        digests = sorted({file_digest(path) for path in pickles})
+        draft.write_text(script(run_path, settings, len(calls), dependency, digests), encoding="utf-8")
+        answer = slurm("sbatch", "--parsable", str(draft), timeout=None, environment=_clean_environment())
+        job, cluster = _answered(answer, settings)
+        for number, path in enumerate(pickles):
+            paths = JobPaths(folder / job, f"{job}_{number}" if len(calls) > 1 else job)
+            paths.folder.mkdir(mode=0o700, exist_ok=True)
+            paths.move_temporary_file(path, "submitted_pickle")
+        draft.rename(paths.submission_file)
+    except SlurmError as error:
+        raise InputError(_refusal(str(error), settings)) from error
+    finally:
+        for path in (draft, *pickles):
             path.unlink(missing_ok=True)
-        for path in slurm_folder(run_path).glob(".submission_file_*"):
-            path.unlink(missing_ok=True)
-        raise InputError(_refusal(f"{error} {said.getvalue()}", settings)) from error
-    job = str(jobs[0].job_id).partition("_")[0]
-    (slurm_folder(run_path) / job).chmod(0o700)
-    for path in (slurm_folder(run_path) / job).iterdir():
+    for path in (folder / job).iterdir():
         if path.is_file() and not path.is_symlink():
             path.chmod(0o600)
-    return job
+    return job, cluster
 
 
-def script(run_path: Path, settings: SlurmSettings, count: int, dependency: str = "") -> str:
+def _answered(answer: str, settings: SlurmSettings) -> tuple[str, str]:
+    """Id and cluster in an answer of sbatch, from the last line that has them; sites print others around it."""
+    found = _ANSWER.findall(answer)
+    if not found:
+        raise InputError(
+            f"sbatch gives no job id, but says: {one_line(answer) or 'nothing'}; find the job with squeue and cancel it"
+        )
+    job, cluster = found[-1]
+    return job, cluster or settings.clusters
+
+
+def script(
+    run_path: Path, settings: SlurmSettings, count: int, dependency: str = "", digests: Sequence[str] = ()
+) -> str:
     """What `sbatch` would submit; nothing is written, and no SLURM is needed.
+
+    Args:
+        run_path, settings, dependency: as `sbatch`.
+        count: jobs, elements of an array.
+        digests: sha256 of the pickles, in the script that SLURM keeps: nobody else can change what will be loaded.
 
     Raises:
         InputError: SLURM would not use a path literally.
     """
-    executor = _executor(run_path, settings, count, dependency)
+    executor = _executor(run_path, settings, count, dependency, digests)
     if count > 1:
         executor.parameters["map_count"] = count
     return executor._make_submission_file_text(executor._submitit_command_str, "dry-run")
 
 
-def _executor(run_path: Path, settings: SlurmSettings, count: int, dependency: str) -> Any:
+def _executor(run_path: Path, settings: SlurmSettings, count: int, dependency: str, digests: Sequence[str]) -> Any:
     import submitit
 
     where = slurm_folder(run_path.resolve())
@@ -95,9 +132,6 @@ def _executor(run_path: Path, settings: SlurmSettings, count: int, dependency: s
 
         @property
         def _submitit_command_str(self) -> str:
-            # Digests of the pickles, in the script that SLURM keeps: nobody else can change what will be loaded.
-            # Elements of an array have the same pickle.
-            digests = sorted({file_digest(path) for path in where.glob("*.pkl")})
             return " ".join([self.python, "-u -m", start.__name__, shlex.quote(str(self.folder)), *digests])
 
     # Elements of an array share a folder, which must exist before the first of them starts.
@@ -106,7 +140,8 @@ def _executor(run_path: Path, settings: SlurmSettings, count: int, dependency: s
     for key, value in {"mem": settings.mem, "reservation": settings.reservation, **settings.extra}.items():
         if value is not None and value is not False:
             additional[key] = value
-    step = ["--no-kill", "--kill-on-bad-exit=0", "--wait=0", "--open-mode=append"]
+    # The step has the environment of the script, even if the script has none of the submitter's (export: NONE).
+    step = ["--no-kill", "--kill-on-bad-exit=0", "--wait=0", "--open-mode=append", "--export=ALL"]
     if settings.cpus_per_task is not None:
         step.append(f"--cpus-per-task={settings.cpus_per_task}")  # not inherited from sbatch since SLURM 22.05
     executor.update_parameters(
@@ -166,29 +201,21 @@ def _python_path() -> str:
 
 def _refusal(said: str, settings: SlurmSettings) -> str:
     """The error message of sbatch, and the alternatives."""
-    # The message of sbatch appears twice: in submitit's error and on stderr.
-    lines = dict.fromkeys(line.strip() for line in said.replace("sbatch: error: ", "\n").splitlines())
+    lines = (line.strip() for line in said.removeprefix("sbatch: ").replace("sbatch: error: ", "\n").splitlines())
     text = one_line(", ".join(filter(None, lines)))
     lower = text.lower()
-    if "partition" in lower and (known := partitions()):
+    if "partition" in lower and (known := partitions(settings.clusters)):
         text += f"; partitions here are {', '.join(known)}"
     if "account" in lower or "association" in lower:
-        known = accounts()
+        known = accounts(settings.clusters)
         text += f"; your accounts are {', '.join(known)}" if known else "; name yours with --account"
-    if ("gres" in lower or "node configuration" in lower) and (known := nodes()):
+    if ("gres" in lower or "node configuration" in lower) and (known := nodes(settings.clusters)):
         text += f"; nodes here are {', '.join(known)}"
     if "temporarily" in lower or "submit limit" in lower:
         text += "; the queue is full, submit again when it is shorter"
     return f"SLURM refuses the job: {text}"
 
 
-@contextlib.contextmanager
-def _clean_environment() -> Iterator[None]:
-    """Remove variables of other jobs and Ray clusters from the environment while sbatch is called."""
-    removed = {name: os.environ[name] for name in os.environ if name.startswith(_LEAKS) and name not in _KEPT}
-    for name in removed:
-        del os.environ[name]
-    try:
-        yield
-    finally:
-        os.environ.update(removed)
+def _clean_environment() -> dict[str, str]:
+    """This process's environment, without variables of other jobs and Ray clusters."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_LEAKS) or name in _KEPT}

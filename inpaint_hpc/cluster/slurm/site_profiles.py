@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from inpaint_hpc.campaign.slurm_settings import SlurmSection, SlurmSettings
+from inpaint_hpc.campaign.slurm_settings import SlurmSection, SlurmSettings, option_name
 from inpaint_hpc.configuration import read_yaml, validate
 from inpaint_hpc.environment import user_path
 from inpaint_hpc.errors import InputError
+
+from .sbatch_variables import variable_layers
 
 PACKAGED = Path(__file__).resolve().parent / "profiles"
 
@@ -47,6 +49,8 @@ def load_settings(
 ) -> SlurmSettings:
     """Settings of a profile, overridden by a campaign's `slurm` section, overridden by the command line.
 
+    What none of them sets is taken from the variables of the environment that sbatch reads, such as SBATCH_ACCOUNT.
+
     Args:
         profile: name or file, instead of the section's; None uses no profile but the section's.
         overrides: by name; None values are ignored.
@@ -58,9 +62,11 @@ def load_settings(
     Raises:
         InputError: no such profile, an unknown key or a bad value.
     """
-    layers = _layers(profile, overrides, section)
+    variables, layers = _layers(profile, overrides, section)
+    for variable, layer in variables:
+        validate(SlurmSettings, layer, variable)  # a message that names the variable
     data: dict[str, Any] = {}
-    for _, layer in layers:
+    for _, layer in (*variables, *layers):
         for key, value in layer.items():
             before = data.get(key)
             if key == "extra" and isinstance(before, dict) and isinstance(value, dict):
@@ -80,31 +86,34 @@ def sources_of_settings(
         InputError: as `load_settings`.
     """
     found: dict[str, str] = {}
-    for label, layer in _layers(profile, overrides, section):
+    variables, layers = _layers(profile, overrides, section)
+    for label, layer in (*variables, *layers):
         for key, value in layer.items():
             if key == "setup":
                 found[key] = ", ".join(filter(None, (found.get(key), label)))
             else:
-                found.update(dict.fromkeys([f"extra.{name}" for name in value] if key == "extra" else [key], label))
+                names = [f"extra.{name}" for name in value] if key == "extra" and isinstance(value, dict) else [key]
+                found.update(dict.fromkeys(names, label))
     return found
 
 
 def _layers(
     profile: str | None, overrides: Mapping[str, Any] | None, section: SlurmSettings | None
-) -> list[tuple[str, dict[str, Any]]]:
-    """The settings from each source, lowest precedence first."""
+) -> tuple[list[tuple[str, dict[str, Any]]], list[tuple[str, dict[str, Any]]]]:
+    """The settings from each source: variables of the environment, then the others, lowest precedence first."""
     said = {} if section is None else section.model_dump(exclude_unset=True, exclude={"profile"})
     if profile is None and isinstance(section, SlurmSection):
         profile = section.profile
-    lowest: tuple[str, dict[str, Any]] = ("options", {})
+    layers: list[tuple[str, dict[str, Any]]] = [("options", {})]
     if profile is not None:
         path = str(profile_path(profile))
-        lowest = (path, read_yaml(path, "profile of a site", "one setting such as 'partition'"))
-    above = {"configuration": said, "command line": overrides or {}}
-    return [
-        lowest,
-        *(
-            (label, {key: value for key, value in layer.items() if value is not None and value not in ({}, [])})
-            for label, layer in above.items()
-        ),
-    ]
+        layers = [(path, read_yaml(path, "profile of a site", "one setting such as 'partition'"))]
+    for label, layer in (("configuration", said), ("command line", overrides or {})):
+        layers.append((label, {key: value for key, value in layer.items() if value not in (None, {}, [])}))
+    given: set[str] = set()
+    for _, layer in layers:
+        if isinstance(extra := layer.get("extra"), dict):
+            layer["extra"] = {option_name(str(key)): value for key, value in extra.items()}
+            given |= layer["extra"].keys()
+        given |= {str(key).replace("_", "-") for key, value in layer.items() if value is not None}
+    return variable_layers(given), layers

@@ -30,6 +30,7 @@ class Submission:
         settings: resources that were requested.
         elements: number of elements of an array; 0 for a single job.
         kind: `run` for allocations, `collect` for the job that makes the archive.
+        cluster: SLURM cluster that has the job; '' for the one of the machine it was submitted from.
     """
 
     job: str
@@ -38,6 +39,7 @@ class Submission:
     settings: dict[str, Any]
     elements: int = 0
     kind: str = RUN
+    cluster: str = ""
 
     @property
     def jobs(self) -> list[str]:
@@ -58,7 +60,9 @@ def record(run: RunDirectory, submission: Submission) -> None:
     """
     folder = slurm_folder(run.path) / "submissions"
     private_folder(folder)
-    with atomic_path(folder / f"{submission.job}.json") as temporary:
+    # Jobs of two clusters may have the same number.
+    name = ".".join(filter(None, (submission.job, re.sub(r"[^\w.-]+", "+", submission.cluster), "json")))
+    with atomic_path(folder / name) as temporary:
         temporary.write_text(json.dumps(asdict(submission)) + "\n", encoding="utf-8")
         temporary.chmod(0o600)
 
@@ -67,8 +71,13 @@ def submissions(run: RunDirectory) -> list[Submission]:
     """All submissions of a run, oldest first."""
     found = []
     for path in (slurm_folder(run.path) / "submissions").glob("*.json"):
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            found.append(Submission(**json.loads(path.read_text(encoding="utf-8"))))
+        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
+            said = json.loads(path.read_text(encoding="utf-8"))
+            # Older records name the cluster only among the options of sbatch.
+            said.setdefault("cluster", str(said["settings"].get("extra", {}).get("clusters") or ""))
+            submission = Submission(**said)
+            if str(submission.job).isdecimal():
+                found.append(submission)
     return sorted(found, key=lambda submission: (submission.time, submission.job))
 
 

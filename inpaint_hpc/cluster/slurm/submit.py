@@ -16,9 +16,9 @@ from inpaint_hpc.errors import InputError
 
 from .allocation import Allocation
 from .collect_job import CollectJob
-from .commands import DEFAULT_ARRAY, accounts, largest_array, partitions, slurm, unreachable
+from .commands import DEFAULT_ARRAY, SlurmError, accounts, largest_array, partitions, slurm, unreachable
 from .job import AllocationJob
-from .job_states import Poll, poll
+from .job_states import JobState, Poll, poll
 from .sbatch import sbatch, script
 from .submissions import COLLECT, RUN, Submission, record, submissions
 
@@ -72,10 +72,12 @@ def submit_run(
     Raises:
         InputError: nothing is left to do, jobs of this run are already pending or running, there is no SLURM here, or
             SLURM refuses the request.
+        SlurmError: SLURM does not say whether jobs of this run are pending or running.
         OSError: the run directory cannot be written.
     """
     units = _units_left(run)
-    living = [state for state in _poll(run, RUN).living]
+    found = states_of(run, RUN)
+    living = found.living
     if living and not missing:
         raise InputError(
             f"{run.path}: job {living[0].job} is {living[0].state.lower()}; watch it with `inpaint-hpc status`, end it "
@@ -84,17 +86,21 @@ def submit_run(
     count = min(settings.allocations, len(units)) - len(living)
     if count <= 0:
         return []
+    if found.problem:
+        raise SlurmError(f"{found.problem}; until SLURM says that no job of this run is left, none is added")
     _require_known(settings)
     sent: list[Submission] = []
     call = AllocationJob(_allocation(run, settings, collect == BY_JOB, factory))
-    for size in _arrays(count, largest_array() if count > 1 else 1):
+    for size in _arrays(count, largest_array(settings.clusters) if count > 1 else 1):
         # Arrays beyond the first exist only where the largest array is smaller than the campaign wants.
         dependency = f"afterany:{sent[-1].job}" if sent and settings.array_parallelism else ""
         sent.append(_send(run, settings, [call] * size, RUN, dependency))
+        # Jobs can wait only for jobs of the same cluster.
+        settings = settings.on_cluster(sent[-1].cluster)
     if collect == AFTER:
-        for former in _poll(run, COLLECT).living:  # it would not wait for the new ones
-            slurm("scancel", former.job)
-        after = [submission.job for submission in sent] + [state.job for state in living]
+        _cancel(states_of(run, COLLECT).living)  # they would not wait for the new ones
+        after = [submission.job for submission in sent]
+        after += [state.job for state in living if state.cluster == sent[-1].cluster]
         dependency = f"afterany:{':'.join(after)}"
         sent.append(_send(run, collect_settings(settings), [CollectJob(str(run.path.resolve()))], COLLECT, dependency))
     return sent
@@ -114,12 +120,12 @@ def plan_submission(
         InputError: nothing is left to do, or no such partition or account.
     """
     units = _units_left(run)
-    problem = unreachable()
+    problem = unreachable(settings.clusters)
     if not problem:
         _require_known(settings)
     path = path or run.path
     count = min(settings.allocations, len(units))
-    arrays = _arrays(count, DEFAULT_ARRAY if problem else largest_array())
+    arrays = _arrays(count, DEFAULT_ARRAY if problem else largest_array(settings.clusters))
     scripts = [script(path, settings, size) for size in dict.fromkeys(arrays)]
     if collect == AFTER:
         scripts.append(script(path, collect_settings(settings), 1, "afterany:JOB"))
@@ -140,9 +146,20 @@ def last_settings(run: RunDirectory) -> SlurmSettings | None:
     return SlurmSettings.model_validate(sent[-1].settings) if sent else None
 
 
-def states_of(run: RunDirectory) -> Poll:
-    """States of all jobs of a run by id, oldest first.  Never raises or hangs."""
-    return poll([job for submission in submissions(run) for job in submission.jobs], run.path)
+def states_of(run: RunDirectory, kind: str | None = None) -> Poll:
+    """States of all jobs of a run, or of one kind, by id, oldest first.  Never raises or hangs."""
+    sent = [submission for submission in submissions(run) if kind in (None, submission.kind)]
+    polls = {
+        cluster: poll([job for one in sent if one.cluster == cluster for job in one.jobs], run.path, cluster)
+        for cluster in dict.fromkeys(submission.cluster for submission in sent)
+    }
+    states: dict[str, JobState] = {}
+    for submission in sent:
+        for job in submission.jobs:
+            # Two clusters may give the same number; one that is alive must not be hidden.
+            if job not in states or not states[job].living:
+                states[job] = polls[submission.cluster].states[job]
+    return Poll(states, "; ".join(dict.fromkeys(found.problem for found in polls.values() if found.problem)))
 
 
 def cancel_run(run: RunDirectory) -> list[str]:
@@ -153,24 +170,26 @@ def cancel_run(run: RunDirectory) -> list[str]:
         SlurmError: SLURM does not answer or refuses.
     """
     slurm("scancel", "--version")
-    living = [state.job for state in states_of(run).living]
-    if living:
-        slurm("scancel", *living, timeout=60.0)
-    return living
+    found = states_of(run)
+    _cancel(found.living)
+    if found.problem and not found.living:
+        raise SlurmError(f"{found.problem}; whether jobs of {run.path} are pending or running is unknown")
+    return [state.job for state in found.living]
 
 
-def _poll(run: RunDirectory, kind: str) -> Poll:
-    jobs = [job for submission in submissions(run) if submission.kind == kind for job in submission.jobs]
-    return poll(jobs, run.path)
+def _cancel(jobs: list[JobState]) -> None:
+    """Cancel jobs, each on its own cluster."""
+    for cluster in dict.fromkeys(job.cluster for job in jobs):
+        slurm("scancel", *(job.job for job in jobs if job.cluster == cluster), timeout=60.0, clusters=cluster)
 
 
 def _send(
     run: RunDirectory, settings: SlurmSettings, calls: list[Callable[[], Any]], kind: str, dependency: str
 ) -> Submission:
-    job = sbatch(run.path, settings, calls, dependency)
+    job, cluster = sbatch(run.path, settings, calls, dependency)
     elements = len(calls) if len(calls) > 1 else 0
     asked = settings.model_dump(exclude_none=True)
-    submission = Submission(job, time.time(), socket.gethostname(), asked, elements, kind)
+    submission = Submission(job, time.time(), socket.gethostname(), asked, elements, kind, cluster)
     record(run, submission)
     return submission
 
@@ -194,7 +213,7 @@ def _require_known(settings: SlurmSettings) -> None:
         ("partition", settings.partition, partitions),
         ("account", settings.account, accounts),
     ):
-        if name is None or not (names := known()):
+        if name is None or not (names := known(settings.clusters)):
             continue
         missing = [part for part in name.split(",") if part not in names]
         if missing:
