@@ -142,6 +142,20 @@ class SlurmSettings(Section):
         named = self.extra.get("clusters", "")
         return "" if isinstance(named, bool) else str(named)
 
+    def gpu_workers(self, resources: Any) -> int:
+        """Workers on GPUs that this request is for, in all allocations; 0 where it asks for no GPU.
+
+        Args:
+            resources: of the campaign, which decide where nothing is set here.
+        """
+        device = self.device or resources.device
+        asked = re.search(r"(?:^|:)(\d+)$", str(self.gpus_per_node or self.gres or ""))
+        gres = self.gpus_per_node is not None or "gpu" in str(self.gres)
+        if device == "cpu" or asked is None or not gres:
+            return 0
+        actors = self.actors or (resources.actors if isinstance(resources.actors, int) else int(asked[1]))
+        return actors * self.nodes * self.allocations
+
     def on_cluster(self, cluster: str) -> SlurmSettings:
         """The same request, of one cluster only; '' for that of the submitting machine."""
         if cluster == self.clusters:

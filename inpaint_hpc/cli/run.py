@@ -68,11 +68,14 @@ def run(config: Path, out: Path | None, **options: Any) -> int:
     Exit status: 0 if every task has a result, 1 if some are missing, 2 after an error, 130 after Ctrl-C.
     """
     from inpaint_hpc.campaign.config import load_config
+    from inpaint_hpc.cluster.local import choose_workers
     from inpaint_hpc.planning.create_run import create_run
 
     loaded = load_config(config, {"output": str(out)} if out is not None else None)
     start = time.perf_counter()
-    directory = create_run(loaded)
+    wanted, used = loaded.resources, {name: options[name] for name in ("actors", "threads", "device")}
+    workers = choose_workers(*(used[name] or getattr(wanted, name) for name in used))
+    directory = create_run(loaded, gpu_workers=workers.actors if workers.gpus else 0)
     counts = directory.info["counts"]
     click.echo(
         f"{directory.path}: {counts['tasks']} tasks of {counts['hosts']} hosts in {counts['shards']} shards, "

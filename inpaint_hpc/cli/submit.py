@@ -93,15 +93,13 @@ def submit(
     RUN/archive.h5.  A job that reaches its time limit, loses a node or is preempted is requeued and continues later.
     `inpaint-hpc status RUN` shows the progress, `logs RUN` the output, and `cancel RUN` cancels the jobs.
     """
-    from inpaint_hpc.cluster.slurm.site_profiles import load_settings
     from inpaint_hpc.cluster.slurm.submit import submit_run
 
     if collect_after and no_collect:
         raise click.UsageError("--collect-after and --no-collect contradict each other.")
     chosen = slurm_choices(options)
     if not dry_run:
-        run, section, _ = _open_or_create(source, out)
-        settings = load_settings(profile, chosen, section)
+        run, settings, _, _ = _open_or_create(source, out, profile, chosen)
         with patience():
             sent = submit_run(run, settings, _collector(collect_after, no_collect))
         print_submission(run, settings, sent)
@@ -140,35 +138,40 @@ def _collector(collect_after: bool, no_collect: bool) -> str:
     return NEVER if no_collect else AFTER if collect_after else BY_JOB
 
 
-def _open_or_create(source: Path, out: Path | None, path: Path | None = None) -> tuple[RunDirectory, Any, Path]:
-    """The run, made at `path` if it is new; the latest `slurm` section; the path of the run directory.
+def _open_or_create(
+    source: Path, out: Path | None, profile: str | None, chosen: dict[str, Any], path: Path | None = None
+) -> tuple[RunDirectory, SlurmSettings, Any, Path]:
+    """The run, made at `path` if it is new; what is requested; the latest `slurm` section; the path of the run.
 
     The section of a configuration may have changed since the run was frozen.
     """
     from inpaint_hpc.campaign.config import load_config
     from inpaint_hpc.campaign.run_directory import RunDirectory
+    from inpaint_hpc.cluster.slurm.site_profiles import load_settings
     from inpaint_hpc.planning.create_run import create_run
 
     if source.is_dir():
         if out is not None:
             raise click.UsageError("--out is only for a configuration; a run directory stays where it is.")
         run = RunDirectory(source)
-        return run, run.config.slurm, run.path
+        section = run.config.slurm
+        return run, load_settings(profile, chosen, section), section, run.path
     config = load_config(source, {"output": str(out)} if out is not None else None)
-    exists = (user_path(config.output) / "campaign.json").exists()
-    run = create_run(config, None if exists else path)
-    return run, config.slurm, user_path(config.output)
+    settings = load_settings(profile, chosen, config.slurm)
+    place = user_path(config.output)
+    exists = (place / "campaign.json").exists()
+    run = create_run(config, None if exists else path, gpu_workers=settings.gpu_workers(config.resources))
+    return run, settings, config.slurm, place
 
 
 def _dry_run(
     source: Path, out: Path | None, folder: Path, profile: str | None, chosen: dict[str, Any], collect: str
 ) -> None:
     from inpaint_hpc.cluster.slurm.sbatch_variables import unused_variables
-    from inpaint_hpc.cluster.slurm.site_profiles import load_settings, sources_of_settings
+    from inpaint_hpc.cluster.slurm.site_profiles import sources_of_settings
     from inpaint_hpc.cluster.slurm.submit import plan_submission
 
-    run, section, place = _open_or_create(source, out, folder / "run")
-    settings = load_settings(profile, chosen, section)
+    run, settings, section, place = _open_or_create(source, out, profile, chosen, folder / "run")
     plan = plan_submission(run, settings, collect, place)
     if plan.problem:
         click.echo(f"# SLURM was not asked ({plan.problem}): partition, account and array limits are not checked")

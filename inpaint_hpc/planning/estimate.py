@@ -113,7 +113,8 @@ def plan_campaign(
     """
     threads = config.resources.threads or 1
     with tempfile.TemporaryDirectory(prefix="inpaint-hpc-plan-") as folder:
-        info = build(config, Path(folder), config.output, progress)
+        workers = _workers(config, device != "cpu", threads)
+        info = build(config, Path(folder), config.output, progress, workers if device != "cpu" else 0)
         run = RunDirectory(folder)
         frozen = sum(file.stat().st_size for file in run.path.iterdir())
         measured, records = _calibrate(run, device, threads, seconds) if seconds > 0 else (None, [])
@@ -122,7 +123,6 @@ def plan_campaign(
     worker_hours = info["cost"] * rate / 3600.0
     counts = info["counts"]
     on_gpu = device != "cpu"
-    workers = _workers(config, on_gpu, threads)
     results = counts["samples"] * bytes_per_sample
     return Plan(
         tasks=counts["tasks"],

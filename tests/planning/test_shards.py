@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from inpaint_hpc.campaign.config import Resources
+from inpaint_hpc.campaign.slurm_settings import SlurmSettings
 from inpaint_hpc.planning.shards import GPU_SAMPLES, GPU_SECONDS, cut_shards, shard_limits
 
 
@@ -47,3 +48,21 @@ def test_what_is_stated_counts_on_any_device(gpu_workers):
 def test_a_task_of_more_samples_than_a_shard_should_have_is_a_shard():
     cuts = cut_shards(np.full(3, 1e5), np.full(3, 50_000), shard_limits(Resources(min_shards=1), 1))
     assert cuts.tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("slurm", "resources", "workers"),
+    [
+        ({"gpus_per_node": 4, "nodes": 2, "allocations": 3}, {}, 24),
+        ({"gpus_per_node": "a100:4"}, {}, 4),
+        ({"gres": "gpu:a100:2", "nodes": 2}, {}, 4),
+        ({"gpus_per_node": 4, "actors": 8}, {}, 8),
+        ({"gpus_per_node": 4}, {"actors": 16}, 16),
+        ({"gpus_per_node": 4}, {"device": "cpu"}, 0),
+        ({"gpus_per_node": 4, "device": "cpu"}, {}, 0),
+        ({"gres": "license:4"}, {}, 0),
+        ({"nodes": 2}, {}, 0),
+    ],
+)
+def test_workers_on_gpus_that_a_request_is_for(slurm, resources, workers):
+    assert SlurmSettings(**slurm).gpu_workers(Resources(**resources)) == workers
