@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from inpaint_hpc.errors import InputError
+from inpaint_hpc.gpus import memory_for_batches
 
 # Peak memory per edge: 4.5 kB measured for a network of default size on a CPU (20k to 200k edges), and a third on top.
 BYTES_PER_EDGE = 6_000
@@ -69,8 +70,7 @@ def default_edge_budget(device: torch.device) -> int:
     """Edges that fit in 60 % of the free memory of a GPU; a constant for CPUs."""
     if device.type != "cuda":
         return CPU_EDGE_BUDGET
-    free, _ = torch.cuda.mem_get_info(device)
-    return max(1, int(0.6 * free / BYTES_PER_EDGE))
+    return max(1, memory_for_batches(device) // BYTES_PER_EDGE)
 
 
 def require_budget(work: Iterable[Work], edge_budget: int) -> None:

@@ -17,6 +17,7 @@ from inpaint_hpc.cluster.slurm.job_step import make_node
 from inpaint_hpc.cluster.slurm.rendezvous import here
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.kernels import problems
+from inpaint_hpc.sampling.batching import BYTES_PER_EDGE, default_edge_budget
 
 AUTO = SimpleNamespace(device="auto", actors="auto", threads=None)
 SLICES = ",".join(f"MIG-8210e6aa-6e55-5fcc-b76a-18069cb4752{k}" for k in range(4))
@@ -169,3 +170,31 @@ def test_doctor_says_which_kernels_are_used_and_why(monkeypatch):
     kernels = [device["kernels"] for device in report["devices"]]
     assert kernels[1].startswith("Triton 3") and "compute capability 6.1" in kernels[2]
     assert report["problems"] == ["cuda:2 cannot be used: CUDA error: device is lost"]
+
+
+def test_workers_that_share_a_gpu_share_its_memory(node, monkeypatch, tmp_path):
+    class TellingWorker:  # in here, so that it is pickled whole
+        def __init__(self, *_):
+            torch.cuda.mem_get_info = lambda device: (80 << 30, 100 << 30)
+            self.budget = default_edge_budget(torch.device("cuda"))
+
+        def run_unit(self, unit):
+            return self.budget
+
+    found = {}
+    for actors in (1, 4):
+        node({"CUDA_VISIBLE_DEVICES": "0"}, 1)
+        executor = make_executor(tmp_path, Workers(actors, "cuda", 1, gpus=1), factory=TellingWorker)
+        executor.start()
+        try:
+            while not executor.idle():
+                executor.wait(1.0)
+            executor.submit("unit")
+            reports = []
+            while not reports:
+                reports += [outcome.report for outcome in executor.wait(1.0)]
+        finally:
+            executor.close()
+        found[actors] = reports[0]
+    # Alone what is free, together a share of the card, whatever others have left of it so far.
+    assert found == {1: int(0.6 * 80 * 2**30) // BYTES_PER_EDGE, 4: int(0.6 * 25 * 2**30) // BYTES_PER_EDGE}

@@ -256,7 +256,12 @@ class RayExecutor:
         # The driver alone decides what is retried; Ray would rerun a unit that kills its worker for ever.
         actor = self._ray.remote(max_restarts=0, max_task_retries=0, **resources)(UnitActor)
         slot.actor = actor.remote(
-            self._factory or shard_worker(), self._run_path, self._device, self._threads, f"{self._label}{slot.number}"
+            self._factory or shard_worker(),
+            self._run_path,
+            self._device,
+            self._threads,
+            f"{self._label}{slot.number}",
+            max(1, round(1.0 / self._gpus)) if self._gpus else 1,
         )
         slot.pending = slot.actor.hello.remote()
         slot.hello = slot.unit = None

@@ -9,16 +9,25 @@ from typing import Any
 
 from inpaint_hpc.campaign.work_units import WorkUnit
 from inpaint_hpc.errors import InputError, StorageError
-from inpaint_hpc.gpus import show_worker_its_gpu
+from inpaint_hpc.gpus import SHARED_VARIABLE, show_worker_its_gpu
 
 
 class UnitActor:
     """Runs in the actor's process.  Errors are returned as text, because not every exception can be pickled."""
 
-    def __init__(self, factory: Callable[..., Any], run_path: str, device: str, threads: int | None, slot: str) -> None:
+    def __init__(
+        self,
+        factory: Callable[..., Any],
+        run_path: str,
+        device: str,
+        threads: int | None,
+        slot: str,
+        workers_per_gpu: int = 1,
+    ) -> None:
         self._name = f"{socket.gethostname().split('.')[0]}-{slot}"
         self._worker, self._error = None, None
         _show_own_gpu(device)
+        os.environ[SHARED_VARIABLE] = str(workers_per_gpu)
         try:
             self._worker = factory(run_path, device, threads, self._name)
         except Exception as error:

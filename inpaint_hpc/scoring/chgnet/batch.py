@@ -19,6 +19,7 @@ import torch
 from inpaint_hpc.crystals.batch import Crystal, Crystals
 from inpaint_hpc.crystals.neighbors import ragged_arange
 from inpaint_hpc.errors import InputError
+from inpaint_hpc.gpus import memory_for_batches
 from inpaint_hpc.kernels.rows import Rows
 from inpaint_hpc.sampling.batching import is_out_of_memory, release_memory
 
@@ -297,5 +298,4 @@ def default_row_budget(device: torch.device) -> int:
     """Rows that fit in 60 % of the free memory of a GPU; on CPUs, where larger batches gain nothing, a constant."""
     if device.type != "cuda":
         return CPU_ROW_BUDGET
-    free, _ = torch.cuda.mem_get_info(device)
-    return max(1, int(0.6 * free / BYTES_PER_ROW))
+    return max(1, memory_for_batches(device) // BYTES_PER_ROW)
