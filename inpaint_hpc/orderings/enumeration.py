@@ -36,7 +36,7 @@ class OrderingKeys:
         self.permutations = np.asarray(permutations, dtype=np.int64)
         n_sites = self.permutations.shape[1]
         if n_sites <= 64:
-            self.words = np.uint64(1) << np.arange(n_sites, dtype=np.uint64)
+            self.words: np.ndarray = np.uint64(1) << np.arange(n_sites, dtype=np.uint64)
         else:
             self.words = np.random.default_rng(n_sites).integers(0, 2**64, n_sites, dtype=np.uint64)
         self._images = self.words[self.permutations]

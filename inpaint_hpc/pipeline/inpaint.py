@@ -39,7 +39,7 @@ from .wyckoff_cache import WyckoffCache
 if TYPE_CHECKING:
     from inpaint_hpc.orderings.search_occupancy import OccupancySearchResult
 
-GuestCounts = Mapping[str | int, int] | Sequence[str | int]
+GuestCounts = Mapping[Any, int] | Sequence[str | int]
 
 
 def inpaint(
@@ -100,7 +100,7 @@ def inpaint_many(
 
 def generate(
     network: Any,
-    composition: str | Mapping[str | int, int],
+    composition: str | Mapping[Any, int],
     lattice: np.ndarray | None = None,
     volume_per_atom: float | None = None,
     family: str = "cubic",
