@@ -51,7 +51,7 @@ class Column:
         absent: integer that says that an entry has no value.
         since: the first version of the schema that has it; by default that of its row type.
         name: of the dataset; by default the field's name with its unit.
-        alias: name of the dataset where the row is nested in another, if not prefix and name.
+        nested_name: name of the dataset where the row is nested in another, if not prefix and name.
         field: of the row.
         stored: is a dataset; others are derived when rows are read.
         shown: is in JSON.
@@ -76,7 +76,7 @@ class Column:
     absent: int = 0
     since: str = ""
     name: str = ""
-    alias: str = ""
+    nested_name: str = ""
     field: str = ""
     stored: bool = True
     shown: bool = True
@@ -184,7 +184,7 @@ def columns_of(kind: type) -> dict[str, Column]:
         if "nested" in one.metadata:
             inner, prefix = one.metadata["nested"]
             for name, what in columns_of(inner).items():
-                stored = what.alias or prefix + name
+                stored = what.nested_name or prefix + name
                 found[stored] = replace(what, name=stored, inside=one.name, optional=True)
         elif "column" in one.metadata:
             found |= _named(kind, one.name, one.metadata["column"])

@@ -64,7 +64,7 @@ class Relaxed(Row):
     outcome: str = column(
         "S",
         "converged, unfinished or diverged; '' where there was none",
-        alias="relaxation",
+        nested_name="relaxation",
         choices=(CONVERGED, UNFINISHED, DIVERGED),
         since="1.1",
     )

@@ -92,7 +92,7 @@ def _moves(
 def _move(space: OrderingSpace, current: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     chains, n = current.shape
     rows = np.arange(chains)
-    leaving: np.ndarray = rng.integers(n, size=chains)
+    leaving = rng.integers(n, size=(chains,))
     rest = current[np.arange(n)[None] != leaving[:, None]].reshape(chains, n - 1)
     moving = space.numbers[current[rows, leaving]].reshape(chains, 1)
     free = space.numbers[None] == moving
