@@ -98,6 +98,16 @@ class Crystal:
         return Atoms(numbers=self.numbers, scaled_positions=self.frac_coords, cell=self.lattice, pbc=True)
 
 
+def content_bytes(*arrays: np.ndarray) -> bytes:
+    """Arrays as bytes for a digest: the same on every machine, -0.0 as 0.0, each with its size before it, which keeps
+    neighbouring arrays apart."""
+    return b"".join(
+        np.int64(array.size).tobytes()
+        + np.ascontiguousarray(array + 0, dtype="<i8" if array.dtype.kind == "i" else "<f8").tobytes()
+        for array in arrays
+    )
+
+
 @dataclass(frozen=True)
 class Crystals:
     """A batch of crystals as concatenated tensors.
