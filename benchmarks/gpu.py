@@ -23,14 +23,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from inpaint_hpc.benchmark import gpu_chgnet, gpu_sampling, gpu_tools, gpu_whole
+from gpu_stages import chgnet, sampling, tools, whole
+
 from inpaint_hpc.environment import package_versions
 from inpaint_hpc.files import atomic_path
 
 DATA = Path(__file__).resolve().parent.parent / ".." / "shared" / "data"
 
 
-def doctor(bench: gpu_tools.Bench, out: dict[str, Any]) -> None:
+def doctor(bench: tools.Bench, out: dict[str, Any]) -> None:
     """What the machine is, and what its memory and its matrix units reach."""
     import torch
 
@@ -47,19 +48,19 @@ def doctor(bench: gpu_tools.Bench, out: dict[str, Any]) -> None:
     out["copy_GB_per_s"] = bench.copy_bandwidth
     n = 512 if bench.tiny else 8192 if bench.cuda else 2048
     for name, tf32 in (("float32", False), ("tf32", True)) if bench.cuda else (("float32", False),):
-        out[f"{name}_TFLOP_per_s"] = gpu_tools.matmul_tflops(bench.device, n, tf32)
+        out[f"{name}_TFLOP_per_s"] = tools.matmul_tflops(bench.device, n, tf32)
 
 
 # Each with its rough seconds on a data centre's GPU, the most worth knowing first.
-STAGES: dict[str, tuple[Callable[[gpu_tools.Bench, dict[str, Any]], None], float]] = {
+STAGES: dict[str, tuple[Callable[[tools.Bench, dict[str, Any]], None], float]] = {
     "doctor": (doctor, 5),
-    "same": (gpu_sampling.same, 20),
-    "sampling": (gpu_sampling.sampling, 45),
-    "chgnet": (gpu_chgnet.chgnet, 55),
-    "training": (gpu_whole.training, 32),
-    "memory": (gpu_sampling.memory, 12),
-    "campaign": (gpu_whole.campaign, 70),
-    "tests": (gpu_whole.tests, 25),
+    "same": (sampling.same, 20),
+    "sampling": (sampling.sampling, 45),
+    "chgnet": (chgnet.chgnet, 55),
+    "training": (whole.training, 32),
+    "memory": (sampling.memory, 12),
+    "campaign": (whole.campaign, 70),
+    "tests": (whole.tests, 25),
 }
 
 
@@ -86,7 +87,7 @@ def main() -> int:
                 temporary.write_text(json.dumps(report, indent=2, default=float) + "\n")
 
     train = arguments.train or arguments.data / "mp_train.h5"
-    bench = gpu_tools.Bench(arguments.device, arguments.data.resolve(), train.resolve(), arguments.tiny, save)
+    bench = tools.Bench(arguments.device, arguments.data.resolve(), train.resolve(), arguments.tiny, save)
     begun = time.monotonic()
     end = bench.end = begun + 60 * arguments.minutes
     for name in chosen:
@@ -114,7 +115,7 @@ def main() -> int:
     return int(bool(report["failed"]))
 
 
-def run_stage(function: Callable[..., None], bench: gpu_tools.Bench, out: dict[str, Any]) -> None:
+def run_stage(function: Callable[..., None], bench: tools.Bench, out: dict[str, Any]) -> None:
     """Run a stage; what goes wrong in it is part of what it found."""
     try:
         function(bench, out)

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from .gpu_tools import Bench, emptied_tasks, kernels
+from .tools import Bench, emptied_tasks, kernels
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ("train-large", "train-small")

@@ -12,7 +12,7 @@ from inpaint_hpc.crystals.batch import Crystals
 from inpaint_hpc.sampling.batching import default_edge_budget
 from inpaint_hpc.sampling.sample import SampleSet, SamplingSettings, Task, sample
 
-from .gpu_tools import Bench, emptied_tasks, kernels, quantiles, sound_crystals
+from .tools import Bench, emptied_tasks, kernels, quantiles, sound_crystals
 
 SAME = 1e-3  # A
 SLOW_CALL, LONGEST_CALL = 4.0, 8.0  # s; no larger call after one that took the first, or if it would take the second

@@ -11,7 +11,7 @@ from inpaint_hpc.scoring.chgnet.batch import BatchEvaluator, crystals_batch
 from inpaint_hpc.scoring.chgnet.models import load_chgnet_network, quiet
 from inpaint_hpc.scoring.relaxation.relax import relax
 
-from .gpu_tools import Bench, sound_crystals
+from .tools import Bench, sound_crystals
 
 FMAX, MAX_STEPS, SHIFT = 0.1, 100, 0.1
 EQUALITY_STEPS = 40  # with more steps, rounding is amplified further
