@@ -4,6 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 import inpaint_hpc
 from inpaint_hpc.crystals.batch import Crystal
@@ -61,3 +64,38 @@ def test_compact_ones_come_first():
     found = inequivalent_supercells(SPINEL, 4)
     lengths = [float(((matrix @ SPINEL.lattice) ** 2).sum()) for matrix in found]
     assert lengths == sorted(lengths) and len(found) == 7
+
+
+@given(matrix=arrays(np.int64, (3, 3), elements=st.integers(-3, 3)), seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=60, deadline=None)
+def test_any_supercell_has_the_neighbours_of_its_crystal(matrix, seed):
+    """As many atoms and as much volume for each cell; the distances from an atom are those of the atom it copies."""
+    cells = round(abs(np.linalg.det(matrix)))
+    assume(0 < cells <= 12)
+    rng = np.random.default_rng(seed)
+    host = Crystal(rng.integers(1, 90, 2), rng.uniform(-1.0, 2.0, (2, 3)), 3.0 * np.eye(3) + rng.random((3, 3)))
+    larger = supercell(host, matrix)
+    assert larger.numbers.tolist() == np.repeat(host.numbers, cells).tolist()
+    assert larger.volume == pytest.approx(cells * host.volume)
+    assert (larger.frac_coords >= 0.0).all() and (larger.frac_coords < 1.0).all()
+    small, large = host.to_structure(), larger.to_structure()
+    for atom in range(2):
+        near = sorted(site.nn_distance for site in small.get_neighbors(small[atom], 4.5))
+        for copy in range(atom * cells, (atom + 1) * cells):
+            found = sorted(site.nn_distance for site in large.get_neighbors(large[copy], 4.5))
+            assert found == pytest.approx(near, abs=1e-6)
+
+
+@given(matrix=arrays(np.int64, (3, 3), elements=st.integers(-5, 5)), seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=200, deadline=None)
+def test_a_lattice_has_one_normal_form_whatever_vectors_span_it(matrix, seed):
+    index = round(abs(np.linalg.det(matrix)))
+    assume(index > 0)
+    form = hermite_normal_form(matrix)
+    assert round(np.linalg.det(form)) == index and (np.triu(form, 1) == 0).all()
+    assert all(0 <= form[row, column] < form[column, column] for row in range(3) for column in range(row))
+    mixed, rng = matrix.copy(), np.random.default_rng(seed)
+    for _ in range(5):
+        one, other = rng.permutation(3)[:2]
+        mixed[one] += int(rng.integers(-3, 4)) * mixed[other]
+    assert np.array_equal(hermite_normal_form(mixed[rng.permutation(3)]), form)
