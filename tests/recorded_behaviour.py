@@ -12,12 +12,12 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from click.testing import CliRunner
+from example_hosts import MNO2
+from tiny_network import save_tiny_weights
 
 from inpaint_hpc.archive.read import Archive
 from inpaint_hpc.campaign.config import CampaignConfig
@@ -26,14 +26,11 @@ from inpaint_hpc.campaign.run_results import collect_run
 from inpaint_hpc.campaign.worker import ShardWorker
 from inpaint_hpc.cli.main import cli
 from inpaint_hpc.configuration import validate
-from inpaint_hpc.network.score_network import NetworkConfig, ScoreNetwork
-from inpaint_hpc.network.weights import save_weights
 from inpaint_hpc.planning.create_run import create_run
 
-ROOT = Path(__file__).parents[1]
-RECORDED = ROOT / "tests" / "data" / "recorded"
+RECORDED = Path(__file__).parent / "data" / "recorded"
 WEIGHTS = RECORDED / "tiny.safetensors"
-HOSTS = [str(ROOT / f"inpaint_hpc/examples/mno2/{name}.cif") for name in ("delta_mp-25223", "beta_mp-510408")]
+HOSTS = [str(MNO2 / f"{name}.cif") for name in ("delta_mp-25223", "beta_mp-510408")]
 VERBS = {
     "inpaint": "--guest Li=2 --samples 3 --steps 4 --seed 1",
     "series": "--guest Li --counts 0..2 --samples 2 --steps 4 --evaluations 4 --top-k 1 --relax guests --relax-steps 3",
@@ -85,9 +82,7 @@ def summary(archive: Path) -> dict[str, Any]:
 def main() -> None:
     shutil.rmtree(RECORDED, ignore_errors=True)
     RECORDED.mkdir(parents=True)
-    torch.manual_seed(0)
-    sizes = NetworkConfig(scalars=8, channels=4, tensor_channels=4, hidden=8, host_layers=1, guest_layers=1, n_basis=4)
-    save_weights(ScoreNetwork(sizes).state_dict(), WEIGHTS, {"name": "tiny", "network": asdict(sizes)})
+    save_tiny_weights(RECORDED, tensor_channels=4, n_basis=4)
     with tempfile.TemporaryDirectory() as folder:
         for name in ("finished", "half-finished"):
             made = create(Path(folder) / name)

@@ -1,16 +1,13 @@
 """Supercells that symmetry does not make equal."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from example_hosts import SPINEL
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-import inpaint_hpc
 from inpaint_hpc.crystals.batch import Crystal
-from inpaint_hpc.crystals.reading import read_hosts
 from inpaint_hpc.crystals.supercells import (
     hermite_normal_form,
     hermite_normal_forms,
@@ -19,7 +16,6 @@ from inpaint_hpc.crystals.supercells import (
 )
 from inpaint_hpc.errors import InputError
 
-SPINEL = read_hosts([Path(inpaint_hpc.__file__).parent / "examples" / "mno2" / "lambda_mp-25275.cif"])[0]
 FCC = np.array([[0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]]) * 3.6
 # Derivative structures by G. L. W. Hart and R. W. Forcade, Phys. Rev. B 77, 224115 (2008), table IV.
 KNOWN = {"fcc": (FCC, [1, 2, 3, 7, 5, 10, 7, 20]), "sc": (np.eye(3) * 3.0, [1, 3, 3, 9, 5, 13, 7, 24])}
