@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 
 from inpaint_hpc.archive.records import TaskRecord
+from inpaint_hpc.archive.rows import Candidate
 from inpaint_hpc.errors import InputError
 
 from .metrics import Placed, compare_placements, share_of
+
+FIRST = (1, 2, 3, 5, 10, 32)  # candidates that recall is given for
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class ScoredTask:
         top1: the first candidate is right; false without candidates.
         any: one of the candidates is right.
         right_rank: rank of the first that is right, None without one.
+        right_by_agreement: the same where candidates are ordered by the share of samples that agree.
         candidates: number of candidates.
         rmsd: of the guests of the first candidate from their places, A; None beyond 3 A.
         largest: of these the one farthest from its place, A; None likewise.
@@ -48,6 +52,7 @@ class ScoredTask:
     top1: bool
     any: bool
     right_rank: int | None
+    right_by_agreement: int | None
     candidates: int
     rmsd: float | None
     largest: float | None
@@ -79,6 +84,8 @@ def score_record(record: TaskRecord, symprec: float = 0.1) -> ScoredTask | None:
     drawn = _compared(record, samples, symprec)
     found = _compared(record, np.array(placements).reshape(-1, len(record.guests), 3), symprec)
     right = np.flatnonzero(found.right)
+    agreements = [-_agreement(one) for one in record.candidates]
+    agreed = np.flatnonzero(found.right[np.argsort(agreements, kind="stable")])
     first = found.rmsd[0] if len(placements) else np.inf
     return ScoredTask(
         task_id=record.task_id,
@@ -93,6 +100,7 @@ def score_record(record: TaskRecord, symprec: float = 0.1) -> ScoredTask | None:
         top1=bool(len(right) and right[0] == 0),
         any=bool(len(right)),
         right_rank=int(right[0]) if len(right) else None,
+        right_by_agreement=int(agreed[0]) if len(agreed) else None,
         candidates=len(placements),
         rmsd=float(first) if np.isfinite(first) else None,
         largest=float(found.largest[0]) if np.isfinite(first) else None,
@@ -139,8 +147,10 @@ def summary(scored: Sequence[ScoredTask], by: str = "guests") -> list[dict[str, 
 
     Returns:
         Rows with `group`, `tasks`, `hosts`, `failed`, the shares `one_sample`, `top1` and `any`, each with `_low` and
-        `_high`, the 95 % interval of a bootstrap over hosts; `guest_rmsd_median_A` of the first candidates that are
-        right; means of `candidates`, `evaluations` and `seconds_s`.
+        `_high`, the 95 % interval of a bootstrap over hosts; `recall` and `recall_by_agreement`, the share with a right
+        one among the first k candidates, by k; `within_A`, the share whose first candidate has an RMSD of at most so
+        many A; `guest_rmsd_median_A` of the first candidates that are right; means of `candidates`, `evaluations` and
+        `seconds_s`.
     """
     groups: dict[Any, list[ScoredTask]] = {}
     for one in scored:
@@ -163,6 +173,15 @@ def _summed(group: str, scored: Sequence[ScoredTask]) -> dict[str, Any]:
         row |= {name: share.mean, f"{name}_low": share.low, f"{name}_high": share.high}
     right = [one.rmsd for one in scored if one.top1 and one.rmsd is not None]
     evaluations = [one.evaluations for one in scored if one.evaluations is not None]
+    for name, ranks in (
+        ("recall", [one.right_rank for one in scored]),
+        ("recall_by_agreement", [one.right_by_agreement for one in scored]),
+    ):
+        row[name] = {str(k): float(np.mean([rank is not None and rank < k for rank in ranks])) for k in FIRST}
+    row["within_A"] = {
+        f"{limit:.1f}": float(np.mean([one.rmsd is not None and one.rmsd <= limit for one in scored]))
+        for limit in np.arange(1, 31) / 10.0
+    }
     return row | {
         "guest_rmsd_median_A": float(np.median(right)) if right else None,
         "candidates": float(np.mean([one.candidates for one in scored])),
@@ -174,6 +193,11 @@ def _summed(group: str, scored: Sequence[ScoredTask]) -> dict[str, Any]:
 def _compared(record: TaskRecord, frac_coords: np.ndarray, symprec: float) -> Placed:
     assert record.reference_frac_coords is not None
     return compare_placements(record.host, record.guests, record.reference_frac_coords, frac_coords, symprec)
+
+
+def _agreement(candidate: Candidate) -> float:
+    """As placed: the minima of relaxation join the samples of several."""
+    return candidate.agreement if candidate.placed_agreement is None else candidate.placed_agreement
 
 
 def _guests(numbers: Sequence[int]) -> str:

@@ -52,6 +52,16 @@ def test_shares_of_samples_and_ranks_of_candidates():
     assert score_record(replace(record(3, [SITES], [SITES]), reference_frac_coords=None)) is None
 
 
+def test_ranks_by_energy_and_by_agreement():
+    ranked = record(1, [SITES, SITES], [WRONG, WRONG + 0.01, SITES])
+    agreements = (0.1, 0.3, 0.6)
+    candidates = [replace(c, agreement=share) for c, share in zip(ranked.candidates, agreements, strict=True)]
+    one = score_record(replace(ranked, candidates=candidates))
+    assert (one.right_rank, one.right_by_agreement) == (2, 0)
+    (row,) = summary([one])
+    assert (row["recall"]["2"], row["recall"]["3"], row["recall_by_agreement"]["1"]) == (0.0, 1.0, 1.0)
+
+
 def test_candidates_count_where_they_come_to_rest():
     moved = record(1, [WRONG], [WRONG])
     relaxed = Relaxed(outcome="converged", steps=3, energy_per_atom=-1.0, max_force=0.0, guest_frac_coords=SITES)
@@ -83,6 +93,8 @@ def test_summaries(archive):
     assert (rows["Na"]["hosts"], rows["Na"]["top1"], rows["Na"]["any"]) == (2, 0.5, 0.5)
     # A task that failed is not right, and is counted.
     assert (rows["Mg"]["failed"], rows["Mg"]["top1"], rows["all"]["tasks"]) == (1, 0.0, 4)
+    assert rows["all"]["recall"] == {"1": 0.5, "2": 0.5, "3": 0.5, "5": 0.5, "10": 0.5, "32": 0.5}
+    assert rows["Li"]["within_A"]["0.1"] == 1.0 and rows["Mg"]["within_A"]["3.0"] == 0.0
     assert rows["all"]["top1_low"] <= 0.5 <= rows["all"]["top1_high"]
     assert [row["group"] for row in summary(scored, "n_guests")] == ["1", "2", "all"]
 
