@@ -31,6 +31,7 @@ from .unit_actor import UnitActor
 
 _START_ATTEMPTS = 5
 _NODE_STARTS = 3
+_START_TIMEOUT = 300.0  # until the first actor must be ready, s
 
 _LOG = logging.getLogger("inpaint_hpc.workers")
 
@@ -89,7 +90,6 @@ class RayExecutor:
         threads: torch threads of each actor; on CPUs also the cores it occupies.
         gpus_per_actor: below 1, several actors share a GPU.
         factory: makes a worker from (run_path, device, threads, name); by default `ShardWorker`.
-        start_timeout: time until the first actor must be ready, s.
         label: part of the workers' names, for clusters that share a run and perhaps a host; '' for none.
     """
 
@@ -102,7 +102,6 @@ class RayExecutor:
         threads: int = 1,
         gpus_per_actor: float = 1.0,
         factory: Callable[..., Any] | None = None,
-        start_timeout: float = 300.0,
         label: str = "",
     ) -> None:
         """Note what to start; no process is started before `start`."""
@@ -111,7 +110,6 @@ class RayExecutor:
         self._slots = [_Slot(number) for number in range(actors)]
         self._device, self._threads, self._gpus = device, threads, gpus_per_actor
         self._factory = factory
-        self._start_timeout = start_timeout
         self._label = f"{label}-" if label else ""
         self._failed_starts = 0
         self._interrupted = False
@@ -179,8 +177,8 @@ class RayExecutor:
             self._start_again()
         if any(slot.hello for slot in self._slots):
             self._waiting_since = time.monotonic()
-        elif time.monotonic() - self._waiting_since > self._start_timeout:
-            raise ClusterError(f"no worker was ready within {self._start_timeout:.0f} s; are the resources free?")
+        elif time.monotonic() - self._waiting_since > _START_TIMEOUT:
+            raise ClusterError(f"no worker was ready within {_START_TIMEOUT:.0f} s; are the resources free?")
         return self._take_outcomes()
 
     def _take_outcomes(self) -> list[Outcome]:
