@@ -15,7 +15,7 @@ from inpaint_hpc.files import atomic_path
 from .columns import Block, take
 from .full_disk_file import FullDiskFile, remove_stale
 from .row_table import Table, filled
-from .schema import CHILDREN, ROW, TABLES, column, is_offsets
+from .schema import CHILDREN, ROW, TABLES, is_offsets, known_column
 from .storage import CACHE_BYTES, USER_BLOCK, create_appendable, digest, seal, sign, to_file
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class AppendableArchive:
         self._hashes = {key: hashlib.sha256() for key in layout}
         self._ends = {key: 0 for key in layout if is_offsets(*key)}
         self._datasets = {
-            (table, name): create_appendable(file, table, name, dtype, column(table, name).tail)
+            (table, name): create_appendable(file, table, name, dtype, known_column(table, name).tail)
             for (table, name), dtype in layout.items()
         }
         for table, name in self._ends:
@@ -128,7 +128,7 @@ class AppendableArchive:
         absent = [name for where, name in self._layout if where == table and name not in columns]
         found: Table = {name: np.zeros(rows + 1, np.int64) for name in absent if is_offsets(table, name)}
         for name in absent:
-            what = column(table, name)
+            what = known_column(table, name)
             if name not in found:
                 count = rows if what.per == ROW else int({**columns, **found}[what.per][-1])
                 found[name] = filled(what, count)

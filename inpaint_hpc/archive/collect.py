@@ -104,7 +104,7 @@ def collect(
     expected = None if expected_task_ids is None else np.unique(task_ids(expected_task_ids))
     chosen, duplicates, unexpected = _chosen(found, expected)
     missing = np.zeros(0, dtype="S64") if expected is None else np.setdiff1d(expected, found.ids[chosen])
-    if strict and len(missing):
+    if strict and len(missing) and expected is not None:
         raise InputError(f"{out}: not written, {len(missing)} of {len(expected)} tasks have no result yet")
     if not len(chosen):
         raise InputError(
@@ -183,7 +183,9 @@ def _survey(
     broken: list[str] = []
     layout: Layout = {}
     common: dict[str, Any] | None = None
-    reference = ("the run", attributes["weights_sha256"]) if "weights_sha256" in attributes else None
+    reference: tuple[Any, Any] | None = (
+        ("the run", attributes["weights_sha256"]) if "weights_sha256" in attributes else None
+    )
     ids, failed = [], []
     provenance: list[Table] = []
     for done, path in enumerate(paths):

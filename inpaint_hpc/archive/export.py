@@ -96,7 +96,7 @@ def export(
     written = with_any = 0
     with _WRITERS[format](out, format, archive) as write:
         for done, record in enumerate(archive.iter_records(numbers)):
-            ranks = range(len(record.candidates))[:top]
+            ranks = list(range(len(record.candidates))[:top])
             if relaxed and format not in ("csv", "parquet"):
                 found = record.candidates["relaxed_guest_frac_coords"]
                 ranks = [] if found is None else [rank for rank in ranks if np.isfinite(found[rank]).all()]

@@ -23,6 +23,12 @@ ROW = ""
 # What a dataset is called: the field's name with its unit.
 _SUFFIXES = {"": "", "A": "_A", "eV": "_eV", "eV/atom": "_eV", "eV/guest": "_eV", "eV/A": "_eV_per_A", "A^3": "_A3"}
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def of_kind(function: F) -> F:
+    """Remember what a function finds for each row type; `cache` with a type that accepts classes."""
+    return cache(function)  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,7 @@ class Column:
         absent: integer that says that an entry has no value.
         since: the first version of the schema that has it; by default that of its row type.
         name: of the dataset; by default the field's name with its unit.
-        alias: name of the dataset where the row is nested in another, if not prefix and name.
+        nested_name: name of the dataset where the row is nested in another, if not prefix and name.
         field: of the row.
         stored: is a dataset; others are derived when rows are read.
         shown: is in JSON.
@@ -70,7 +76,7 @@ class Column:
     absent: int = 0
     since: str = ""
     name: str = ""
-    alias: str = ""
+    nested_name: str = ""
     field: str = ""
     stored: bool = True
     shown: bool = True
@@ -85,7 +91,7 @@ class Column:
     @property
     def fill(self) -> float | int | str:
         """What says that an entry has no value."""
-        return {"S": "", "f": np.nan}.get(self.dtype[0], self.absent)
+        return "" if self.dtype[0] == "S" else np.nan if self.dtype[0] == "f" else self.absent
 
     @property
     def is_array(self) -> bool:
@@ -108,9 +114,9 @@ def column(dtype: str, what: str, unit: str = "", *, default: Any = MISSING, **o
     return field(default=default, metadata={"column": known})
 
 
-def nested(kind: type, prefix: str) -> Any:
+def nested(kind: type, prefix: str, *, default: None) -> Any:
     """A field that holds another row, or None: its columns are columns of this table, with a prefix."""
-    return field(default=None, metadata={"nested": (kind, prefix)})
+    return field(default=default, metadata={"nested": (kind, prefix)})
 
 
 class computed(property):  # noqa: N801
@@ -166,7 +172,7 @@ def _plain(what: Column, value: Any) -> Any:
     return None if what.null and (value == "" or value != value) else value
 
 
-@cache
+@of_kind
 def columns_of(kind: type) -> dict[str, Column]:
     """Columns of a row type by name, in the order of its fields; those of a nested row stand in its place."""
     found: dict[str, Column] = {}
@@ -178,25 +184,25 @@ def columns_of(kind: type) -> dict[str, Column]:
         if "nested" in one.metadata:
             inner, prefix = one.metadata["nested"]
             for name, what in columns_of(inner).items():
-                stored = what.alias or prefix + name
+                stored = what.nested_name or prefix + name
                 found[stored] = replace(what, name=stored, inside=one.name, optional=True)
         elif "column" in one.metadata:
             found |= _named(kind, one.name, one.metadata["column"])
     return found
 
 
-def _named(kind: type, name: str, what: Column) -> dict[str, Column]:
+def _named(kind: Any, name: str, what: Column) -> dict[str, Column]:
     full = what.name or name + _SUFFIXES[what.unit]
     return {full: replace(what, name=full, field=name, since=what.since or kind.SINCE)}
 
 
-@cache
+@of_kind
 def stored_columns(kind: type) -> dict[str, Column]:
     """The columns that are datasets."""
     return {name: what for name, what in columns_of(kind).items() if what.stored}
 
 
-@cache
+@of_kind
 def columns_by_key(kind: type) -> dict[str, Column]:
     """The columns that are datasets, by what `Rows` calls them."""
     return {what.key: what for what in stored_columns(kind).values()}

@@ -26,7 +26,7 @@ from .ragged_arrays import strings
 from .records import TaskRecord
 from .row_table import Rows
 from .rows import Site
-from .schema import CHILDREN, ROW, SECONDS, TABLES, column, is_offsets
+from .schema import CHILDREN, ROW, SECONDS, TABLES, is_offsets, known_column
 from .site_records import networks_of_sites
 from .storage import attributes_of, open_file, readable, require_file, verify_checksum
 
@@ -345,11 +345,11 @@ class Archive:
             columns: dict[str, Any] = {"task": np.repeat(numbers, np.diff(bounds))}
             guests = np.diff(group["guest_offsets"][first : last + 1]) if per_guest else None
             for name in _table_columns(table, group):
-                what = column(table, name)
+                what = known_column(table, name)
                 if what.per == ROW:
                     text = what.dtype == "S"
                     columns[name] = self._texts(table, name, first, last) if text else group[name][first:last]
-                elif per_guest:
+                elif guests is not None:
                     start, stop = group[what.per][first], group[what.per][last]
                     values = group[name][start:stop]
                     values = np.array(strings(values), dtype=object) if what.dtype == "S" else values

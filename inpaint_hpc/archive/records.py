@@ -102,8 +102,8 @@ class TaskRecord(Row):
         "i8", "energies computed until candidates were ranked as placed, -1 unknown", minimum=-1, absent=-1,
         optional=True, since="1.3", default=None,
     )  # fmt: skip
-    host_energies: HostEnergies | None = nested(HostEnergies, "host_")
-    provenance: Provenance | None = nested(Provenance, "")
+    host_energies: HostEnergies | None = nested(HostEnergies, "host_", default=None)
+    provenance: Provenance | None = nested(Provenance, "", default=None)
     sites: Rows[Site] = ()  # type: ignore[assignment]
 
     def __post_init__(self) -> None:

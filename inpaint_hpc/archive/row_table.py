@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
-from functools import cache
 from itertools import chain
 from operator import attrgetter
 from typing import Any, Generic, TypeVar, overload
 
 import numpy as np
 
-from .fields import Column, Row, columns_by_key, columns_of, stored_columns
+from .fields import Column, Row, columns_by_key, columns_of, of_kind, stored_columns
 from .ragged_arrays import offsets, strings, texts
 
 Table = dict[str, np.ndarray]
@@ -90,7 +89,7 @@ class Rows(Sequence[R], Generic[R]):
     def given(self, row: int) -> dict[str, Any]:
         """What a row of a table says of each field; fields without a value are left to their defaults."""
         given: dict[str, Any] = {}
-        for one in fields(self.kind):
+        for one in fields(self.kind):  # type: ignore[arg-type]  # row types are dataclasses
             if one.name in self.derived:
                 given[one.name] = self.derived[one.name](row)
             elif "nested" in one.metadata:
@@ -184,7 +183,7 @@ class Rows(Sequence[R], Generic[R]):
         return inner(**known) if there else None
 
 
-@cache
+@of_kind
 def _by_field(kind: type) -> dict[str, Column]:
     return {what.field: what for what in stored_columns(kind).values() if not what.inside}
 
@@ -206,8 +205,10 @@ def joined(kind: type[R], parts: Sequence[Rows[R]], given: Table | None = None) 
             continue
         sizes = [len(part) for part in parts]
         if what.per:
-            given = zip(tables, sizes, strict=True)
-            counts = [np.diff(t[what.per]) if what.per in t else np.zeros(size, dtype=int) for t, size in given]
+            counts = [
+                np.diff(table[what.per]) if what.per in table else np.zeros(size, dtype=int)
+                for table, size in zip(tables, sizes, strict=True)
+            ]
             found[what.per] = offsets(np.concatenate(counts))
             sizes = [int(count.sum()) for count in counts]
         found[name] = np.concatenate(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -16,8 +16,6 @@ RELAX = ("none", "guests", "positions", "cell")
 CONVERGED, UNFINISHED, DIVERGED = "converged", "unfinished", "diverged"
 _FRAC = "fractional coordinates in [0, 1)"
 _MINIMUM = "smallest distance of a guest to another atom or an image of itself"
-_LATER: dict[str, Any] = {"optional": True, "since": "1.3"}
-_PER_GUEST: dict[str, Any] = {"per": "guest_offsets", "tail": (3,), "minimum": 0.0, "below": 1.0}
 
 
 @row_type(kw_only=False)
@@ -29,7 +27,9 @@ class Sample(Row):
     reason: str = column("S", "why not possible", longest=200)
     min_distance: float | None = column("f8", _MINIMUM, "A", null=True, minimum=0.0)
     candidate: int = column("i8", "rank of the candidate that the sample belongs to, -1 for none", minimum=-1)
-    guest_frac_coords: np.ndarray = column("f8", _FRAC, **_PER_GUEST, null=True)
+    guest_frac_coords: np.ndarray = column(
+        "f8", _FRAC, per="guest_offsets", tail=(3,), minimum=0.0, below=1.0, null=True
+    )
 
 
 @row_type()
@@ -42,7 +42,14 @@ class Relaxed(Row):
         "f8", "rows a, b, c after relaxation", "A", tail=(3, 3), null=True, default=None
     )
     guest_frac_coords: np.ndarray | None = column(
-        "f8", f"after relaxation, {_FRAC}", **_PER_GUEST, null=True, default=None
+        "f8",
+        f"after relaxation, {_FRAC}",
+        per="guest_offsets",
+        tail=(3,),
+        minimum=0.0,
+        below=1.0,
+        null=True,
+        default=None,
     )
     host_frac_coords: np.ndarray | None = column(
         "f8", "host atoms after relaxation", per="host_offsets", tail=(3,), null=True, default=None
@@ -57,7 +64,7 @@ class Relaxed(Row):
     outcome: str = column(
         "S",
         "converged, unfinished or diverged; '' where there was none",
-        alias="relaxation",
+        nested_name="relaxation",
         choices=(CONVERGED, UNFINISHED, DIVERGED),
         since="1.1",
     )
@@ -113,12 +120,12 @@ class Candidate(Row):
         "f8", "largest force on a guest", "eV/A", null=True, minimum=0.0, default=None
     )
     error: str = column("S", "why scoring or relaxation failed", null=True, longest=1000, default="")
-    guest_frac_coords: np.ndarray = column("f8", _FRAC, **_PER_GUEST)
+    guest_frac_coords: np.ndarray = column("f8", _FRAC, per="guest_offsets", tail=(3,), minimum=0.0, below=1.0)
     multiplicity: tuple[int, ...] = column(
         "i8", "equivalent positions in the host's cell, 0 unknown", per="guest_offsets", minimum=0, default=()
     )
     wyckoff: tuple[str, ...] = column("S", "Wyckoff position such as 8a, '' unknown", per="guest_offsets", default=())
-    relaxed: Relaxed | None = nested(Relaxed, "relaxed_")
+    relaxed: Relaxed | None = nested(Relaxed, "relaxed_", default=None)
     placements: int = column(
         "i8",
         "placements that relaxed into this minimum",
@@ -133,20 +140,31 @@ class Candidate(Row):
     )
     energy_per_guest: float | None = column(
         "f8", "energy of the cell as placed minus that of the host as given, per guest", "eV/guest", null=True,
-        default=None, **_LATER,
+        default=None, optional=True, since="1.3",
     )  # fmt: skip
     placed_agreement: float | None = column(
         "f8", "before minima were merged, samples that agree over valid ones", null=True, minimum=0.0, maximum=1.0,
-        default=None, **_LATER,
+        default=None, optional=True, since="1.3",
     )  # fmt: skip
     placed_multiplicity: tuple[int, ...] = column(
-        "i8", "as placed: equivalent positions, 0 unknown", per="guest_offsets", minimum=0, default=(), **_LATER
+        "i8",
+        "as placed: equivalent positions, 0 unknown",
+        per="guest_offsets",
+        minimum=0,
+        default=(),
+        optional=True,
+        since="1.3",
     )
     placed_wyckoff: tuple[str, ...] = column(
-        "S", "as placed: Wyckoff position, '' unknown", per="guest_offsets", default=(), **_LATER
+        "S", "as placed: Wyckoff position, '' unknown", per="guest_offsets", default=(), optional=True, since="1.3"
     )
     coordination: tuple[str, ...] = column(
-        "S", "host atoms around each guest at rest, e.g. O4", per="guest_offsets", default=(), **_LATER
+        "S",
+        "host atoms around each guest at rest, e.g. O4",
+        per="guest_offsets",
+        default=(),
+        optional=True,
+        since="1.3",
     )
     members: tuple[int, ...] = column("i8", "indices of the samples that agree", stored=False, default=())
     spacegroup: str | None = column("S", "of the whole crystal", stored=False, default=None)

@@ -61,6 +61,18 @@ def column(table: str, name: str) -> Column | None:
     return None
 
 
+def known_column(table: str, name: str) -> Column:
+    """As `column`, of a dataset that the schema must know.
+
+    Raises:
+        KeyError: it does not.
+    """
+    found = column(table, name)
+    if found is None:
+        raise KeyError(f"/{table}/{name}")
+    return found
+
+
 def is_absent(what: Column, values: np.ndarray) -> bool:
     """Whether no entry has a value in an optional column."""
     return not what.has_value(values).any()

@@ -25,7 +25,18 @@ from inpaint_hpc.errors import InputError
 from inpaint_hpc.files import open_hdf5
 
 from .columns import plain
-from .schema import SCHEMA, TABLES, UNITS, check_version, column, required, tables_of, text_dtype, version_of
+from .schema import (
+    SCHEMA,
+    TABLES,
+    UNITS,
+    check_version,
+    column,
+    known_column,
+    required,
+    tables_of,
+    text_dtype,
+    version_of,
+)
 
 if TYPE_CHECKING:
     import h5py
@@ -147,7 +158,7 @@ def describe(dataset: h5py.Dataset, table: str, name: str) -> None:
 def seal(file: h5py.File, attributes: Mapping[str, Any]) -> None:
     """Write the file's attributes and, last, its checksum."""
     counts = {f"n_{table}": len(file[f"{table}/{next(iter(TABLES[table]))}"]) for table in tables_of(file)}
-    version = version_of(tuple(path.split("/")) for path, _ in datasets(file))
+    version = version_of((path.partition("/")[0], path.partition("/")[2]) for path, _ in datasets(file))
     fixed = {"schema": SCHEMA, "schema_version": version, "units": UNITS, **counts}
     created = datetime.now(UTC).isoformat(timespec="seconds")
     for name, value in {"created": created, **attributes, **fixed}.items():
@@ -282,7 +293,7 @@ def require_file(path: Path) -> None:
 
 
 def _check_kind(dataset: h5py.Dataset, table: str, name: str, path: Path) -> None:
-    what = column(table, name)
+    what = known_column(table, name)
     kind = np.dtype("S") if what.dtype == "S" else np.dtype(what.dtype)
     if dataset.dtype.kind != kind.kind or dataset.shape[1:] != what.tail or dataset.ndim != 1 + len(what.tail):
         raise DamagedError(

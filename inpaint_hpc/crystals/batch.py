@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 if TYPE_CHECKING:
     import torch
@@ -68,7 +69,7 @@ class Crystal:
         keep = self.numbers != number
         return replace(self, numbers=self.numbers[keep], frac_coords=self.frac_coords[keep])
 
-    def with_guests(self, numbers: np.ndarray, frac_coords: np.ndarray) -> Crystal:
+    def with_guests(self, numbers: ArrayLike, frac_coords: ArrayLike) -> Crystal:
         """The crystal with guests appended; host rows are bit-for-bit unchanged."""
         return replace(
             self,

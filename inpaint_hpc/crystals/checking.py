@@ -109,9 +109,9 @@ def _near(crystal: Crystal, reduced: np.ndarray, reach: float, label: str) -> tu
         raise InputError(f"{label}: the cell is too flat; check lattice and units")
     shifts = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in spans), indexing="ij"), axis=-1).reshape(-1, 3)
     images = frac + shifts[:, None]
-    image, owners = np.nonzero(((images >= -margin) & (images <= 1 + margin)).all(axis=-1))
+    image, owners = np.nonzero(np.logical_and.reduce((images >= -margin) & (images <= 1 + margin), axis=-1))
     points = images[image, owners] @ reduced
-    itself = ~shifts.any(axis=1)[image]
+    itself = ~np.logical_or.reduce(shifts != 0, axis=1)[image]
     pairs = cKDTree(frac @ reduced).sparse_distance_matrix(cKDTree(points), reach, output_type="ndarray")
     second = owners[pairs["j"]]
     other = ~((pairs["i"] == second) & itself[pairs["j"]]) & (pairs["v"] < reach)

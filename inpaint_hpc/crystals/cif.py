@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -38,7 +39,7 @@ def cif_entries(stem: str, text: str) -> list[tuple[str, Callable[[], Crystal]]]
     if not blocks:
         raise InputError("not a CIF with atoms, the loop with _atom_site_fract_x is missing")
     names = [stem] if len(blocks) == 1 else [f"{stem}-{i}" for i in range(len(blocks))]
-    return [(name, lambda b=block, n=name: read_block(b, n)) for block, name in zip(blocks, names, strict=True)]
+    return [(name, partial(read_block, block, name)) for block, name in zip(blocks, names, strict=True)]
 
 
 def read_block(block: Block, name: str) -> Crystal:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,7 +24,7 @@ def formula_of(block: Block) -> dict[str, float]:
     from ase.data import atomic_numbers
 
     text = block.value("_chemical_formula_sum")
-    found: Counter[str] = Counter()
+    found: defaultdict[str, float] = defaultdict(float)
     position = 0
     for match in re.finditer(r"\s*([A-Z][a-z]?)\s*(\d*\.?\d*)\s*,?", text):
         symbol = "H" if match[1] in ("D", "T") else match[1]

@@ -240,6 +240,7 @@ def _by_symbol() -> dict[str, list[Any]]:
     full = defaultdict(set)
     for number in range(1, 531):
         kind = spglib.get_spacegroup_type(number)
+        assert kind is not None  # spglib knows the numbers 1 to 530
         full[kind.hall_symbol].add(kind.international_full)
     found: dict[str, list[Any]] = defaultdict(list)
     for entry in _table():

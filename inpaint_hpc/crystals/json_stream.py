@@ -29,7 +29,7 @@ class JsonStream:
     def next_character(self) -> str:
         """The first character of what comes next, which stays; '' at the end of the file."""
         while True:
-            self._at = _SPACE.match(self._text, self._at).end()
+            self._at = _SPACE.match(self._text, self._at).end()  # type: ignore[union-attr]  # also matches nothing
             if self._at < len(self._text):
                 return self._text[self._at]
             if not self._more():

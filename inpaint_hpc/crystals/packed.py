@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import attrgetter
@@ -92,6 +92,9 @@ class PackedDataset:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def __iter__(self) -> Iterator[Crystal]:
+        return (self[row] for row in range(len(self)))
 
     def __getitem__(self, index: int) -> Crystal:
         """Crystal `index` (negative counts from the end); `info` holds its row of `columns`."""

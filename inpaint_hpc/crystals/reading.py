@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from glob import glob, has_magic
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
@@ -302,7 +303,7 @@ def _json_entries(path: Path) -> Iterator[Entry]:
         return
     for default, item in _numbered(path, json_rows(opened)):
         name = name_of(item, default)
-        yield name, lambda item=item, name=name: json_crystal(item, name)
+        yield name, partial(json_crystal, item, name)
 
 
 def _ase_entries(path: Path) -> Iterator[Entry]:
@@ -322,7 +323,7 @@ def _frames(path: Path, source: Path | TextIO, ase_format: str | None = None) ->
 
     for default, frame in _numbered(path, ase.io.iread(source, format=ase_format)):
         name = name_of(frame.info, default)
-        yield name, lambda frame=frame, name=name: _from_atoms(frame, name)
+        yield name, partial(_from_atoms, frame, name)
 
 
 # A space group as it stands in files whose readers take only the atoms that are listed.

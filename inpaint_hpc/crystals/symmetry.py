@@ -139,9 +139,13 @@ def _dataset(crystal: Crystal, symprec: float) -> Any:
 def _dataset_of(lattice: bytes, frac_coords: bytes, numbers: bytes, symprec: float) -> Any:
     import spglib
 
-    cell = np.frombuffer(lattice).reshape(3, 3), np.frombuffer(frac_coords).reshape(-1, 3)
+    cell: Any = (
+        np.frombuffer(lattice).reshape(3, 3),
+        np.frombuffer(frac_coords).reshape(-1, 3),
+        np.frombuffer(numbers, dtype=np.int64),
+    )
     try:
-        return spglib.get_symmetry_dataset((*cell, np.frombuffer(numbers, dtype=np.int64)), symprec=symprec)
+        return spglib.get_symmetry_dataset(cell, symprec=symprec)
     except Exception as error:
         # Newer releases raise this where older ones return None; both mean that no symmetry was found.
         if type(error).__module__.split(".")[0] == "spglib":

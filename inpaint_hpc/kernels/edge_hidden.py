@@ -47,7 +47,7 @@ class _EdgeHidden(torch.autograd.Function):
         ctx.save_for_backward(*tensors)
         ctx.sender, ctx.receiver, ctx.gain = sender, receiver, gain
         out = torch.empty(len(radial), weight.shape[1], dtype=dtype, device=radial.device)
-        _launch(*tensors, sender, receiver, out, out, gain, backward=False)
+        _launch(tensors, sender, receiver, out, out, gain, backward=False)
         return out
 
     @staticmethod
@@ -55,12 +55,13 @@ class _EdgeHidden(torch.autograd.Function):
     def backward(ctx, grad):
         radial, weight = ctx.saved_tensors[:2]
         by_hidden = torch.empty(grad.shape, dtype=weight.dtype, device=grad.device)
-        _launch(*ctx.saved_tensors, ctx.sender, ctx.receiver, grad.contiguous(), by_hidden, ctx.gain, backward=True)
+        _launch(ctx.saved_tensors, ctx.sender, ctx.receiver, grad.contiguous(), by_hidden, ctx.gain, backward=True)
         by_weight = radial.T @ by_hidden
         return None, by_weight, ctx.sender.sum(by_hidden), ctx.receiver.sum(by_hidden), None, None, None, None
 
 
-def _launch(radial, weight, from_sender, from_receiver, sender, receiver, grad, out, gain, *, backward: bool) -> None:
+def _launch(tensors, sender: Rows, receiver: Rows, grad, out, gain, *, backward: bool) -> None:
+    radial, weight, from_sender, from_receiver = tensors
     n_edges, n_basis = radial.shape
     width = weight.shape[1]
     if n_edges:

@@ -42,9 +42,8 @@ def message_sums(
         scalars (R, C), vectors (R, 3, C), tensors (R, 5, Ct).
     """
     n, channels = receiver.n, scalars.shape[1]
-    has_vectors = vectors is not None
-    flat = vectors.flatten(1) if has_vectors else scalars
-    out = _MessageSums.apply(weights, scalars, flat, geometry, sender, receiver, tensor_channels, has_vectors)
+    flat = scalars if vectors is None else vectors.flatten(1)
+    out = _MessageSums.apply(weights, scalars, flat, geometry, sender, receiver, tensor_channels, vectors is not None)
     s, v, t = out.split([channels, 3 * channels, 5 * tensor_channels], 1)
     return s, v.reshape(n, 3, channels), t.reshape(n, 5, tensor_channels)
 

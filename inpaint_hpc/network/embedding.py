@@ -31,6 +31,7 @@ class ElementEmbedding(nn.Module):
         self.element = nn.Embedding(max_atomic_number + 1, width)
         self.group = nn.Embedding(19, width)
         self.period = nn.Embedding(8, width)
+        self.place: torch.Tensor
         self.register_buffer("place", periodic_table_position(max_atomic_number), persistent=False)
 
     def forward(self, numbers: torch.Tensor) -> torch.Tensor:

@@ -143,7 +143,7 @@ class Message(nn.Module):
 
     def send(self, scalars: torch.Tensor, vectors: torch.Tensor | None) -> Sent:
         """Project the senders' features; `vectors` (N, 3, C) are ignored where the layer takes none."""
-        v = self.vectors(vectors) if self.sender_vectors else None
+        v = None if self.vectors is None else self.vectors(vectors)
         return Sent(self.scalars(scalars), v, self.sender_hidden(scalars))
 
     def forward(self, sent: Sent, receiver_scalars: torch.Tensor, edges: Edges) -> tuple[torch.Tensor, ...]:
@@ -184,6 +184,7 @@ class Message(nn.Module):
             edges.sender, edges.receiver, MLP.GAIN, low,
         )  # fmt: skip
         last = self.weights
+        assert last.bias is not None  # for mypy: made with one
         weights = torch.addmm(last.bias * self.norm, hidden, last.weight * (last.scale * self.norm))
         vectors = None if sent.vectors is None else sent.vectors.to(dtype)
         return message_sums(

@@ -8,8 +8,9 @@ All-atom generation is `denoise` with an empty host.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -72,6 +73,14 @@ class Encoding:
     volumes: torch.Tensor
     host_images: PeriodicImages
     guest_images: PeriodicImages
+
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def _as(kind: type[M], modules: nn.ModuleList) -> Iterator[M]:
+    """Modules of a list that holds one kind; torch gives them no types."""
+    return iter(modules)  # type: ignore[arg-type]
 
 
 class ScoreNetwork(nn.Module):
@@ -170,11 +179,13 @@ class ScoreNetwork(nn.Module):
             near: host atoms around host atoms.
         """
         edges = edge_features(near, self.config.host_cutoff, self.config.n_basis)
-        s, v = self.embedding(numbers), None
-        for message, update in zip(self.host_messages, self.host_updates, strict=True):
+        s: torch.Tensor = self.embedding(numbers)
+        v: torch.Tensor | None = None
+        for message, update in zip(_as(Message, self.host_messages), _as(Update, self.host_updates), strict=True):
             s, v = update(s, v, [message(message.send(s, v), s, edges)])
+        assert crystal.lengths is not None
         pooled = crystal.sum(s) / crystal.lengths.clamp(min=1).to(s.dtype)[:, None]
-        return tuple(message.send(s, v) for message in self.from_host), pooled
+        return tuple(message.send(s, v) for message in _as(Message, self.from_host)), pooled
 
     def guest_scores(
         self,
@@ -204,7 +215,11 @@ class ScoreNetwork(nn.Module):
         s = species + self.condition(torch.cat([species, host, noise, whole[guests.sample]], 1))
         v = None
         for one, host_message, guest_message, update in zip(
-            sent, self.from_host, self.from_guest, self.guest_updates, strict=True
+            sent,
+            _as(Message, self.from_host),
+            _as(Message, self.from_guest),
+            _as(Update, self.guest_updates),
+            strict=True,
         ):
             sources = [host_message(one, s, from_host), guest_message(guest_message.send(s, v), s, from_guest)]
             s, v = update(s, v, sources)

@@ -115,7 +115,7 @@ def load_network(name: str | Path | None = None, device: torch.device | str | No
         network.load_state_dict(tensors)
     except RuntimeError:
         raise InputError(f"{info.path}: tensors do not fit the sizes on its card; export the weights again") from None
-    network.info = info
+    network.info = info  # type: ignore[assignment]  # torch knows modules and tensors only
     return network.eval().requires_grad_(False).to(device or "cpu")
 
 

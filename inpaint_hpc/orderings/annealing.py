@@ -92,9 +92,10 @@ def _moves(
 def _move(space: OrderingSpace, current: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     chains, n = current.shape
     rows = np.arange(chains)
-    leaving = rng.integers(n, size=chains)
+    leaving = rng.integers(n, size=(chains,))
     rest = current[np.arange(n)[None] != leaving[:, None]].reshape(chains, n - 1)
-    free = space.numbers[None] == space.numbers[current[rows, leaving]][:, None]
+    moving = space.numbers[current[rows, leaving]].reshape(chains, 1)
+    free = space.numbers[None] == moving
     free &= ~space.excluded[rest].any(axis=1)
     np.put_along_axis(free, current, False, axis=1)
     score = np.where(free, rng.random(free.shape), -1.0)

@@ -36,9 +36,9 @@ class OrderingKeys:
         self.permutations = np.asarray(permutations, dtype=np.int64)
         n_sites = self.permutations.shape[1]
         if n_sites <= 64:
-            self.words = np.uint64(1) << np.arange(n_sites, dtype=np.uint64)
+            self.words: np.ndarray = np.array([1 << site for site in range(n_sites)], dtype=np.uint64)
         else:
-            self.words = np.random.default_rng(n_sites).integers(0, 2**64, n_sites, dtype=np.uint64)
+            self.words = np.random.default_rng(n_sites).integers(0, 2**64, (n_sites,), dtype=np.uint64)
         self._images = self.words[self.permutations]
 
     def plain(self, orderings: np.ndarray) -> np.ndarray:

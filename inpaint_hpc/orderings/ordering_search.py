@@ -109,7 +109,7 @@ class _Search:
     def run(self) -> Steps[OrderingSearchResult]:
         every = inequivalent_orderings(self.space, self.counts, self.limit)
         complete = every is not None
-        if complete:
+        if every is not None:
             self._add(every)
         else:
             self._add(symmetric_orderings(self.space, self.counts, self.seed, limit=self.limit))

@@ -255,11 +255,7 @@ def _searches(
         budget = total - spent if last else round(share * total)
         if budget < 1 and results:
             continue
-        before = spent
-        steps = ordering_search(
-            space, counts, max(1, budget), seed,
-            progress=None if progress is None else lambda done, _, before=before: progress(before + done),
-        )  # fmt: skip
+        steps = ordering_search(space, counts, max(1, budget), seed, progress=_from(progress, spent))
         found, energies = yield from _of_crystals(task, space, steps)
         spent += found.evaluations
         computed += energies
@@ -268,6 +264,11 @@ def _searches(
     one.sites, one.evaluations, one.complete = sites, computed, results[0][1].complete
     one.networks = next(tuple(n) for n, space in zip(levels, spaces, strict=True) if space is chosen[0])
     return one
+
+
+def _from(progress: Callable[[int], None] | None, before: int) -> Callable[[int, int], None] | None:
+    """Report what is done on top of what was done before."""
+    return None if progress is None else lambda done, _: progress(before + done)
 
 
 def _of_crystals(

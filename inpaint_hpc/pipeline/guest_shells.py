@@ -38,8 +38,8 @@ def with_coordination(task: Task, candidates: Sequence[Candidate]) -> list[Candi
 
 
 def _at_rest(candidate: Candidate) -> np.ndarray:
-    relaxed = candidate.relaxed
-    return candidate.guest_frac_coords if relaxed is None or not relaxed.sound else relaxed.guest_frac_coords
+    relaxed = None if candidate.relaxed is None else candidate.relaxed.guest_frac_coords
+    return candidate.guest_frac_coords if relaxed is None else relaxed
 
 
 def _shells(host: Crystal, frac_coords: np.ndarray) -> list[str]:

@@ -32,7 +32,7 @@ def host_energies(hosts: Sequence[Crystal], pipeline: PipelineSettings, device: 
         pipeline: potential and treatment.
         device: torch device.
     """
-    treatment = (pipeline.chgnet, pipeline.relax, str(device))
+    treatment: tuple[Any, ...] = (pipeline.chgnet, pipeline.relax, str(device))
     if pipeline.relax in ("positions", "cell"):
         treatment += (pipeline.fmax, pipeline.relax_steps)
     keys = [(host_id(host), *treatment) for host in hosts]

@@ -39,7 +39,7 @@ from .wyckoff_cache import WyckoffCache
 if TYPE_CHECKING:
     from inpaint_hpc.orderings.search_occupancy import OccupancySearchResult
 
-GuestCounts = Mapping[str | int, int] | Sequence[str | int]
+GuestCounts = Mapping[Any, int] | Sequence[str | int]
 
 
 def inpaint(
@@ -90,7 +90,7 @@ def inpaint_many(
         guests: one description for all hosts, or a list with a mapping of element to count for each host.
     """
     one_each = not isinstance(guests, Mapping | str) and len(guests) > 0 and isinstance(guests[0], Mapping)
-    per_host = list(guests) if one_each else [guests] * len(hosts)
+    per_host: list[Any] = list(guests) if one_each else [guests] * len(hosts)
     if len(per_host) != len(hosts):
         raise InputError(f"{len(hosts)} hosts but guests for {len(per_host)}")
     tasks = [Task(host, wanted) for host, wanted in zip(hosts, per_host, strict=True)]
@@ -100,7 +100,7 @@ def inpaint_many(
 
 def generate(
     network: Any,
-    composition: str | Mapping[str | int, int],
+    composition: str | Mapping[Any, int],
     lattice: np.ndarray | None = None,
     volume_per_atom: float | None = None,
     family: str = "cubic",
@@ -125,7 +125,7 @@ def generate(
     Raises:
         InputError: as `inpaint`, or a formula or cell that is not possible.
     """
-    task = generation_task(composition, lattice, volume_per_atom, family, **(shape or {}))
+    task = generation_task(composition, lattice, volume_per_atom, family, name="", **(shape or {}))
     sampling, pipeline = _split_settings(samples, settings)
     return run_tasks(network, [task], sampling, pipeline, device, progress)[0]
 
@@ -274,7 +274,7 @@ def _confidence(network, task: Task, candidates, sampling, pipeline: PipelineSet
     measured = sampling.strategy in ("auto", "conditional") and len(task.host) > 0 and not pipeline.relaxes
     if sharpness is None or not candidates or not measured:
         return None
-    return calibrated_agreement(max(c.agreement for c in candidates), sharpness)
+    return float(calibrated_agreement(max(c.agreement for c in candidates), sharpness))
 
 
 def _notes(

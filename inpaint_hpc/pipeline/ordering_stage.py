@@ -96,7 +96,7 @@ def refiner(network: Any, sampling: SamplingSettings, pipeline: PipelineSettings
 
 
 def sequential_candidates(
-    task: Task, drawn: ValidSamples, wyckoff_cache: WyckoffCache, pipeline: PipelineSettings, first: int
+    task: Task, drawn: ValidSamples, wyckoff_cache: WyckoffCache | None, pipeline: PipelineSettings, first: int
 ) -> list[Candidate]:
     """Candidates of sequential samples; sample indices refer to joint samples, so these have none."""
     clusters = deduplicate(task.host, task.guests, drawn.frac_coords, pipeline.tolerance, pipeline.symprec)
@@ -105,15 +105,20 @@ def sequential_candidates(
 
 
 def searched_candidates(
-    task: Task, found: OccupancySearchResult, wyckoff_cache: WyckoffCache, first: int
+    task: Task, found: OccupancySearchResult, wyckoff_cache: WyckoffCache | None, first: int
 ) -> list[Candidate]:
     """Candidates of the search; their energies are computed again, with forces, along with those of the samples."""
     return _without_samples(task, found.frac_coords, found.origins, wyckoff_cache, first)
 
 
 def _without_samples(
-    task: Task, frac_coords: Sequence[np.ndarray], origins: Sequence[str], wyckoff_cache: WyckoffCache, first: int
+    task: Task,
+    frac_coords: Sequence[np.ndarray] | np.ndarray,
+    origins: Sequence[str],
+    wyckoff_cache: WyckoffCache | None,
+    first: int,
 ) -> list[Candidate]:
+    assert wyckoff_cache is not None  # all-atom generation searches nothing
     if not len(frac_coords):
         return []
     distances = invalid_samples(task.host, task.guests, np.array(frac_coords)).min_distance

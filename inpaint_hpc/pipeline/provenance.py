@@ -32,10 +32,12 @@ def provenance_of_file(attributes: Mapping[str, Any]) -> Provenance | None:
         None where the file does not hold its configuration, as an archive of runs with different ones.
     """
     configuration = attributes.get("configuration")
-    parts = [configuration.get(name) for name in ("sampling", "pipeline")] if isinstance(configuration, dict) else []
-    if len(parts) != 2 or not all(isinstance(part, dict) for part in parts) or "score" not in parts[1]:
+    if not isinstance(configuration, dict):
         return None
-    return _provenance(parts[0], parts[1], str(attributes.get("weights_sha256") or ""))
+    sampling, pipeline = configuration.get("sampling"), configuration.get("pipeline")
+    if not isinstance(sampling, dict) or not isinstance(pipeline, dict) or "score" not in pipeline:
+        return None
+    return _provenance(sampling, pipeline, str(attributes.get("weights_sha256") or ""))
 
 
 def _provenance(sampling: Mapping[str, Any], pipeline: Mapping[str, Any], weights_sha256: str) -> Provenance:

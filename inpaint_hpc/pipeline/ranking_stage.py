@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -82,14 +83,17 @@ def rank_by_energy(
     count = _Counter(progress, placements, pipeline.top_k)
     together = "cuda" in str(device) if together is None else together
     for group in [list(placements)] if together else [[one] for one in placements]:
-        _timed(group, "score", lambda group=group: _score(group, pipeline, device, count))
+        with _timed(group, "score"):
+            _score(group, pipeline, device, count)
         for one in group:
             if one.searched:
                 one.candidates = shortlist(one.task, one.candidates, pipeline)
         if refine is not None and any(one.searched for one in group):
-            _timed(group, "settle", lambda group=group: _refine(group, refine, pipeline, device))
+            with _timed(group, "settle"):
+                _refine(group, refine, pipeline, device)
         if pipeline.relaxes:
-            _timed(group, "relax", lambda group=group: _relax(group, pipeline, device, count))
+            with _timed(group, "relax"):
+                _relax(group, pipeline, device, count)
         for one in group:
             one.candidates = _ranked(one.candidates)
 
@@ -141,9 +145,9 @@ def _refine(group: list[TaskCandidates], refine: Refine, pipeline: PipelineSetti
     coords = [np.stack([one.candidates[k].guest_frac_coords for k in rows]) for one, rows in chosen]
     moved = refine([one.task for one, _ in chosen], coords)
     owners, crystals, places = [], [], []
-    for (one, rows), before, frac in zip(chosen, coords, moved, strict=True):
+    for (one, rows), on_sites, frac in zip(chosen, coords, moved, strict=True):
         checked = invalid_samples(one.task.host, one.task.guests, frac)
-        paths = np.linalg.norm(PeriodicCell(one.task.host.lattice).vectors(frac - before), axis=-1).max(axis=-1)
+        paths = np.linalg.norm(PeriodicCell(one.task.host.lattice).vectors(frac - on_sites), axis=-1).max(axis=-1)
         gains = 0.5 * SOFT_WELL * paths**2 / (len(one.task.host) + len(one.task.guests))
         for k, position, bad, distance, gain in zip(
             rows, frac, checked.invalid, checked.min_distance, gains, strict=True
@@ -156,6 +160,7 @@ def _refine(group: list[TaskCandidates], refine: Refine, pipeline: PipelineSetti
     for (one, k), (position, distance, gain), score in zip(owners, places, scores, strict=True):
         one.evaluations += 1
         before = one.candidates[k]
+        assert before.energy_per_atom is not None and one.wyckoff_cache is not None  # as chosen; with a host
         if score.failed or score.energy_per_atom >= before.energy_per_atom - gain:
             continue
         sites = one.wyckoff_cache.describe(position)
@@ -174,9 +179,10 @@ def _relax(group: list[TaskCandidates], pipeline: PipelineSettings, device: Any,
     """Relax the best candidates and merge those that end in the same minimum."""
     report = count.of("relax")
     chosen = []
-    stages = pipeline.stage_steps if pipeline.top_k is not None else 0
+    top_k = pipeline.top_k
+    stages = pipeline.stage_steps if top_k is not None else 0
     for one in group:
-        best = most_promising(one.candidates, STAGED * pipeline.top_k if stages else pipeline.top_k)
+        best = most_promising(one.candidates, STAGED * top_k if top_k is not None and stages else top_k)
         chosen += [(one, k) for k in best]
         report(
             len(one.candidates[: pipeline.top_k]) - len(best[: pipeline.top_k])
@@ -207,6 +213,7 @@ def _lowest_after_a_few_steps(
 
     As before it, a quarter of the places go by agreement: guests alone do not show how the host responds.
     """
+    assert pipeline.top_k is not None
     found = relax(
         crystals,
         [len(one.task.guests) for one, _ in chosen],
@@ -289,7 +296,7 @@ def _relaxed(one: TaskCandidates, candidate: Candidate, found: Relaxation, pipel
     if one.wyckoff_cache is None:
         changes["spacegroup"] = spacegroup_symbol(relaxed.crystal(host, guests), pipeline.symprec)
     elif not free:
-        sites = one.wyckoff_cache.describe(relaxed.guest_frac_coords)
+        sites = one.wyckoff_cache.describe(positions)
         changes |= {"multiplicity": tuple(m for m, _ in sites), "wyckoff": tuple(label for _, label in sites)}
     return replace(candidate, relaxed=relaxed, **changes)
 
@@ -318,11 +325,12 @@ def _order(candidates: Sequence[Candidate]) -> list[int]:
     return sorted(range(len(candidates)), key=key)
 
 
-def _timed(group: list[TaskCandidates], stage: str, work: Callable[[], None]) -> None:
+@contextmanager
+def _timed(group: list[TaskCandidates], stage: str) -> Iterator[None]:
     """Wall time of a stage, divided among tasks by numbers of atoms."""
     sizes = [(len(one.task.host) + len(one.task.guests)) * len(one.candidates) for one in group]
     start = time.perf_counter()
-    work()
+    yield
     seconds = time.perf_counter() - start
     for one, size in zip(group, sizes, strict=True):
         one.seconds[stage] = seconds * size / max(sum(sizes), 1)

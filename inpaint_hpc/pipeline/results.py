@@ -118,11 +118,11 @@ class InpaintResult:
             IndexError: no candidate of that rank, or `relaxed` and it was not relaxed or diverged.
         """
         candidate = self._candidate(rank)
-        sound = candidate.relaxed is not None and candidate.relaxed.sound
-        if relaxed and not sound:
+        found = candidate.relaxed if candidate.relaxed is not None and candidate.relaxed.sound else None
+        if relaxed and found is None:
             raise IndexError(f"{self.name}: candidate {rank} was not relaxed, or diverged")
-        if sound and relaxed is not False:
-            return candidate.relaxed.crystal(self.host, self.guests)
+        if found is not None and relaxed is not False:
+            return found.crystal(self.host, self.guests)
         return self.host.with_guests(np.array(self.guests), candidate.guest_frac_coords)
 
     def structure(self, rank: int = 0, relaxed: bool | None = None) -> Structure:

@@ -11,7 +11,7 @@ import numpy as np
 from inpaint_hpc.sampling.deduplication import equal_samples, group_equal
 from inpaint_hpc.sampling.tasks import Task
 
-from .results import Candidate
+from .results import Candidate, Relaxed
 from .settings import PipelineSettings
 
 # eV per atom.  Relaxations to 0.05 eV/A into the same minimum differ by less than this.
@@ -30,14 +30,19 @@ def merge_minima(task: Task, candidates: Sequence[Candidate], pipeline: Pipeline
     others = [c for c in candidates if c.relaxed is None or not c.relaxed.sound]
     if len(sound) < 2:
         return [*sound, *others]
-    energies = np.array([c.relaxed.energy_per_atom for c in sound])
+    energies = np.array([_minimum(c).energy_per_atom for c in sound])
     close = np.abs(energies[:, None] - energies[None]) < SAME_ENERGY
     if len(task.host) and pipeline.relax == "guests":
-        coords = np.stack([c.relaxed.guest_frac_coords for c in sound])
+        coords = np.array([_minimum(c).guest_frac_coords for c in sound])
         equal = close & equal_samples(task.host, task.guests, coords, pipeline.tolerance, pipeline.symprec)
     else:
         equal = close & _same_structures(task, sound, close)
     return [*(_merged([sound[k] for k in group]) for group in group_equal(equal)), *others]
+
+
+def _minimum(candidate: Candidate) -> Relaxed:
+    assert candidate.relaxed is not None  # of those that are merged
+    return candidate.relaxed
 
 
 def _same_structures(task: Task, candidates: Sequence[Candidate], possible: np.ndarray) -> np.ndarray:
@@ -45,7 +50,7 @@ def _same_structures(task: Task, candidates: Sequence[Candidate], possible: np.n
     from pymatgen.analysis.structure_matcher import StructureMatcher
 
     matcher = StructureMatcher(ltol=0.1, stol=0.2, angle_tol=3.0, primitive_cell=False, scale=False)
-    structures = [c.relaxed.crystal(task.host, task.guests).to_structure() for c in candidates]
+    structures = [_minimum(c).crystal(task.host, task.guests).to_structure() for c in candidates]
     equal = np.eye(len(structures), dtype=bool)
     for i, j in zip(*np.nonzero(np.tril(possible, -1)), strict=True):
         equal[i, j] = equal[j, i] = matcher.fit(structures[i], structures[j])
@@ -53,7 +58,7 @@ def _same_structures(task: Task, candidates: Sequence[Candidate], possible: np.n
 
 
 def _merged(group: Sequence[Candidate]) -> Candidate:
-    best = min(group, key=lambda c: (c.relaxed.energy_per_atom, c.sample))
+    best = min(group, key=lambda c: (_minimum(c).energy_per_atom, c.sample))
     if len(group) == 1:
         return best
     return replace(

@@ -32,7 +32,7 @@ class WyckoffCache:
         without a letter).  Many positions at once are faster than one by one: their orbits are labelled together."""
         frac_positions = np.asarray(frac_positions, dtype=np.float64).reshape(-1, 3)
         owners = self._owners(frac_positions)
-        first, new = len(self._known), []
+        first, new = len(self._known), list[np.ndarray]()
         for row in np.flatnonzero(owners < 0).tolist():
             # One of the positions just before may be on the same orbit.
             owners[row] = self._owners(frac_positions[row][None])[0] if new else -1

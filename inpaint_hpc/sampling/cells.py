@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -85,7 +86,7 @@ def empty_host(lattice: np.ndarray, name: str = "") -> Crystal:
 
 
 def generation_task(
-    composition: str | Mapping[str | int, int],
+    composition: str | Mapping[Any, int],
     lattice: np.ndarray | None = None,
     volume_per_atom: float | None = None,
     family: str = "cubic",
@@ -107,10 +108,10 @@ def generation_task(
     numbers = guest_numbers(_parse_formula(composition) if isinstance(composition, str) else composition)
     if not numbers:
         raise InputError("the composition is empty: give a formula such as 'Li4 Mn4 O8'")
-    if (lattice is None) == (volume_per_atom is None):
-        raise InputError("give either a lattice or a volume per atom")
-    if lattice is None:
+    if lattice is None and volume_per_atom is not None:
         lattice = bravais_lattice(family, volume_per_atom * len(numbers), **shape)
+    elif lattice is None or volume_per_atom is not None:
+        raise InputError("give either a lattice or a volume per atom")
     elif shape:
         raise InputError(f"a given lattice has its shape already: leave out {', '.join(shape)}")
     name = name or (composition if isinstance(composition, str) else "generated").replace(" ", "")

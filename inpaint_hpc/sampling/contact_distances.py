@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.errors import InputError
@@ -47,7 +48,7 @@ class Validity:
         return len(self.invalid)
 
 
-def contact_radii(numbers: np.ndarray) -> np.ndarray:
+def contact_radii(numbers: ArrayLike) -> np.ndarray:
     """0.6 x covalent radius in A of atomic numbers (n,): atoms closer than the sum of these are impossible."""
     from ase.data import covalent_radii
 
@@ -58,12 +59,12 @@ def contact_radii(numbers: np.ndarray) -> np.ndarray:
     return CONTACT * np.where(radii > 0.2, radii, UNKNOWN_RADIUS)
 
 
-def packing_fraction(numbers: np.ndarray, volume: float) -> float:
+def packing_fraction(numbers: ArrayLike, volume: float) -> float:
     """Volume fraction of spheres of the contact radii of atoms `numbers` (n,) in a cell of `volume` A^3."""
     return float((4.0 / 3.0 * np.pi * contact_radii(numbers) ** 3).sum() / volume)
 
 
-def require_room(host: Crystal, guest_numbers: np.ndarray) -> None:
+def require_room(host: Crystal, guest_numbers: ArrayLike) -> None:
     """Refuse guests that the cell cannot hold, whatever their positions.
 
     Raises:
@@ -90,7 +91,7 @@ def require_room(host: Crystal, guest_numbers: np.ndarray) -> None:
             )
 
 
-def invalid_samples(host: Crystal, guest_numbers: np.ndarray, frac_coords: np.ndarray) -> Validity:
+def invalid_samples(host: Crystal, guest_numbers: ArrayLike, frac_coords: np.ndarray) -> Validity:
     """Mark samples with a guest too close to a host atom, to another guest, or to an image of itself.
 
     Args:
@@ -101,7 +102,7 @@ def invalid_samples(host: Crystal, guest_numbers: np.ndarray, frac_coords: np.nd
     guest_numbers = np.asarray(guest_numbers, dtype=np.int64)
     frac_coords = np.asarray(frac_coords, dtype=np.float64).reshape(-1, len(guest_numbers), 3)
     n_samples, n_guests = frac_coords.shape[:2]
-    finite = np.isfinite(frac_coords).all(axis=(1, 2))
+    finite: np.ndarray = np.logical_and.reduce(np.isfinite(frac_coords), axis=(1, 2))
     positions = np.where(finite[:, None, None], frac_coords, 0.0)
 
     cell = PeriodicCell(host.lattice)
@@ -115,7 +116,7 @@ def invalid_samples(host: Crystal, guest_numbers: np.ndarray, frac_coords: np.nd
     # Report the pair furthest below its own limit, which need not be the shortest.
     ratio = distances / limits.reshape(-1)
     worst = ratio.argmin(axis=1)
-    invalid = ~finite | (ratio.min(axis=1) < 1.0)
+    invalid: np.ndarray = ~finite | (ratio.min(axis=1) < 1.0)
     minimum = np.where(finite, distances.min(axis=1), np.nan)
     reasons = [
         _reason(host, guest_numbers, int(worst[s]), float(distances[s, worst[s]]), limits, bool(finite[s]))

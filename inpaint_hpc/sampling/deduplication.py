@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from inpaint_hpc.crystals.batch import Crystal
 
@@ -53,7 +54,7 @@ def calibrated_agreement(agreement: float | np.ndarray, sharpness: float) -> flo
 
 def deduplicate(
     host: Crystal,
-    guest_numbers: np.ndarray,
+    guest_numbers: ArrayLike,
     frac_coords: np.ndarray,
     tolerance: float = 0.5,
     symprec: float = 0.1,
@@ -80,7 +81,7 @@ def deduplicate(
 
 
 def equal_samples(
-    host: Crystal, guest_numbers: np.ndarray, frac_coords: np.ndarray, tolerance: float = 0.5, symprec: float = 0.1
+    host: Crystal, guest_numbers: ArrayLike, frac_coords: np.ndarray, tolerance: float = 0.5, symprec: float = 0.1
 ) -> np.ndarray:
     """Which of S samples are equal, bool (S, S), symmetric; arguments and errors as `deduplicate`."""
     matcher = _matcher(host, guest_numbers, frac_coords, tolerance, symprec)
@@ -106,7 +107,7 @@ def _matcher(host, guest_numbers, frac_coords, tolerance, symprec, operations=No
 
 def guest_displacements(
     host: Crystal,
-    guest_numbers: np.ndarray,
+    guest_numbers: ArrayLike,
     reference: np.ndarray,
     frac_coords: np.ndarray,
     tolerance: float = 1.0,
@@ -236,11 +237,13 @@ class _Matcher:
         for guests in self.species:
             distances = self.cell.distances(images[:, guests], samples[:, guests])
             fits = distances <= tolerance
-            possible = np.isfinite(squares) & fits.any(axis=2).all(axis=1) & fits.any(axis=1).all(axis=1)
+            possible = np.isfinite(squares)
+            for axis in (1, 2):
+                possible &= np.logical_and.reduce(np.logical_or.reduce(fits, axis=axis), axis=1)
             squares[~possible] = np.inf
             nearest = distances.argmin(axis=2)
             ordered = np.sort(nearest, axis=1)
-            clear = possible & (ordered[:, 1:] != ordered[:, :-1]).all(axis=1)
+            clear = possible & (np.diff(ordered, axis=1) > 0).all(axis=1)
             chosen = np.take_along_axis(distances, nearest[:, :, None], axis=2)[:, :, 0]
             squares[clear] += (chosen[clear] ** 2).sum(axis=1)
             partners[np.ix_(clear, guests)] = guests[nearest[clear]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -139,9 +140,8 @@ def _denoise(
             if there < here:
                 positions = travel_back(positions, levels[here], levels[there], noise)
             else:
-                positions = sampler.step(
-                    positions, levels[here], levels[there], lambda x, sigma, z=noise: strategy.score(x, sigma, z), noise
-                )
+                score = partial(_score, strategy, noise)
+                positions = sampler.step(positions, levels[here], levels[there], score, noise)
             finished += len(batch)
             report.add(len(batch))
         positions = strategy.denoised(positions, levels[path[-1]], StepNoise(batch, len(path)))
@@ -154,6 +154,10 @@ def _denoise(
         name = batch.tasks[int(batch.host[bad])].name
         raise InpaintHpcError(f"{name}: the network returned scores that are not finite; are the weights intact?")
     return batch.fractional(positions, batch.sample).cpu().numpy()
+
+
+def _score(strategy, noise: StepNoise, positions: torch.Tensor, sigma: float) -> torch.Tensor:
+    return strategy.score(positions, sigma, noise)
 
 
 def _initial_positions(initial: Sequence[np.ndarray], tasks: Sequence[Task], counts: Sequence[int]) -> list[np.ndarray]:

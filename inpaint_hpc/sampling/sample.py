@@ -75,7 +75,7 @@ def sample(
 
 
 def _per_task(value: int | Sequence[int], tasks: Sequence[Task], name: str) -> list[int]:
-    values = [int(value)] * len(tasks) if np.ndim(value) == 0 else [int(v) for v in value]
+    values = [int(v) for v in value] if isinstance(value, Sequence | np.ndarray) else [int(value)] * len(tasks)
     if len(values) != len(tasks):
         raise InputError(f"{name} has {len(values)} entries for {len(tasks)} tasks")
     if any(v < 0 for v in values):

@@ -158,7 +158,8 @@ def _require_whole(name: str, value: object, low: int) -> None:
 
 
 def _require_range(name: str, value: object, low: float, high: float, open_ends: bool = False) -> None:
-    inside = isinstance(value, Real) and (low < value < high if open_ends else low <= value < high)
+    number = float(value) if isinstance(value, Real) else math.nan
+    inside = low < number < high if open_ends else low <= number < high
     if not inside:
         bound = f"above {low:g}" if open_ends else f"at least {low:g}"
         raise InputError(f"{name} must be {bound}{'' if math.isinf(high) else f' and below {high:g}'}, not {value!r}")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.errors import InputError
 
 from .contact_distances import require_room
+
+Guests = Mapping[Any, int] | Iterable[str | int]
+"""Element -> count, or a list of elements, by symbol or atomic number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +41,10 @@ class Task:
     guests: tuple[int, ...]
     name: str = ""
     random_id: str = ""
+
+    if TYPE_CHECKING:  # what a task is made from is more than what it holds
+
+        def __init__(self, host: Crystal, guests: Guests, name: str = "", random_id: str = "") -> None: ...
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", self.name or self.host.name or "host")
@@ -86,7 +94,7 @@ class SampleSet:
         return [self.task.host.with_guests(np.array(self.task.guests), coords) for coords in self.frac_coords]
 
 
-def guest_numbers(guests: Mapping[str | int, int] | Iterable[str | int]) -> tuple[int, ...]:
+def guest_numbers(guests: Guests) -> tuple[int, ...]:
     """Sorted atomic numbers of guests given as element -> count or as a list of elements.
 
     Raises:

@@ -184,10 +184,10 @@ class _Clustering:
         self.cell, self.lattice = PeriodicCell(level.lattice), level.lattice
         self.inverse = np.linalg.inv(self.lattice)
         self.width = merge / 2.0
-        self.points = PeriodicPoints(self.cell, self.positions, merge) if len(positions) else None
+        self.points = PeriodicPoints(self.cell, self.positions, merge)
 
     def sites(self) -> list[_Site]:
-        if self.points is None:
+        if not len(self.positions):
             return []
         peaks = self._peaks()
         for _ in range(2):

@@ -7,7 +7,7 @@ finished.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -154,7 +154,7 @@ def pool_many(
         if len(host) == 0:
             raise InputError(f"{host.name or 'host'}: a site network needs host atoms")
         start = earlier[k] if earlier is not None else Pool(host, int(number), {})
-        counts = sorted({1, *start.samples, *([wanted] if np.ndim(wanted) == 0 else wanted)})
+        counts = sorted({1, *start.samples, *(wanted if isinstance(wanted, Iterable) else [wanted])})
         samples = {int(count): start.samples.get(count, np.zeros((0, int(count), 3))) for count in counts}
         pools.append(replace(start, samples=samples))
     tasks = [

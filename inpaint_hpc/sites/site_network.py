@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -148,7 +148,7 @@ class SiteNetwork:
         for k, orbit in enumerate(self.orbits):
             nearest = int(self.orbit_distances[k].argmin())
             x, y, z = orbit.frac_coords[0].tolist()
-            values = (k, orbit.wyckoff, orbit.multiplicity, orbit.occupancy, orbit.spread, orbit.shell)
+            values: tuple[Any, ...] = (k, orbit.wyckoff, orbit.multiplicity, orbit.occupancy, orbit.spread, orbit.shell)
             values += (orbit.bond_length, orbit.energy, float(1000.0 * (orbit.energy - best)), orbit.shift)
             values += (orbit.settles_on, float(self.orbit_distances[k, nearest]), nearest, x, y, z)
             rows.append(dict(zip(COLUMNS, values, strict=True)))

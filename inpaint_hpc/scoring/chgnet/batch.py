@@ -75,7 +75,9 @@ class BatchEvaluation:
 
     def to(self, device: Any) -> BatchEvaluation:
         """The same on another device."""
-        tensors = {name: value.to(device) for name, value in vars(self).items() if torch.is_tensor(value)}
+        tensors: dict[str, Any] = {
+            name: value.to(device) for name, value in vars(self).items() if torch.is_tensor(value)
+        }
         return replace(self, **tensors)
 
 
@@ -222,7 +224,8 @@ class _Result:
     """A `BatchEvaluation` that fills up part by part."""
 
     def __init__(self, crystals: Crystals, what: frozenset[str]) -> None:
-        n, atoms, options = len(crystals), len(crystals.numbers), {"dtype": torch.float64, "device": crystals.device}
+        n, atoms = len(crystals), len(crystals.numbers)
+        options: dict[str, Any] = {"dtype": torch.float64, "device": crystals.device}
         self.crystals, self.errors = crystals, [""] * n
         self.counts = crystals.counts
         self.starts = torch.cumsum(self.counts, 0) - self.counts

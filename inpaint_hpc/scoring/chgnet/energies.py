@@ -85,10 +85,9 @@ def evaluate_candidates(
     for start in range(0, len(crystals), size):
         part = crystals[start : start + size]
         result = evaluator(part, progress).to("cpu")
-        energies, forces = (
-            result.energy_per_atom.tolist(),
-            np.split(result.forces.numpy(), result.counts.cumsum(0)[:-1]),
-        )
+        assert result.forces is not None  # asked for
+        energies = result.energy_per_atom.tolist()
+        forces = np.split(result.forces.numpy(), result.counts.cumsum(0)[:-1])
         rows = zip(energies, forces, result.errors, counts[start : start + size], strict=True)
         scores += [_score(*row) for row in rows]
     return scores

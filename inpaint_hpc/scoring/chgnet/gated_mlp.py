@@ -7,6 +7,7 @@ normalised halves, and recomputes the activations, which is cheaper than reading
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +32,7 @@ class BlockGatedMLP:
         bias: (2 d,).
     """
 
-    def __init__(self, module: nn.Module, columns: Sequence[int], dtype: torch.dtype) -> None:
+    def __init__(self, module: Any, columns: Sequence[int], dtype: torch.dtype) -> None:
         halves = [linear_layers(module.mlp_core), linear_layers(module.mlp_gate)]
         first = torch.cat([half[0].weight for half in halves])
         bias = torch.cat([half[0].bias for half in halves])
@@ -50,7 +51,7 @@ class BlockGatedMLP:
         affine: list[Tensor | None] = [None, None]
         if module.norm is not None:
             affine = [torch.stack([norm.weight for norm in norms]), torch.stack([norm.bias for norm in norms])]
-        kept = [None if tensor is None else tensor.to(dtype).contiguous() for tensor in second + affine]
+        kept: list[Any] = [None if tensor is None else tensor.to(dtype).contiguous() for tensor in second + affine]
         self.weights = GatedWeights(*kept)
         self.maps = [block.T.to(dtype).contiguous() for block in torch.split(first, list(columns), dim=1)]
         self.bias = bias.to(dtype)
@@ -72,6 +73,7 @@ class _Gate(torch.autograd.Function):
         if weights.core is None:
             halves = hidden.view(-1, 2, width)
         else:
+            assert weights.gate is not None and weights.core_bias is not None and weights.gate_bias is not None
             active = F.silu(hidden)
             halves = torch.empty_like(hidden)
             torch.addmm(weights.core_bias, active[:, :width], weights.core, out=halves[:, :width])
@@ -134,7 +136,8 @@ class _FusedGate(torch.autograd.Function):
     def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor | None, None]:
         from inpaint_hpc.kernels import gated_mlp_triton as kernels
 
-        return *kernels.backward(grad.contiguous(), *ctx.saved_tensors, ctx.weights, LAYER_NORM_EPS), None
+        hidden, factor = ctx.saved_tensors
+        return *kernels.backward(grad.contiguous(), hidden, factor, ctx.weights, LAYER_NORM_EPS), None
 
 
 def _fused(hidden: Tensor, weights: GatedWeights) -> bool:
@@ -151,9 +154,11 @@ def _repeated(rows: Tensor, factor: Tensor) -> Tensor:
 
 
 def _affine(halves: Tensor, weights: GatedWeights) -> Tensor:
-    return halves if weights.scale is None else torch.addcmul(weights.shift, halves, weights.scale)
+    if weights.scale is None or weights.shift is None:
+        return halves
+    return torch.addcmul(weights.shift, halves, weights.scale)
 
 
-def linear_layers(mlp: nn.Module) -> list[nn.Linear]:
+def linear_layers(mlp: Any) -> list[nn.Linear]:
     """The linear layers of chgnet's `MLP`, in order."""
     return [layer for layer in mlp.layers if isinstance(layer, nn.Linear)]

@@ -53,38 +53,40 @@ class ChgnetNetwork:
     def __init__(self, model: CHGNet, device: Any = "cpu", dtype: torch.dtype = torch.float32) -> None:
         _require_known_architecture(model)
         # Folding in float64 keeps the rounding of the folded weights below that of the stored ones.
-        model = copy.deepcopy(model).requires_grad_(False).eval().to(device=device, dtype=torch.float64)
+        # Any: modules give their parts no types.
+        own: Any = copy.deepcopy(model)
+        own = own.requires_grad_(False).eval().to(device=device, dtype=torch.float64)
         self.device, self.dtype = torch.device(device), dtype
-        self.atom_cutoff = float(model.graph_converter.atom_graph_cutoff)
-        self.bond_cutoff = float(model.graph_converter.bond_graph_cutoff)
-        self.n_elements = model.atom_embedding.embedding.num_embeddings
+        self.atom_cutoff = float(own.graph_converter.atom_graph_cutoff)
+        self.bond_cutoff = float(own.graph_converter.bond_graph_cutoff)
+        self.n_elements = own.atom_embedding.embedding.num_embeddings
         self.element_energies = torch.zeros(self.n_elements, dtype=torch.float64, device=device)
-        if model.composition_model is not None:
-            self.element_energies += model.composition_model.fc.weight[0]
+        if own.composition_model is not None:
+            self.element_energies += own.composition_model.fc.weight[0]
 
-        expansion = model.bond_basis_expansion
+        expansion = own.bond_basis_expansion
         self._radial_atom, self._radial_bond = (
             _RadialBasis(basis, dtype) for basis in (expansion.rbf_expansion_ag, expansion.rbf_expansion_bg)
         )
-        self._angle_frequencies = model.angle_basis_expansion.fourier_expansion.frequencies.to(dtype)
-        self._atom_embedding = model.atom_embedding.embedding.weight.to(dtype)
-        self._bond_embedding = model.bond_embedding.weight.T.to(dtype)
-        self._angle_embedding = model.angle_embedding.weight.T.to(dtype)
-        self._atom_graph_weights = model.bond_weights_ag.weight.T.to(dtype)
-        self._bond_graph_weights = model.bond_weights_bg.weight.T.to(dtype)
+        self._angle_frequencies = own.angle_basis_expansion.fourier_expansion.frequencies.to(dtype)
+        self._atom_embedding = own.atom_embedding.embedding.weight.to(dtype)
+        self._bond_embedding = own.bond_embedding.weight.T.to(dtype)
+        self._angle_embedding = own.angle_embedding.weight.T.to(dtype)
+        self._atom_graph_weights = own.bond_weights_ag.weight.T.to(dtype)
+        self._bond_graph_weights = own.bond_weights_bg.weight.T.to(dtype)
 
-        self._long_bonds = _long_bond_maps(model, dtype)
-        atom, bond, angle = model.atom_fea_dim, model.bond_fea_dim, model.angle_embedding.out_features
+        self._long_bonds = _long_bond_maps(own, dtype)
+        atom, bond, angle = own.atom_fea_dim, own.bond_fea_dim, own.angle_embedding.out_features
         self._atom_layers = [
-            _Layer(layer.twoBody_atom, layer.mlp_out, (atom, bond, atom), dtype) for layer in model.atom_conv_layers
+            _Layer(layer.twoBody_atom, layer.mlp_out, (atom, bond, atom), dtype) for layer in own.atom_conv_layers
         ]
         columns = (bond, bond, angle, atom)
         self._bond_layers = [
-            _Layer(layer.twoBody_bond, layer.mlp_out, columns, dtype) for layer in model.bond_conv_layers
+            _Layer(layer.twoBody_bond, layer.mlp_out, columns, dtype) for layer in own.bond_conv_layers
         ]
-        self._angle_layers = [_Layer(layer.twoBody_bond, None, columns, dtype) for layer in model.angle_layers[:-1]]
-        self._site_wise = model.site_wise.to(dtype)
-        self._readout = nn.Sequential(model.readout_norm or nn.Identity(), model.mlp).to(dtype)
+        self._angle_layers = [_Layer(layer.twoBody_bond, None, columns, dtype) for layer in own.angle_layers[:-1]]
+        self._site_wise = own.site_wise.to(dtype)
+        self._readout = nn.Sequential(own.readout_norm or nn.Identity(), own.mlp).to(dtype)
 
     def __call__(self, graph: ChgnetGraph) -> tuple[Tensor, Tensor]:
         """Energies of the crystals in eV, without composition energies, float64 (B,), and magnetic moments of the
@@ -100,7 +102,8 @@ class ChgnetNetwork:
         bonds, long_radial = radial[:short] @ self._bond_embedding, radial[short:]
         center, neighbor = graph.center_rows, Rows(graph.directed_neighbor, len(atoms))
         with_angles = (graph.angle_counts() > 0).to(self.dtype).index_select(0, graph.bond_crystal)[:, None]
-        bond_graph = angles = None
+        bond_graph: _BondGraph | None = None
+        angles = bonds[:0]
         if graph.n_angles:
             bond_graph = _BondGraph.of(graph, self._radial_bond(lengths[:short]) @ self._bond_graph_weights)
             angles = self._angle_basis(graph, vectors[:short] / lengths[:short, None]) @ self._angle_embedding
@@ -150,7 +153,7 @@ class _RadialBasis:
     error.
     """
 
-    def __init__(self, basis: nn.Module, dtype: torch.dtype) -> None:
+    def __init__(self, basis: Any, dtype: torch.dtype) -> None:
         self.dtype, self.frequencies = dtype, basis.frequencies
         self.cutoff, self.norm = 1 / basis.inv_cutoff, basis.norm_const
         envelope = basis.smooth_cutoff
@@ -206,11 +209,11 @@ class _BondGraph:
         return rows.view(2, angles.shape[1], -1) + angles @ to_angle
 
 
-def _long_bond_maps(model: CHGNet, dtype: torch.dtype) -> list[tuple[Tensor, Tensor | None]]:
+def _long_bond_maps(model: Any, dtype: torch.dtype) -> list[tuple[Tensor, Tensor | None]]:
     """For each atom layer: the map from the radial basis of a bond outside the bond graph to its share of the hidden
     layer, and what the biases of the bond layers before it have added."""
-    result = []
-    bias = None
+    result: list[tuple[Tensor, Tensor | None]] = []
+    bias: Tensor | None = None
     for index, layer in enumerate(model.atom_conv_layers):
         first = torch.cat(
             [linear_layers(mlp)[0].weight for mlp in (layer.twoBody_atom.mlp_core, layer.twoBody_atom.mlp_gate)]
@@ -219,13 +222,13 @@ def _long_bond_maps(model: CHGNet, dtype: torch.dtype) -> list[tuple[Tensor, Ten
         folded = model.bond_embedding.weight.T @ to_bond
         result.append((folded.to(dtype), None if bias is None else (bias @ to_bond).to(dtype)))
         if index < len(model.bond_conv_layers):
-            own = linear_layers(model.bond_conv_layers[index].mlp_out)[0].bias
+            own: Tensor | None = linear_layers(model.bond_conv_layers[index].mlp_out)[0].bias
             if own is not None:
                 bias = own if bias is None else bias + own
     return result
 
 
-def _require_known_architecture(model: CHGNet) -> None:
+def _require_known_architecture(model: Any) -> None:
     """Refuse a CHGNet built with options that no published weights use."""
     from chgnet.model.composition_model import AtomRef
 

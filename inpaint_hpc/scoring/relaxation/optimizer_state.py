@@ -109,6 +109,7 @@ class OptimizerState:
 
     def record(self, group: Group, crystals: Crystals, evaluation: BatchEvaluation) -> list[str]:
         """Keep what is sound of an evaluation; for each structure the problem, '' if none."""
+        assert evaluation.forces is not None and evaluation.stress is not None  # asked for
         errors = list(evaluation.errors)
         ratio = crystals.volumes / self._volumes[group.structures]
         for k in torch.nonzero((ratio > LARGEST_VOLUME_RATIO) | (ratio < 1 / LARGEST_VOLUME_RATIO))[:, 0].tolist():
