@@ -2,10 +2,12 @@
 #
 #   make demo    lithium and magnesium in seven MnO2 polymorphs: table, structures, pictures in demo/
 #   make test    the tests, in parallel on JOBS processes (default 2), and those on a SLURM where there is one
-#   make lint    ruff
+#   make lint    style and spelling: ruff, codespell
 #   make train   a small training run (configs/train-small.yaml)
 #   make train-slice      ten minutes of it on another machine: REMOTE="ssh gpu-machine" CONFIG=configs/train-large.yaml
 #   make venv    only the installation
+#   make clean   removes the installation, the demonstration and caches
+#   make help    prints this
 #   make demo-slurm       a campaign on a SLURM of two nodes that is brought up here for it
 #   make test-slurm       only the tests on such a SLURM; "slurm/dev-cluster up --install" gets it (root, Debian, Ubuntu)
 #   make test-slurm-slow  tests of time limits, preemption, deaths, a cut cable, accounting: about half an hour
@@ -20,7 +22,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slurm lint train train-slice venv clean
+.PHONY: demo test test-slurm lint train train-slice venv clean help
 .DELETE_ON_ERROR:
 
 demo: venv
@@ -38,6 +40,7 @@ test-slurm: venv
 lint: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 
 train: venv
 	$(BIN)/inpaint-hpc train configs/train-small.yaml $(ARGS)
@@ -57,6 +60,10 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(TORCH_ARGS) torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
+
+# The comment at the top of this file, so that each target is described once.
+help:
+	@sed -n -e '/^#/!q' -e 's/^# \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
 
 clean:
 	rm -rf $(VENV) demo .pytest_cache .ruff_cache .rehearsal *.egg-info

@@ -127,6 +127,7 @@ class computed(property):  # noqa: N801
         self.what, self.before = what, before
 
     def __call__(self, getter: Any) -> computed:
+        """The property itself, as a decorator."""
         return computed(self.what, self.before, getter)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 try:
     import fcntl
@@ -48,14 +49,16 @@ class FullDiskFile:
         os.close(self._descriptor)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """As of any file."""
         size = os.fstat(self._descriptor).st_size
         self._position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: size}[whence]
         return self._position
 
     def tell(self) -> int:
+        """As of any file."""
         return self._position
 
-    def write(self, data) -> int:
+    def write(self, data: Any) -> int:
         """Write at the position; always succeeds as far as the caller can see."""
         data = memoryview(data).cast("B")
         start, length = self._position, len(data)
@@ -70,7 +73,7 @@ class FullDiskFile:
             self._kept.append((start, bytes(data)))
         return length
 
-    def readinto(self, buffer) -> int:
+    def readinto(self, buffer: Any) -> int:
         """Fill the buffer from the position; zeros where nothing was written."""
         view = memoryview(buffer).cast("B")
         found = os.pread(self._descriptor, len(view), self._position)
@@ -90,6 +93,7 @@ class FullDiskFile:
         return bytes(buffer)
 
     def truncate(self, size: int | None = None) -> int:
+        """As of any file; always succeeds as far as the caller can see."""
         size = self._position if size is None else size
         try:
             os.ftruncate(self._descriptor, size)

@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from inpaint_hpc.crystals.batch import Crystal
+from inpaint_hpc.crystals.batch import Crystal, content_bytes
 
 from .fields import Row, column, nested, row_type
 from .row_table import Rows
@@ -22,12 +22,7 @@ STATUSES = (DONE, FAILED)
 
 def host_id(host: Crystal) -> str:
     """sha256 of atomic numbers, fractional coordinates and lattice: same content, same id, whatever its name."""
-    digest = hashlib.sha256()
-    for array in (host.numbers, host.frac_coords, host.lattice):
-        kind = "<i8" if array.dtype.kind == "i" else "<f8"
-        # Adding zero turns -0.0 into 0.0; the length keeps neighbouring arrays apart.
-        digest.update(np.int64(array.size).tobytes() + np.ascontiguousarray(array + 0, dtype=kind).tobytes())
-    return digest.hexdigest()
+    return hashlib.sha256(content_bytes(host.numbers, host.frac_coords, host.lattice)).hexdigest()
 
 
 def task_id_tail(guests: tuple[int, ...], n_requested: int, settings: bytes) -> bytes:

@@ -16,6 +16,8 @@ from numpy.typing import ArrayLike
 
 if TYPE_CHECKING:
     import torch
+    from ase import Atoms
+    from pymatgen.core import Structure
 
 
 @dataclass(frozen=True)
@@ -77,23 +79,33 @@ class Crystal:
             frac_coords=np.concatenate([self.frac_coords, np.asarray(frac_coords, dtype=np.float64).reshape(-1, 3)]),
         )
 
-    def to_structure(self):
+    def to_structure(self) -> Structure:
         """As a pymatgen `Structure` (sites in the same order)."""
         from pymatgen.core import Lattice, Structure
 
         return Structure(Lattice(self.lattice), self.numbers.tolist(), self.frac_coords)
 
     @classmethod
-    def from_structure(cls, structure, name: str = "", info: dict[str, Any] | None = None) -> Crystal:
+    def from_structure(cls, structure: Structure, name: str = "", info: dict[str, Any] | None = None) -> Crystal:
         """From an ordered pymatgen `Structure`; oxidation states are dropped."""
         numbers = [getattr(site.specie, "element", site.specie).Z for site in structure]
         return cls(np.array(numbers), structure.frac_coords, structure.lattice.matrix, name, info or {})
 
-    def to_atoms(self):
+    def to_atoms(self) -> Atoms:
         """As ASE `Atoms` (sites in the same order)."""
         from ase import Atoms
 
         return Atoms(numbers=self.numbers, scaled_positions=self.frac_coords, cell=self.lattice, pbc=True)
+
+
+def content_bytes(*arrays: np.ndarray) -> bytes:
+    """Arrays as bytes for a digest: the same on every machine, -0.0 as 0.0, each with its size before it, which keeps
+    neighbouring arrays apart."""
+    return b"".join(
+        np.int64(array.size).tobytes()
+        + np.ascontiguousarray(array + 0, dtype="<i8" if array.dtype.kind == "i" else "<f8").tobytes()
+        for array in arrays
+    )
 
 
 @dataclass(frozen=True)
@@ -117,6 +129,7 @@ class Crystals:
 
     @property
     def device(self) -> torch.device:
+        """Where the tensors are."""
         return self.positions.device
 
     @property

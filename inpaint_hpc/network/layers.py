@@ -37,6 +37,7 @@ class Linear(nn.Module):
         self.scale = 1 / math.sqrt(n_in)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(..., n_in) -> (..., n_out)."""
         y = x @ (self.weight * self.scale)
         return y if self.bias is None else y + self.bias
 
@@ -52,6 +53,7 @@ class MLP(nn.Module):
         self.second = Linear(n_hidden, n_out, bias=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(..., n_in) -> (..., n_out)."""
         return self.second(silu(self.first(x)) * self.GAIN)
 
 
@@ -147,6 +149,7 @@ class Message(nn.Module):
         return Sent(self.scalars(scalars), v, self.sender_hidden(scalars))
 
     def forward(self, sent: Sent, receiver_scalars: torch.Tensor, edges: Edges) -> tuple[torch.Tensor, ...]:
+        """Sums of messages at R receivers: scalars (R, C), vectors (R, 3, C), tensors (R, 5, Ct)."""
         to_receiver = self.receiver_hidden(receiver_scalars)
         if use_kernels(edges.radial) and not edges.radial.requires_grad:
             return self._by_kernels(sent, to_receiver, edges)
@@ -209,7 +212,10 @@ class Update(nn.Module):
         wigner = o3.wigner_3j(2, 1, 1, dtype=torch.float64) * math.sqrt(15)
         self.register_buffer("wigner", wigner, persistent=False)
 
-    def forward(self, s: torch.Tensor, v: torch.Tensor | None, sources: list[tuple[torch.Tensor, ...]]):
+    def forward(
+        self, s: torch.Tensor, v: torch.Tensor | None, sources: list[tuple[torch.Tensor, ...]]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """New scalars (n, scalars) and vectors (n, 3, C) of atoms, from their own and the messages of each source."""
         summed_s, summed_v, summed_t = zip(*sources, strict=True)
         a, b = self.vectors(torch.cat(([v] if self.has_vectors else []) + list(summed_v), -1)).chunk(2, -1)
         t = self.tensors(torch.cat(summed_t, -1))

@@ -35,6 +35,7 @@ class WeightsInfo:
 
     @property
     def sha256(self) -> str:
+        """Digest of the file, as its card states it."""
         return self.card["sha256"]
 
     def verify(self) -> bool:

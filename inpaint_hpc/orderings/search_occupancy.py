@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from inpaint_hpc.crystals.batch import Crystal
+from inpaint_hpc.crystals.batch import Crystal, content_bytes
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.sampling.contact_distances import invalid_samples
 from inpaint_hpc.sampling.deduplication import equal_samples
@@ -169,33 +169,23 @@ def _energies(evaluator: BatchEvaluator, crystals: list[Crystal]) -> np.ndarray:
 
 def _single_guests(network, tasks, sampling, device, progress) -> list[dict[int, np.ndarray]]:
     """Positions (P, 3) of a single guest of each element of each task."""
-    wanted = list(dict.fromkeys((_HostKey(task), z) for task in tasks for z in sorted(set(task.guests))))
+    # A series of concentrations in one host draws single guests once.
+    keys = [content_bytes(task.host.numbers, task.host.frac_coords, task.host.lattice) for task in tasks]
+    host_of = {key: task.host for key, task in reversed(list(zip(keys, tasks, strict=True)))}
+    wanted = list(
+        dict.fromkeys((key, z) for key, task in zip(keys, tasks, strict=True) for z in sorted(set(task.guests)))
+    )
     pools = pool_many(
         network,
-        [key.task.host for key, _ in wanted],
+        [host_of[key] for key, _ in wanted],
         [z for _, z in wanted],
         [1] * len(wanted),
         PoolingSettings(sampling=replace(sampling, strategy="conditional"), joint_samples=0),
         device,
         progress,
     )
-    drawn = {key: pool.frac_coords for key, pool in zip(wanted, pools, strict=True)}
-    return [{z: drawn[_HostKey(task), z] for z in sorted(set(task.guests))} for task in tasks]
-
-
-class _HostKey:
-    """The same for tasks in the same host, so that a series of concentrations draws single guests once."""
-
-    def __init__(self, task: Task) -> None:
-        self.task = task
-        host = task.host
-        self._key = (host.numbers.tobytes(), host.frac_coords.tobytes(), host.lattice.tobytes())
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _HostKey) and self._key == other._key
-
-    def __hash__(self) -> int:
-        return hash(self._key)
+    drawn = {one: pool.frac_coords for one, pool in zip(wanted, pools, strict=True)}
+    return [{z: drawn[key, z] for z in sorted(set(task.guests))} for key, task in zip(keys, tasks, strict=True)]
 
 
 def site_levels(task: Task, single: dict[int, np.ndarray], joint: np.ndarray) -> list[list[SiteNetwork]]:

@@ -57,11 +57,13 @@ class Ancestral:
 
     @property
     def evaluations(self) -> int:
+        """Network evaluations of a step."""
         return 1
 
     def step(
         self, positions: torch.Tensor, sigma_from: float, sigma_to: float, score: Score, noise: Noise
     ) -> torch.Tensor:
+        """Positions at the next noise level; see `Sampler.step`."""
         moved = positions + (sigma_from - sigma_to**2 / sigma_from) * score(positions, sigma_from)
         spread = self.noise_factor(sigma_to) * sigma_to * math.sqrt(1.0 - (sigma_to / sigma_from) ** 2)
         return moved + spread * noise(Purpose.PREDICTOR) if spread > 0.0 else moved
@@ -93,11 +95,13 @@ class PredictorCorrector(Ancestral):
 
     @property
     def evaluations(self) -> int:
+        """Network evaluations of a step."""
         return 1 + self.corrector_steps
 
     def step(
         self, positions: torch.Tensor, sigma_from: float, sigma_to: float, score: Score, noise: Noise
     ) -> torch.Tensor:
+        """Positions at the next noise level; see `Sampler.step`."""
         x = super().step(positions, sigma_from, sigma_to, score, noise)
         for _ in range(self.corrector_steps):
             scaled = score(x, sigma_to)
@@ -118,11 +122,13 @@ class Heun:
 
     @property
     def evaluations(self) -> int:
+        """Network evaluations of a step."""
         return 2
 
     def step(
         self, positions: torch.Tensor, sigma_from: float, sigma_to: float, score: Score, noise: Noise
     ) -> torch.Tensor:
+        """Positions at the next noise level; see `Sampler.step`."""
         fall = sigma_from - sigma_to
         first = score(positions, sigma_from)
         second = score(positions + fall * first, sigma_to)
@@ -153,6 +159,7 @@ class DpmSolver:
     def step(
         self, positions: torch.Tensor, sigma_from: float, sigma_to: float, score: Score, noise: Noise
     ) -> torch.Tensor:
+        """Positions at the next noise level; see `Sampler.step`."""
         clean = positions + sigma_from * score(positions, sigma_from)
         h, middle = math.log(sigma_from / sigma_to), clean
         if self._last is not None and self._last[0] == sigma_from:

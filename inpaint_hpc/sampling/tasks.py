@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inpaint_hpc.crystals.batch import Crystal
+from inpaint_hpc.crystals.batch import Crystal, content_bytes
 from inpaint_hpc.errors import InputError
 
 from .contact_distances import require_room
@@ -61,12 +61,9 @@ class Task:
     @cached_property
     def id(self) -> str:
         """sha256 of the host's atomic numbers, coordinates and lattice and of the guests: same content, same id."""
-        digest = hashlib.sha256()
-        for array in (self.host.numbers, self.host.frac_coords, self.host.lattice, np.array(self.guests)):
-            kind = "<i8" if array.dtype.kind == "i" else "<f8"
-            # Adding zero turns -0.0 into 0.0; the length keeps neighbouring arrays apart.
-            digest.update(np.int64(array.size).tobytes() + np.ascontiguousarray(array + 0, dtype=kind).tobytes())
-        return digest.hexdigest()
+        host = self.host
+        content = content_bytes(host.numbers, host.frac_coords, host.lattice, np.array(self.guests))
+        return hashlib.sha256(content).hexdigest()
 
 
 @dataclass(frozen=True, eq=False)

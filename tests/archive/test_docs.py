@@ -7,7 +7,7 @@ from pathlib import Path
 from made_up_results import write_units
 
 from inpaint_hpc.archive.collect import collect
-from inpaint_hpc.archive.schema import SCHEMA_VERSION
+from inpaint_hpc.archive.schema import SCHEMA_VERSION, TABLES
 from inpaint_hpc.archive.schema_page import lines
 
 DOCS = (Path(__file__).parents[2] / "docs" / "archive.md").read_text(encoding="utf-8")
@@ -31,3 +31,9 @@ def test_the_table_of_datasets_is_that_of_the_code():
     table = [line for line in DOCS.splitlines() if line.startswith("| /") or line.startswith("| dataset")]
     assert table == [line for line in lines() if not line.startswith("|---")]
     assert f"## Schema {SCHEMA_VERSION}" in DOCS
+    newest = max((what.since for columns in TABLES.values() for what in columns.values()), key=_number)
+    assert newest == SCHEMA_VERSION
+
+
+def _number(version):
+    return [int(part) for part in version.split(".")]

@@ -16,7 +16,11 @@ from click.testing import CliRunner
 import inpaint_hpc
 from inpaint_hpc.cli.main import VERBS, cli
 from inpaint_hpc.cli.options import choose_device
+from inpaint_hpc.cluster.local import CLUSTERS
 from inpaint_hpc.errors import InputError
+from inpaint_hpc.pipeline.settings import RELAX
+from inpaint_hpc.sampling.settings import SAMPLERS
+from inpaint_hpc.scoring.chgnet.models import CHGNET_WEIGHTS
 
 ROOT = Path(__file__).parents[2]
 SMOKE = ROOT / "tests" / "data" / "smoke.h5"
@@ -74,6 +78,18 @@ def test_verbs_are_click_commands_of_their_name():
     for verb in VERBS:
         assert isinstance(cli.get_command(context, verb), click.Command)
     assert cli.get_command(context, "nonsense") is None
+
+
+def test_choices_of_options_are_those_of_the_library():
+    """They are written twice, because the library would import torch before the help appears."""
+
+    def choices(verb):
+        options = cli.get_command(click.Context(cli), verb).params
+        return {one.name: tuple(one.type.choices) for one in options if isinstance(one.type, click.Choice)}
+
+    assert {"sampler": SAMPLERS, "relax": RELAX, "chgnet": CHGNET_WEIGHTS}.items() <= choices("inpaint").items()
+    assert choices("run")["cluster"] == CLUSTERS
+    assert choices("resume")["cluster"] == ("slurm", *CLUSTERS)
 
 
 def test_version():

@@ -38,6 +38,7 @@ class PotentialResult:
 
     @property
     def failed(self) -> bool:
+        """Whether there is no energy."""
         return bool(self.error)
 
 

@@ -52,10 +52,12 @@ class ChgnetGraph:
 
     @property
     def n_bonds(self) -> int:
+        """Undirected bonds."""
         return self.center.shape[0]
 
     @property
     def n_angles(self) -> int:
+        """Angles, each in both directions."""
         return self.angle_atoms.shape[0]
 
     @property
