@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tiny_network import save_tiny_weights
 
 from inpaint_hpc.campaign.config import CampaignConfig
 from inpaint_hpc.configuration import validate
@@ -19,16 +20,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory):
     """A .safetensors file; its network places guests almost at random."""
-    from dataclasses import asdict
-
-    from inpaint_hpc.network.score_network import NetworkConfig, ScoreNetwork
-    from inpaint_hpc.network.weights import save_weights
-
-    torch.manual_seed(0)
-    sizes = NetworkConfig(scalars=8, channels=4, tensor_channels=4, hidden=8, host_layers=1, guest_layers=1, n_basis=4)
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_weights(ScoreNetwork(sizes).state_dict(), path, {"name": "tiny", "network": asdict(sizes)})
-    return path
+    return save_tiny_weights(tmp_path_factory.mktemp("weights"), tensor_channels=4, n_basis=4).path
 
 
 @pytest.fixture

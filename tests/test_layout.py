@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import graphlib
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -76,3 +77,9 @@ def test_every_folder_has_a_floor():
 def test_an_import_is_seen_however_it_is_written(line):
     name = "inpaint_hpc.crystals.batch"
     assert "inpaint_hpc.cli.run" in imported(name, MODULES[name], line)
+
+
+def test_names_of_test_files_are_unique():
+    """pytest imports them without their folders: of two with one name it can only collect one."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py")
+    assert [name for name, count in names.items() if count > 1] == []

@@ -179,7 +179,7 @@ class Rows(Sequence[R], Generic[R]):
 
     def _nested(self, name: str, inner: type, row: int) -> Any:
         known = {what.field: self._value(what, row) for what in columns_of(self.kind).values() if what.inside == name}
-        there = any(isinstance(value, np.ndarray) or value not in (None, 0, "") for value in known.values())
+        there = any(isinstance(value, np.ndarray | float) or value not in (None, 0, "") for value in known.values())
         return inner(**known) if there else None
 
 

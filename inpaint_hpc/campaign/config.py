@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import numpy as np
 import yaml
 from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, model_validator
 
@@ -51,7 +52,8 @@ def parse_range(value: object) -> tuple[float, float]:
 
 
 def _write_range(value: tuple[float, float]) -> str:
-    return "..".join("" if math.isinf(end) else f"{end:g}" for end in value)
+    # All digits and no exponent, which `parse_range` would not read.
+    return "..".join("" if math.isinf(end) else np.format_float_positional(end, trim="-") for end in value)
 
 
 def _symbol(value: object) -> str:

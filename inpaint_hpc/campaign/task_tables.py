@@ -117,14 +117,16 @@ def read_hosts(folder: Path, rows: Iterable[int]) -> dict[int, Crystal]:
 
     found = {}
     with open_table(folder / "hosts.h5") as file:
+        # Opened once: a dataset that is opened again has forgotten its chunks, and unpacks them again.
+        tables = {name: file[name] for name in file}
         for row in map(int, rows):
-            atoms = slice(*file["atom_offsets"][row : row + 2])
+            atoms = slice(*tables["atom_offsets"][row : row + 2])
             name, info = (
-                file[f"{what}_bytes"][slice(*file[f"{what}_offsets"][row : row + 2])].tobytes().decode()
+                tables[f"{what}_bytes"][slice(*tables[f"{what}_offsets"][row : row + 2])].tobytes().decode()
                 for what in ("name", "info")
             )
             found[row] = Crystal(
-                file["numbers"][atoms], file["frac_coords"][atoms], file["lattice"][row], name, json.loads(info)
+                tables["numbers"][atoms], tables["frac_coords"][atoms], tables["lattice"][row], name, json.loads(info)
             )
     return found
 

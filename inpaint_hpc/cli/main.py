@@ -30,6 +30,7 @@ VERBS = {
     "logs": ("inpaint_hpc.cli.logs", "Show the output of a campaign's SLURM job."),
     "collect": ("inpaint_hpc.cli.collect", "Merge the results of a campaign into one HDF5 archive."),
     "verify": ("inpaint_hpc.cli.verify", "Check result files and archives: checksums, counts, ranges."),
+    "score": ("inpaint_hpc.cli.score", "Score a campaign that took ions out and placed them again."),
     "export": ("inpaint_hpc.cli.export", "Write structures or a table of candidates from an archive."),
     "voltage": ("inpaint_hpc.cli.voltage", "Compute intercalation energies, convex hulls and voltage curves."),
     "series": ("inpaint_hpc.cli.series", "Fill a host with 0, 1, 2 ... guests; hull and voltage curve."),

@@ -1,21 +1,17 @@
 """Concentration series: numbers of guests, capacity of a site network, hull and curve in one go."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from example_hosts import SPINEL
 
-import inpaint_hpc
 from inpaint_hpc.analysis.series import capacity, concentration_series, most_guests
 from inpaint_hpc.cli.series import parse_counts
-from inpaint_hpc.crystals.reading import read_hosts
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.network.weights import load_network
 from inpaint_hpc.pipeline.settings import PipelineSettings
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sites.clustering import networks_from_positions
 
-SPINEL = read_hosts([Path(inpaint_hpc.__file__).parent / "examples" / "mno2" / "lambda_mp-25275.cif"])[0]
 SITES_8A = np.array([[0.125] * 3, [0.875] * 3])
 SITES_16C = np.array([[0.5, 0.0, 0.0], [0.0, 0.5, 0.0], [0.0, 0.0, 0.5], [0.0, 0.0, 0.0]])
 

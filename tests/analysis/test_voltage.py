@@ -2,13 +2,12 @@
 
 import hashlib
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from example_hosts import SPINEL
 
-import inpaint_hpc
 from inpaint_hpc.analysis.archive_voltage import archive_profiles
 from inpaint_hpc.analysis.metal_references import METAL_ENERGIES
 from inpaint_hpc.analysis.voltage import FilledHost, structure_profile, voltage_profile
@@ -18,12 +17,10 @@ from inpaint_hpc.archive.rows import Candidate, Relaxed, Sample
 from inpaint_hpc.archive.write import write_result
 from inpaint_hpc.cli.main import cli
 from inpaint_hpc.crystals.batch import Crystal
-from inpaint_hpc.crystals.reading import read_hosts
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.scoring.chgnet.batch import evaluate
 from inpaint_hpc.scoring.relaxation.relax import relax
 
-SPINEL = read_hosts([Path(inpaint_hpc.__file__).parent / "examples" / "mno2" / "lambda_mp-25275.cif"])[0]
 SITES = np.array([[0.125] * 3, [0.875] * 3])  # 8a, both of them
 LITHIUM = METAL_ENERGIES["0.3.0"][3]
 

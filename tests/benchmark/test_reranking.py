@@ -1,20 +1,14 @@
 """Choosing one of several samples: shares, gains, and a case with a known outcome."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
+from example_hosts import SPINEL
 
-import inpaint_hpc
 from inpaint_hpc.benchmark.reranking import WAYS, gain, rerank, share
 from inpaint_hpc.crystals.batch import Crystal
-from inpaint_hpc.crystals.reading import read_hosts
 from inpaint_hpc.pipeline.settings import PipelineSettings
 from inpaint_hpc.sampling.settings import SamplingSettings
-
-MNO2 = Path(inpaint_hpc.__file__).parent / "examples" / "mno2"
-SPINEL = read_hosts([MNO2 / "lambda_mp-25275.cif"])[0]
 
 
 class Nearest:

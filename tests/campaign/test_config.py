@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from inpaint_hpc.campaign.config import PIPELINE_KEYS, CampaignConfig, load_config
+from inpaint_hpc.campaign.config import MAX_COUNT, PIPELINE_KEYS, CampaignConfig, load_config, parse_range
 from inpaint_hpc.campaign.config_template import EXAMPLE
 from inpaint_hpc.cli.main import cli
 from inpaint_hpc.configuration import validate
@@ -213,3 +215,35 @@ def test_problems_name_keys_as_they_are_written_now():
         config(pipeline={"refine_sigma": 9.0})
     with pytest.raises(InputError, match="did you mean 'max_candidates'"):
         config(pipeline={"max_candidate": 1})
+
+
+END = st.one_of(st.integers(-(10**9), 10**9), st.floats(-1e6, 1e6).map(lambda value: round(value, 6)))
+
+
+def plainly(number):
+    """A number without an exponent."""
+    return f"{number:f}" if isinstance(number, float) else str(number)
+
+
+@given(low=st.none() | END, high=st.none() | END, space=st.sampled_from(["", " "]))
+@settings(max_examples=300, deadline=None)
+def test_ranges_are_what_they_say_and_survive_being_frozen(low, high, space):
+    ends = [-float("inf") if low is None else float(low), float("inf") if high is None else float(high)]
+    text = f"{space}..{space}".join("" if end is None else plainly(end) for end in (low, high))
+    if ends[0] > ends[1]:
+        with pytest.raises(ValueError, match="wrong way round"):
+            parse_range(text)
+        return
+    assert parse_range(text) == tuple(ends)
+    frozen = config(hosts={"examples": "mno2", "atoms": text}).to_yaml()
+    assert validate(CampaignConfig, yaml.safe_load(frozen), "config.yaml").hosts[0].atoms == tuple(ends)
+
+
+@given(st.integers(-5, MAX_COUNT + 5), st.integers(-5, MAX_COUNT + 5))
+@settings(max_examples=100, deadline=None)
+def test_numbers_of_guests_in_a_range(low, high):
+    if 0 <= low <= high <= MAX_COUNT:
+        assert config(guests={"Li": f"{low}..{high}"}).guests[0].place == {"Li": tuple(range(low, high + 1))}
+    else:
+        with pytest.raises(InputError, match=r"campaign\.yaml"):
+            config(guests={"Li": f"{low}..{high}"})

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from example_hosts import MNO2, SPINEL
 
-from inpaint_hpc import inpaint, read_hosts
-from inpaint_hpc._version import PACKAGE_FOLDER
+from inpaint_hpc import inpaint
 from inpaint_hpc.archive.read import Archive
 from inpaint_hpc.archive.verify import verify
 from inpaint_hpc.campaign.config import CampaignConfig
@@ -20,7 +20,6 @@ from inpaint_hpc.planning.create_run import create_run
 from inpaint_hpc.sites.clustering import network_from_positions
 
 ROOT = Path(__file__).parents[2]
-SPINEL = read_hosts([PACKAGE_FOLDER / "examples" / "mno2" / "lambda_mp-25275.cif"])[0]
 SETTINGS = {"samples": 3, "steps": 8, "seed": 4, "evaluations": 4, "sequential": 1}
 
 
@@ -56,7 +55,7 @@ def test_a_task_has_the_id_that_it_has_in_a_campaign(network, tmp_path):
     result = inpaint(network, SPINEL, {"Li": 2}, **SETTINGS)
     path = archive_results(tmp_path / "a.h5", [result])
     config = CampaignConfig(
-        hosts=[{"path": str(PACKAGE_FOLDER / "examples" / "mno2" / "lambda_mp-25275.cif")}],
+        hosts=[{"path": str(MNO2 / "lambda_mp-25275.cif")}],
         guests=[{"Li": 2}],
         output=tmp_path / "run",
         samples=3,

@@ -2,10 +2,12 @@
 
 import json
 import os
-import random
 import shutil
+from itertools import pairwise
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from inpaint_hpc.campaign.journal import Journal, read_journal
 from inpaint_hpc.campaign.run_directory import RunDirectory
@@ -87,19 +89,30 @@ def test_pending_is_what_no_result_covers(run):
     assert run.pending_units() == [] == run.pending_units(verify=True)
 
 
-def test_any_cover_leaves_exactly_the_gaps(run):
-    n = run.shard(0)[1]
-    chance = random.Random(0)
+@given(st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_finished_units_leave_exactly_the_gaps(run, data):
+    """Whole shards, halves, units that overlap: finished and pending together are everything, pending nothing twice."""
+    shutil.rmtree(run.path / "results", ignore_errors=True)
     done = set()
-    while len(done) < n:
-        start = chance.randrange(n)
-        unit = run.unit(0, start, chance.randint(start + 1, min(n, start + 4)))
+    for _ in range(data.draw(st.integers(0, 8))):
+        unit = run.unit(data.draw(st.integers(0, run.n_shards - 1)))
+        for half in data.draw(st.lists(st.integers(0, 1), max_size=4)):
+            unit = unit.halves()[half] if len(unit) > 1 else unit
+        if data.draw(st.booleans()):
+            start = data.draw(st.integers(0, run.shard(unit.shard)[1] - 1))
+            unit = run.unit(unit.shard, start, data.draw(st.integers(start + 1, run.shard(unit.shard)[1])))
         path = run.result_path(unit)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x")
-        done |= set(range(unit.start, unit.stop))
-        pending = [task for u in run.pending_units() if u.shard == 0 for task in range(u.start, u.stop)]
-        assert pending == sorted(set(range(n)) - done)
+        done |= set(run.rows(unit).tolist())
+    pending = run.pending_units()
+    rows = [row for unit in pending for row in run.rows(unit).tolist()]
+    assert rows == sorted(set(range(run.n_tasks)) - done)
+    assert pending == [unit for shard in range(run.n_shards) for unit in run.pending_in(shard)]
+    assert all(unit.whole == (len(unit) == run.shard(unit.shard)[1]) for unit in pending)
+    # In as few units as possible: none begins where the one before it ends.
+    assert not any(a.shard == b.shard and a.stop == b.start for a, b in pairwise(pending))
 
 
 def test_files_that_do_not_belong_are_passed_over(run):

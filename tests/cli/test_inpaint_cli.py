@@ -8,21 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner
+from example_hosts import MNO2
 from pymatgen.core import Lattice, Structure
 
 import inpaint_hpc
 from inpaint_hpc.cli.main import cli
 from inpaint_hpc.crystals.reading import read_hosts
-from inpaint_hpc.network.score_network import NetworkConfig, ScoreNetwork
-from inpaint_hpc.network.weights import save_weights
 
 ROOT = Path(inpaint_hpc.__file__).parents[1]
-MNO2 = ROOT / "inpaint_hpc" / "examples" / "mno2"
 SPINEL = MNO2 / "lambda_mp-25275.cif"
 LAYERED = MNO2 / "delta_mp-25223.cif"
-SIZES = {"scalars": 8, "channels": 4, "tensor_channels": 2, "hidden": 8, "host_layers": 1, "guest_layers": 1}
 CANDIDATE_KEYS = {
     "rank", "energy_per_atom_eV", "max_force_eV_per_A", "max_guest_force_eV_per_A", "min_distance_A", "agreement",
     "count", "spread_A", "multiplicity", "wyckoff", "spacegroup", "guest_frac_coords", "sample", "members", "error",
@@ -31,30 +27,13 @@ CANDIDATE_KEYS = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    """A tiny network: what is tested here does not depend on what it has learnt."""
-    torch.manual_seed(1)
-    network = ScoreNetwork(NetworkConfig(**SIZES))
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    return save_weights(network.state_dict(), path, {"network": network.to_dict()})
-
-
-@pytest.fixture(scope="module")
-def open_host(tmp_path_factory):
-    """Two atoms in a cell so wide that most random placements are possible."""
-    path = tmp_path_factory.mktemp("hosts") / "open.cif"
-    Structure(Lattice.cubic(6.5), ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]]).to(filename=str(path))
-    return path
-
-
 @pytest.fixture
-def run(weights, tmp_path, monkeypatch):
+def run(tiny_weights, tmp_path, monkeypatch):
     """Runs a verb in an empty folder with the tiny weights and few steps."""
     monkeypatch.chdir(tmp_path)
 
     def invoke(verb, *args, quick=True):
-        extra = ["--weights", weights.path] + (["--steps", 4, "--samples", 3, "--no-score"] if quick else [])
+        extra = ["--weights", tiny_weights.path] + (["--steps", 4, "--samples", 3, "--no-score"] if quick else [])
         return CliRunner().invoke(cli, [verb, *map(str, [*args, *extra])])
 
     return invoke
@@ -105,15 +84,15 @@ def test_json_is_one_object_and_what_the_documentation_says(run, open_host, tmp_
         assert f"`{key}`" in documented
 
 
-def test_json_of_a_real_process_with_energies(weights, tmp_path):
+def test_json_of_a_real_process_with_energies(tiny_weights, tmp_path):
     """Nothing but the object on stdout, although CHGNet greets whoever loads it."""
     command = [sys.executable, "-m", "inpaint_hpc", "inpaint", LAYERED, "--guest", "Li", "--steps", 4, "--samples", 2]
-    command += ["--weights", weights.path, "--json", "--out", tmp_path / "out", "--format", "extxyz"]
+    command += ["--weights", tiny_weights.path, "--json", "--out", tmp_path / "out", "--format", "extxyz"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     result = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment, timeout=300)
     assert result.returncode == 0, result.stderr
     content = json.loads(result.stdout)
-    assert content["weights"] == {"name": "tiny", "sha256": weights.sha256}
+    assert content["weights"] == {"name": "tiny", "sha256": tiny_weights.sha256}
     candidates = content["hosts"][0]["candidates"]
     assert all(np.isfinite(c["energy_per_atom_eV"]) and c["max_force_eV_per_A"] > 0 for c in candidates)
     assert [c["energy_per_atom_eV"] for c in candidates] == sorted(c["energy_per_atom_eV"] for c in candidates)
@@ -247,9 +226,9 @@ def test_unreadable_composition_is_one_line(run):
     assert "cannot read the formula" in one_line_error(run("generate", "--composition", "??", "--volume-per-atom", 12))
 
 
-def test_demo_draws_every_host(weights, tmp_path):
+def test_demo_draws_every_host(tiny_weights, tmp_path):
     arguments = ["demo", "--out", tmp_path / "demo", "--samples", 1, "--guests", "Li", "--no-score"]
-    arguments += ["--cluster", "inline", "--weights", weights.path]
+    arguments += ["--cluster", "inline", "--weights", tiny_weights.path]
     result = CliRunner().invoke(cli, list(map(str, arguments)))
     assert result.exit_code == 0, result.output
     pictures = sorted(p.stem for p in (tmp_path / "demo").glob("*.png"))
@@ -258,8 +237,8 @@ def test_demo_draws_every_host(weights, tmp_path):
     assert json.loads((tmp_path / "demo" / "results.json").read_text())["command"] == "demo"
 
 
-def test_demo_without_ions_is_one_line(weights):
-    result = CliRunner().invoke(cli, ["demo", "--guests", " , ", "--weights", str(weights.path)])
+def test_demo_without_ions_is_one_line(tiny_weights):
+    result = CliRunner().invoke(cli, ["demo", "--guests", " , ", "--weights", str(tiny_weights.path)])
     assert "no guests to place" in one_line_error(result)
 
 

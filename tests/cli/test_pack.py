@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from example_hosts import MNO2
 
 from inpaint_hpc import read_hosts
 from inpaint_hpc.cli.main import cli
@@ -12,7 +13,6 @@ from inpaint_hpc.crystals.packed import PackedDataset, is_validation, read_packe
 
 ROOT = Path(__file__).parents[2]
 SMOKE = ROOT / "tests" / "data" / "smoke.h5"
-MNO2 = ROOT / "inpaint_hpc" / "examples" / "mno2"
 
 
 @pytest.fixture

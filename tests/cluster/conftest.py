@@ -1,22 +1,15 @@
 """Tiny campaigns: untrained weights, packaged MnO2 hosts, few steps; everything else is as in a real one."""
 
 import pytest
-import torch
+from tiny_network import save_tiny_weights
 
 from inpaint_hpc.campaign.config import CampaignConfig
-from inpaint_hpc.network.score_network import NetworkConfig, ScoreNetwork
-from inpaint_hpc.network.weights import save_weights
 from inpaint_hpc.planning.create_run import create_run
-
-SIZES = {"scalars": 8, "channels": 4, "tensor_channels": 2, "hidden": 8, "host_layers": 1, "guest_layers": 1}
 
 
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory):
-    torch.manual_seed(0)
-    network = ScoreNetwork(NetworkConfig(**SIZES))
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    return save_weights(network.state_dict(), path, {"network": network.to_dict()}).path
+    return save_tiny_weights(tmp_path_factory.mktemp("weights")).path
 
 
 @pytest.fixture

@@ -132,11 +132,9 @@ def test_a_driver_that_only_waits_for_others_does_not_wait_for_ever(tiny_run, mo
     other.open(alone=True)
     for shard in range(run.n_shards):
         assert other.take(shard)
-    begin = time.time()
-    monkeypatch.setattr(driver_module, "LINGER_SECONDS", 2.0 if why == "others" else 60.0)
-    stop_at = begin + (2.0 if why == "time" else 60.0)
+    monkeypatch.setattr(driver_module, "LINGER_SECONDS", 2.0 if why == "others" else 600.0)
+    stop_at = time.time() + (2.0 if why == "time" else 600.0)
     report = drive(run, InlineExecutor(run.path, "cpu", 1), stop_at=stop_at, name="driver-mine")
     assert report.stopped == why and report.state.units_done == 0 and report.tasks_pending == run.n_tasks
-    assert time.time() - begin < 20
     assert run.result_units() == [] and os.listdir(run.path / "claims")
     other.close()

@@ -8,6 +8,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.packed import (
@@ -16,6 +18,7 @@ from inpaint_hpc.crystals.packed import (
     is_validation,
     read_electrodes,
     read_packed,
+    select_rows,
 )
 from inpaint_hpc.crystals.packed_writing import write_electrodes, write_packed
 from inpaint_hpc.errors import InputError
@@ -291,3 +294,43 @@ def test_electrode_files_that_do_not_fit(electrodes):
     with h5py.File(electrodes, "a") as file:
         del file["guest_z"]
     refused(electrodes, "no dataset 'guest_z'", read_electrodes)
+
+
+BOUND = st.one_of(st.just(""), st.integers(-12, 12).map(str))
+
+
+@given(n=st.integers(0, 10), bounds=st.lists(BOUND, min_size=2, max_size=3), space=st.sampled_from(["", " "]))
+@settings(max_examples=300, deadline=None)
+def test_ranges_of_rows_are_those_of_a_list(n, bounds, space):
+    text = space + ":".join(bounds) + space
+    step = bounds[2] if len(bounds) == 3 else ""
+    expected = [] if step and not int(step) else list(range(n))[slice(*(int(b) if b else None for b in bounds))]
+    if expected:
+        assert select_rows([f"mp-{k}" for k in range(n)], text, "hosts.h5").tolist() == expected
+    else:
+        with pytest.raises(InputError, match=f"takes none of its {n} crystals"):
+            select_rows([f"mp-{k}" for k in range(n)], text, "hosts.h5")
+
+
+@given(st.integers(0, 6), st.integers(-9, 9))
+@settings(max_examples=100, deadline=None)
+def test_a_row_is_that_of_a_list(n, row):
+    ids = [f"mp-{k}" for k in range(n)]
+    if -n <= row < n:
+        assert select_rows(ids, str(row), "hosts.h5").tolist() == [range(n)[row]]
+    else:
+        with pytest.raises(InputError, match=f"no row {row}; it has rows 0 to"):
+            select_rows(ids, str(row), "hosts.h5")
+
+
+@given(st.data())
+@settings(max_examples=200, deadline=None)
+def test_ids_are_found_in_the_order_in_which_they_are_named(data):
+    """Ids may look like rows or ranges, and occur twice: the first counts."""
+    name = st.one_of(st.from_regex(r"[a-z0-9:-]{1,4}", fullmatch=True), st.sampled_from(["1", "0:2", "-1", "::2"]))
+    ids = data.draw(st.lists(name, min_size=1, max_size=8))
+    wanted = data.draw(st.lists(st.sampled_from(ids), min_size=1, max_size=5))
+    assert select_rows(ids, wanted, "hosts.h5").tolist() == [ids.index(one) for one in wanted]
+    assert select_rows(ids, wanted[0], "hosts.h5").tolist() == [ids.index(wanted[0])]
+    if len(wanted) > 1:
+        assert select_rows(ids, " , ".join(wanted), "hosts.h5").tolist() == [ids.index(one) for one in wanted]

@@ -8,6 +8,7 @@ from pathlib import Path
 import ase.io
 import numpy as np
 import pytest
+from example_hosts import MNO2
 from pymatgen.core import Lattice, Structure
 from pymatgen.entries.computed_entries import ComputedStructureEntry
 from pymatgen.io.cif import CifParser, CifWriter
@@ -18,7 +19,6 @@ from inpaint_hpc.crystals.checking import check_crystal
 from inpaint_hpc.crystals.reading import iter_hosts
 from inpaint_hpc.errors import InputError
 
-MNO2 = Path(__file__).parents[2] / "inpaint_hpc" / "examples" / "mno2"
 SMOKE = Path(__file__).parents[1] / "data" / "smoke.h5"
 LAMBDA = MNO2 / "lambda_mp-25275.cif"
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from example_hosts import MNO2
 from pymatgen.core import Lattice, Structure
 
 from inpaint_hpc import Crystal, read_hosts
@@ -16,7 +17,6 @@ from inpaint_hpc.crystals.symmetry import (
     wyckoff_label,
 )
 
-MNO2 = Path(__file__).parents[2] / "inpaint_hpc" / "examples" / "mno2"
 SMOKE = Path(__file__).parents[1] / "data" / "smoke.h5"
 SYMBOLS = {
     "beta_mp-510408": "P4_2/mnm",

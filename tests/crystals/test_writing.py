@@ -1,11 +1,11 @@
 """Writing structures: what is read back is what was written, atom by atom."""
 
 import os
-from pathlib import Path
 
 import ase.io
 import numpy as np
 import pytest
+from example_hosts import MNO2
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
@@ -14,8 +14,6 @@ from inpaint_hpc import read_hosts
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.writing import FORMATS, safe_name, write_structure
 from inpaint_hpc.errors import InputError
-
-MNO2 = Path(__file__).parents[2] / "inpaint_hpc" / "examples" / "mno2"
 
 
 def crystal_of(seed):

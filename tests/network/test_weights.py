@@ -4,12 +4,11 @@ import json
 
 import pytest
 import torch
+from tiny_network import SIZES
 
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.network.score_network import NetworkConfig, ScoreNetwork
 from inpaint_hpc.network.weights import find_weights, list_weights, load_network, save_weights
-
-SIZES = {"scalars": 8, "channels": 4, "tensor_channels": 2, "hidden": 8, "host_layers": 1, "guest_layers": 1}
 
 
 @pytest.fixture

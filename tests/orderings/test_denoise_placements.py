@@ -1,18 +1,14 @@
 """Placements settled by the score model."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from example_hosts import SPINEL
 
-import inpaint_hpc
-from inpaint_hpc.crystals.reading import read_hosts
 from inpaint_hpc.network.weights import load_network
 from inpaint_hpc.orderings.denoise_placements import refine
 from inpaint_hpc.sampling.minimum_image import PeriodicCell
 from inpaint_hpc.sampling.tasks import Task
 
-SPINEL = read_hosts([Path(inpaint_hpc.__file__).parent / "examples" / "mno2" / "lambda_mp-25275.cif"])[0]
 SITES_8A = np.array([[0.125] * 3, [0.875] * 3])
 
 

@@ -1,18 +1,16 @@
 """The search for several guests: in the pipeline, by itself, and where there is nothing to find."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+from example_hosts import SPINEL
 
-import inpaint_hpc
 from inpaint_hpc.archive.read import Archive
 from inpaint_hpc.archive.write import write_result
 from inpaint_hpc.campaign.task_records import done_record, results_of
 from inpaint_hpc.campaign.task_tables import CampaignTask
 from inpaint_hpc.crystals.batch import Crystal
-from inpaint_hpc.crystals.reading import read_hosts
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.network.weights import load_network
 from inpaint_hpc.orderings.enumeration import OrderingKeys, inequivalent_orderings
@@ -41,7 +39,6 @@ from inpaint_hpc.scoring.chgnet.batch import BatchEvaluator, evaluate
 from inpaint_hpc.scoring.chgnet.models import load_chgnet_network as load_chgnet
 from inpaint_hpc.sites.clustering import networks_from_positions
 
-SPINEL = read_hosts([Path(inpaint_hpc.__file__).parent / "examples" / "mno2" / "lambda_mp-25275.cif"])[0]
 SITES_8A = np.array([[0.125] * 3, [0.875] * 3])
 SITES_16C = np.array([[0.5, 0.0, 0.0], [0.0, 0.5, 0.0], [0.0, 0.0, 0.5], [0.0, 0.0, 0.0]])
 FAST = {"samples": 3, "steps": 12, "evaluations": 6}

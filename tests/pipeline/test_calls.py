@@ -1,12 +1,11 @@
 """How often a task asks spglib and CHGNet: exact counts, because times depend on the machine."""
 
 from collections import Counter
-from pathlib import Path
 
 import pytest
 import spglib
+from example_hosts import MNO2
 
-import inpaint_hpc
 from inpaint_hpc.crystals import symmetry
 from inpaint_hpc.crystals.reading import read_hosts
 from inpaint_hpc.network.weights import load_network
@@ -16,8 +15,6 @@ from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
 from inpaint_hpc.scoring.chgnet.batch import BatchEvaluator
 from inpaint_hpc.sites import symmetry_levels
-
-MNO2 = Path(inpaint_hpc.__file__).parent / "examples" / "mno2"
 
 
 @pytest.fixture

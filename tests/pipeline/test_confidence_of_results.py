@@ -1,17 +1,13 @@
 """The chance that the most agreed placement is right: from the card of the weights, where it has one."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from example_hosts import SPINEL
 
-import inpaint_hpc
-from inpaint_hpc.crystals.reading import read_hosts
 from inpaint_hpc.network.weights import load_network
 from inpaint_hpc.pipeline.inpaint import inpaint
 from inpaint_hpc.sampling.deduplication import calibrated_agreement
 
-SPINEL = read_hosts([Path(inpaint_hpc.__file__).parent / "examples" / "mno2" / "lambda_mp-25275.cif"])[0]
 FAST = {"samples": 4, "steps": 10}
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from example_hosts import SPINEL
 
-from inpaint_hpc import read_hosts
-from inpaint_hpc._version import PACKAGE_FOLDER
 from inpaint_hpc.pipeline import host_energies as module
 from inpaint_hpc.pipeline.host_energies import host_energies
 from inpaint_hpc.pipeline.ranking_stage import TaskCandidates, rank_by_energy
@@ -17,7 +16,6 @@ from inpaint_hpc.sampling.tasks import Task
 from inpaint_hpc.scoring.chgnet.models import load_chgnet_model, quiet
 from inpaint_hpc.scoring.relaxation.relax import relax
 
-SPINEL = read_hosts([PACKAGE_FOLDER / "examples" / "mno2" / "lambda_mp-25275.cif"])[0]
 SITES = np.array([[[0.125] * 3, [0.875] * 3]])
 
 

@@ -1,13 +1,11 @@
 """From hosts and guests to ranked candidates, with a network whose sites are known."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
+from example_hosts import SPINEL
 from pymatgen.core import Structure
 
-import inpaint_hpc
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.reading import read_hosts
 from inpaint_hpc.errors import InputError
@@ -19,7 +17,6 @@ from inpaint_hpc.sampling.contact_distances import invalid_samples
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
 
-SPINEL = read_hosts([Path(inpaint_hpc.__file__).parent / "examples" / "mno2" / "lambda_mp-25275.cif"])[0]
 # CsCl structure, 5 A.
 HOST = Crystal([12, 8], [[0, 0, 0], [0.5, 0.5, 0.5]], np.eye(3) * 5.0, "cube")
 OPEN = [0.5, 0.5, 0.0]  # a face centre, 2.5 A from O

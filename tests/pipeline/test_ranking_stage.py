@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from example_hosts import SPINEL
 
 import inpaint_hpc
 from inpaint_hpc.archive.read import Archive
@@ -25,7 +26,6 @@ from inpaint_hpc.pipeline.wyckoff_cache import WyckoffCache
 from inpaint_hpc.sampling.tasks import Task
 from inpaint_hpc.scoring.chgnet.batch import evaluate
 
-SPINEL = read_hosts([Path(inpaint_hpc.__file__).parent / "examples" / "mno2" / "lambda_mp-25275.cif"])[0]
 SITE_8A = np.array([0.125] * 3)
 SITE_16C = np.array([0.5, 0.0, 0.0])
 OXYGEN = SPINEL.frac_coords[SPINEL.numbers == 8][0]

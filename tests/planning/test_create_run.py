@@ -4,11 +4,9 @@ import hashlib
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -225,36 +223,54 @@ def test_damaged_weights_are_not_frozen(make_run, weights, tmp_path):
 
 
 CREATE = """
-import sys
+import os, signal, sys
 from inpaint_hpc.campaign.config import load_config
 from inpaint_hpc.planning.create_run import create_run
 config = load_config(sys.argv[1])
-print("ready", flush=True)
-create_run(config)
+"""
+# For each number that is read, a process that dies just before so many steps on files of its own; with 0 it lives, and
+# says how many steps there were.
+KILLED = """
+for line in sys.stdin:
+    if os.fork() == 0:
+        steps, last = 0, int(line)
+        def step(event, details):
+            global steps
+            if any(f".{os.getpid()}." in str(one) for one in details):
+                steps += 1
+                if steps == last:
+                    os.kill(os.getpid(), signal.SIGKILL)
+        sys.addaudithook(step)
+        create_run(config)
+        print(steps, flush=True)
+        os._exit(0)
+    if os.wait()[1]:
+        print("killed", flush=True)
 """
 
 
 def test_a_killed_creation_leaves_nothing_that_looks_whole(make_config, tmp_path):
     (tmp_path / "campaign.yaml").write_text(make_config(guests=[{"Li": "1..3"}, {"Mg": "1..3"}]).to_yaml())
-    rng = np.random.default_rng(0)
-    states = set()
-    for _ in range(5):
-        process = subprocess.Popen(
-            [sys.executable, "-c", CREATE, str(tmp_path / "campaign.yaml")], stdout=subprocess.PIPE, text=True
-        )
-        assert process.stdout.readline() == "ready\n"
-        time.sleep(rng.uniform(0.0, 0.5))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
-        if (tmp_path / "run").exists():
-            run = RunDirectory(tmp_path / "run")
-            assert len(run.tasks(np.arange(run.n_tasks))) == 42
-            shutil.rmtree(run.path)
-            states.add("whole")
-        else:
-            states.add("nothing")
-    assert "nothing" in states
+    command = [sys.executable, "-c", CREATE + KILLED, str(tmp_path / "campaign.yaml")]
+    found = []
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+
+        def create(last):
+            print(last, file=process.stdin, flush=True)
+            said = process.stdout.readline().strip()
+            found.append((tmp_path / "run").exists())
+            if found[-1]:
+                run = RunDirectory(tmp_path / "run")
+                assert len(run.tasks(np.arange(run.n_tasks))) == 42
+                shutil.rmtree(run.path)
+            return said
+
+        steps = int(create(0))
+        assert steps > 10 and found.pop()
+        for last in sorted({1, steps // 2, *range(steps - 3, steps + 1)}):
+            assert create(last) == "killed"
+    # Nothing until, in one step, all is there.
+    assert found == sorted(found) and not found[0] and found[-1]
     run = create_run(load_config(tmp_path / "campaign.yaml"))
     assert run.n_tasks == 42
     assert sorted(p.name for p in tmp_path.iterdir()) == ["campaign.yaml", "run"]  # nor do leftovers pile up
@@ -271,9 +287,11 @@ def test_a_full_disk_leaves_no_run_directory(make_config, tmp_path):
     """Files are limited to less than the weights need, which the system answers like a full disk."""
     (tmp_path / "campaign.yaml").write_text(make_config().to_yaml())
     limited = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-    limited += "resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))\n" + CREATE
+    limited += "resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))\n" + CREATE + "create_run(config)"
     result = subprocess.run(
-        [sys.executable, "-c", limited, str(tmp_path / "campaign.yaml")], capture_output=True, text=True
+        [sys.executable, "-c", limited, str(tmp_path / "campaign.yaml")],
+        capture_output=True,
+        text=True,
     )
     assert result.returncode == 1 and "OSError" in result.stderr.splitlines()[-1]
     assert [p.name for p in tmp_path.iterdir()] == ["campaign.yaml"]

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from inpaint_hpc.campaign.config import Resources
 from inpaint_hpc.campaign.slurm_settings import SlurmSettings
-from inpaint_hpc.planning.shards import GPU_SAMPLES, GPU_SECONDS, cut_shards, shard_limits
+from inpaint_hpc.planning.shards import GPU_SAMPLES, GPU_SECONDS, ShardLimits, cut_shards, shard_limits
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -66,3 +68,24 @@ def test_a_task_of_more_samples_than_a_shard_should_have_is_a_shard():
 )
 def test_workers_on_gpus_that_a_request_is_for(slurm, resources, workers):
     assert SlurmSettings(**slurm).gpu_workers(Resources(**resources)) == workers
+
+
+@given(
+    tasks=st.lists(st.tuples(st.floats(1e-3, 1e12), st.integers(1, 10**6)), min_size=1, max_size=300),
+    cost=st.floats(1e-3, 1e12),
+    most=st.integers(1, 50),
+    samples=st.one_of(st.just(np.inf), st.integers(1, 10**6)),
+    at_least=st.integers(1, 1000),
+)
+@settings(max_examples=200, deadline=None)
+def test_any_tasks_are_cut_into_shards_that_hold_each_once(tasks, cost, most, samples, at_least):
+    costs, drawn = np.array([one for one, _ in tasks]), np.array([n for _, n in tasks])
+    limits = ShardLimits(cost, most, samples, at_least)
+    cuts = cut_shards(costs, drawn, limits)
+    assert cuts.dtype == np.int64 and cuts[0] == 0 and cuts[-1] == len(tasks)
+    sizes = np.diff(cuts)
+    assert sizes.min() > 0 and sizes.max() <= most
+    # A shard that costs more than its share has a task that alone costs as much as what is above it.
+    share = costs.sum() / max(1, round(costs.sum() / min(cost, costs.sum() / at_least)))
+    largest = np.maximum.reduceat(costs, cuts[:-1])
+    assert (np.add.reduceat(costs, cuts[:-1]) <= (share + largest) * (1 + 1e-9)).all()

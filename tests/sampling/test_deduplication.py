@@ -1,22 +1,19 @@
 """Clusters of samples: against brute force, and on real MnO2 hosts."""
 
 from itertools import permutations
-from pathlib import Path
 
 import numpy as np
 import pytest
+from example_hosts import MNO2, SPINEL
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymatgen.core import Lattice
 
-import inpaint_hpc
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.reading import read_hosts
 from inpaint_hpc.crystals.symmetry import symmetry_operations
 from inpaint_hpc.sampling.deduplication import deduplicate
 
-MNO2 = Path(inpaint_hpc.__file__).parent / "examples" / "mno2"
-SPINEL = read_hosts([MNO2 / "lambda_mp-25275.cif"])[0]
 RUTILE = read_hosts([MNO2 / "beta_mp-510408.cif"])[0]
 LAYERED = read_hosts([MNO2 / "delta_mp-25223.cif"])[0]
 HOSTS = [SPINEL, RUTILE, LAYERED]

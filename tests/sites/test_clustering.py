@@ -2,10 +2,10 @@
 
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+from example_hosts import MNO2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
@@ -16,7 +16,6 @@ from inpaint_hpc.sampling.minimum_image import PeriodicCell
 from inpaint_hpc.sites.clustering import _Clustering, _Surroundings, assign_sites, networks_from_positions
 from inpaint_hpc.sites.symmetry_levels import symmetry_levels
 
-MNO2 = Path(__file__).parents[2] / "inpaint_hpc" / "examples" / "mno2"
 TETRAHEDRAL, OCTAHEDRAL = np.array([0.125, 0.125, 0.125]), np.array([0.0, 0.0, 0.0])  # 8a, 16c of lambda-MnO2
 
 

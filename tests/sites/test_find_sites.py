@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from example_hosts import MNO2
 
 from inpaint_hpc import Crystal, InputError, load_network, read_hosts
 from inpaint_hpc.sampling.minimum_image import PeriodicCell
@@ -17,7 +18,6 @@ from inpaint_hpc.sites.pooling import PoolingSettings
 from inpaint_hpc.sites.site_energies import with_energies, with_energies_many
 
 ROOT = Path(__file__).parents[2]
-MNO2 = ROOT / "inpaint_hpc" / "examples" / "mno2"
 QUICK = PoolingSettings(single_samples=6, joint_samples=3, sampling=SamplingSettings(steps=25))
 
 

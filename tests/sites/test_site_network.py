@@ -2,17 +2,15 @@
 
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+from example_hosts import MNO2
 
 from inpaint_hpc import read_hosts
 from inpaint_hpc.sampling.minimum_image import PeriodicCell
 from inpaint_hpc.sites.clustering import network_from_positions
 from inpaint_hpc.sites.site_network import COLUMNS, SiteNetwork
-
-MNO2 = Path(__file__).parents[2] / "inpaint_hpc" / "examples" / "mno2"
 
 
 @pytest.fixture(scope="module")

@@ -1,21 +1,17 @@
 """Electrode pairs made from filled crystals."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from example_hosts import SPINEL
 
-import inpaint_hpc
 from inpaint_hpc.cli.main import cli
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.packed import hash_order, read_electrodes
 from inpaint_hpc.crystals.packed_writing import write_packed
-from inpaint_hpc.crystals.reading import read_hosts
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.training.electrode_pairs import PairReport, candidates, deintercalated_pairs
 
-SPINEL = read_hosts([Path(inpaint_hpc.__file__).parent / "examples" / "mno2" / "lambda_mp-25275.cif"])[0]
 SITES_8A = np.array([[0.125] * 3, [0.875] * 3])
 FILLED = SPINEL.with_guests([3, 3], SITES_8A)
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from inpaint_hpc.network.weights import load_network
@@ -25,10 +26,31 @@ validation_crystals: 8
 network: {{scalars: 16, channels: 8, tensor_channels: 4, hidden: 16, host_layers: 1, guest_layers: 2}}
 batch: {{batch_size: 4, draws: 2, pair_fraction: 0.2}}
 """
+# An interpreter that passes the signal at the end of a slice on once three steps more have been made, however long that
+# takes.  Its session keeps the signal from the training itself, which may not even have begun.
+PATIENT = """#!/usr/bin/env bash
+trap 'ended=1' USR1
+rows() {{ wc -l 2>/dev/null <run/train.csv || echo 1; }}
+enough=$(($(rows) + 3))
+setsid {python} "$@" & training=$!
+while kill -0 $training && {{ [ -z "$ended" ] || [ "$(rows)" -lt $enough ]; }}; do sleep 0.1; done
+kill -USR1 $training
+wait $training
+"""
+# Long over when the first step is made.
+SLICE = ("--minutes", "0.02")
 
 
-def run_slice(*arguments):
-    command = [str(ROOT / "slurm" / "train-slice"), *map(str, arguments), "--python", sys.executable]
+@pytest.fixture
+def patient(tmp_path):
+    path = tmp_path / "patient python"
+    path.write_text(PATIENT.format(python=sys.executable))
+    path.chmod(0o755)
+    return path
+
+
+def run_slice(*arguments, python=sys.executable):
+    command = [str(ROOT / "slurm" / "train-slice"), *map(str, arguments), "--python", str(python)]
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
@@ -46,20 +68,20 @@ def said(done):
     return done.stderr
 
 
-def test_a_second_slice_goes_on_where_the_first_one_stopped(tmp_path):
+def test_a_second_slice_goes_on_where_the_first_one_stopped(patient, tmp_path):
     config, out = tmp_path / "a config.yaml", tmp_path / "a run"
     config.write_text(CONFIG.format(root=ROOT, out=out))
     steps = []
     for _ in range(2):
-        done = run_slice(config, "--minutes", "0.15")
+        done = run_slice(config, *SLICE, python=patient)
         assert done.returncode == 0, done.stderr
         steps.append(torch.load(out / "checkpoint.pt", weights_only=True)["step"])
-    assert 0 < steps[0] < steps[1]
+    assert 3 <= steps[0] <= steps[1] - 3
     with open(out / "train.csv") as file:
         assert [int(row["step"]) for row in csv.DictReader(file)] == list(range(1, steps[1] + 1))
     assert not list(out.glob(".slice-*"))
     before = (out / "checkpoint.pt").read_bytes()
-    failed = run_slice(config, "--minutes", "0.15", "--remote", "false")
+    failed = run_slice(config, *SLICE, "--remote", "false")
     assert failed.returncode != 0 and (out / "checkpoint.pt").read_bytes() == before
 
 
@@ -82,12 +104,12 @@ def content(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_slices_in_parts_equal_a_run_without_a_break(tmp_path):
+def test_slices_in_parts_equal_a_run_without_a_break(patient, tmp_path):
     config, out = tmp_path / "a config.yaml", tmp_path / "a run"
     config.write_text(CONFIG.format(root=ROOT, out=out).replace("scalars: 16", "scalars: 80"))
     for number in range(2):
         here, there, back = (tmp_path / f"{name} {number}" for name in ("pack", "there", "back"))
-        done = run_slice(config, "--pack", here, "--part-mb", "1", "--minutes", "0.15")
+        done = run_slice(config, "--pack", here, "--part-mb", "1", *SLICE, python=patient)
         assert done.returncode == 0, done.stderr
         shutil.copytree(here, there)
         done = run_there(there, there / "results")

@@ -1,11 +1,11 @@
 """Site networks in result files and archives."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from example_hosts import MNO2
 from made_up_results import WEIGHTS, make_record, same, task_id
 
 from inpaint_hpc import read_hosts
@@ -22,8 +22,6 @@ from inpaint_hpc.campaign.task_tables import CampaignTask
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.pipeline.results import InpaintResult
 from inpaint_hpc.sites.clustering import network_from_positions
-
-MNO2 = Path(__file__).parents[2] / "inpaint_hpc" / "examples" / "mno2"
 
 
 @pytest.fixture(scope="module")

@@ -2,19 +2,16 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from example_hosts import MNO2, SPINEL
 
-import inpaint_hpc
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.reading import read_hosts
 from inpaint_hpc.scoring.chgnet.energies import _score, evaluate_candidates, load_chgnet
 from inpaint_hpc.scoring.chgnet.models import quiet
 
-MNO2 = Path(inpaint_hpc.__file__).parent / "examples" / "mno2"
-SPINEL = read_hosts([MNO2 / "lambda_mp-25275.cif"])[0]
 LAYERED = read_hosts([MNO2 / "delta_mp-25223.cif"])[0]
 LITHIATED = SPINEL.with_guests([3], [[0.125, 0.125, 0.125]])
 OFF_SITE = SPINEL.with_guests([3], [[0.15, 0.12, 0.13]])

@@ -1,48 +1,24 @@
 """`sites` as users see it: tables, JSON, files, and one-line errors."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from click.testing import CliRunner
-from pymatgen.core import Lattice, Structure
+from example_hosts import MNO2
+from pymatgen.core import Structure
 
-import inpaint_hpc
 from inpaint_hpc.cli.main import cli
-from inpaint_hpc.network.score_network import NetworkConfig, ScoreNetwork
-from inpaint_hpc.network.weights import save_weights
 from inpaint_hpc.sites.site_network import COLUMNS
-
-MNO2 = Path(inpaint_hpc.__file__).parent / "examples" / "mno2"
-SIZES = {"scalars": 8, "channels": 4, "tensor_channels": 2, "hidden": 8, "host_layers": 1, "guest_layers": 1}
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    """A tiny network: what is tested here does not depend on what it has learnt."""
-    torch.manual_seed(1)
-    network = ScoreNetwork(NetworkConfig(**SIZES))
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    return save_weights(network.state_dict(), path, {"network": network.to_dict()})
-
-
-@pytest.fixture(scope="module")
-def open_host(tmp_path_factory):
-    """Two atoms in a cell so wide that most random placements are possible."""
-    path = tmp_path_factory.mktemp("hosts") / "open.cif"
-    Structure(Lattice.cubic(6.5), ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]]).to(filename=str(path))
-    return path
 
 
 @pytest.fixture
-def run(weights, tmp_path, monkeypatch):
+def run(tiny_weights, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def invoke(*args):
-        quick = ["--weights", weights.path, "--steps", 4, "--single", 4, "--joint", 1, "--rounds", 1]
+        quick = ["--weights", tiny_weights.path, "--steps", 4, "--single", 4, "--joint", 1, "--rounds", 1]
         return CliRunner().invoke(cli, ["sites", *map(str, [*args, *quick])])
 
     return invoke

@@ -1,0 +1,183 @@
+"""Scores of a campaign that took ions out of crystals and placed them again: its archive keeps where they were."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from inpaint_hpc.archive.records import TaskRecord
+from inpaint_hpc.errors import InputError
+
+from .metrics import Placed, compare_placements, share_of
+
+
+@dataclass(frozen=True)
+class ScoredTask:
+    """What came of one task, against where its guests were.
+
+    Attributes:
+        task_id, host_id, host, formula: of the task and its host.
+        guests: symbols and numbers of the guests, e.g. 'Li2'.
+        n_guests, n_atoms: guests, and host atoms.
+        drawn: samples, possible or not.
+        one_sample: share of these that are right.
+        top1: the first candidate is right; false without candidates.
+        any: one of the candidates is right.
+        right_rank: rank of the first that is right, None without one.
+        candidates: number of candidates.
+        rmsd: of the guests of the first candidate from their places, A; None beyond 3 A.
+        largest: of these the one farthest from its place, A; None likewise.
+        sample_rmsd: of the samples that are right, median, A; None without one.
+        evaluations: energies computed until candidates were ranked as placed; None where not known.
+        seconds: wall time.
+        failed: the task has no result, which counts as wrong.
+    """
+
+    task_id: str
+    host_id: str
+    host: str
+    formula: str
+    guests: str
+    n_guests: int
+    n_atoms: int
+    drawn: int
+    one_sample: float
+    top1: bool
+    any: bool
+    right_rank: int | None
+    candidates: int
+    rmsd: float | None
+    largest: float | None
+    sample_rmsd: float | None
+    evaluations: int | None
+    seconds: float
+    failed: bool
+
+    def row(self) -> dict[str, Any]:
+        """Row of a table; names carry units."""
+        units = {"rmsd": "rmsd_A", "largest": "largest_A", "sample_rmsd": "sample_rmsd_A", "seconds": "seconds_s"}
+        return {units.get(name, name): value for name, value in asdict(self).items()}
+
+
+def score_record(record: TaskRecord, symprec: float = 0.1) -> ScoredTask | None:
+    """The score of a task; None where its guests were not taken out of a crystal.
+
+    A candidate is taken at rest where it was relaxed, in fractional coordinates of the cell, as placed otherwise.
+    """
+    if record.reference_frac_coords is None or not len(record.host):
+        return None
+    samples = record.samples["guest_frac_coords"] if len(record.samples) else np.zeros((0, len(record.guests), 3))
+    placements = [
+        one.guest_frac_coords
+        if one.relaxed is None or one.relaxed.guest_frac_coords is None
+        else one.relaxed.guest_frac_coords
+        for one in record.candidates
+    ]
+    drawn = _compared(record, samples, symprec)
+    found = _compared(record, np.array(placements).reshape(-1, len(record.guests), 3), symprec)
+    right = np.flatnonzero(found.right)
+    first = found.rmsd[0] if len(placements) else np.inf
+    return ScoredTask(
+        task_id=record.task_id,
+        host_id=record.host_id,
+        host=record.host.name,
+        formula=record.host.formula,
+        guests=_guests(record.guests),
+        n_guests=len(record.guests),
+        n_atoms=len(record.host),
+        drawn=len(samples),
+        one_sample=float(drawn.right.mean()) if len(samples) else 0.0,
+        top1=bool(len(right) and right[0] == 0),
+        any=bool(len(right)),
+        right_rank=int(right[0]) if len(right) else None,
+        candidates=len(placements),
+        rmsd=float(first) if np.isfinite(first) else None,
+        largest=float(found.largest[0]) if np.isfinite(first) else None,
+        sample_rmsd=float(np.median(drawn.rmsd[drawn.right])) if drawn.right.any() else None,
+        evaluations=record.n_evaluations,
+        seconds=float(sum(record.seconds.values())),
+        failed=record.failed,
+    )
+
+
+def score_tasks(
+    records: Iterable[TaskRecord], progress: Callable[[int], None] | None = None, symprec: float = 0.1
+) -> list[ScoredTask]:
+    """Scores of all tasks whose guests were taken out of crystals.
+
+    Args:
+        records: of an archive.
+        progress: called with the number of tasks so far.
+        symprec: distance tolerance in A of the hosts' symmetry.
+
+    Raises:
+        InputError: there is no such task.
+    """
+    scored = []
+    for done, record in enumerate(records, start=1):
+        one = score_record(record, symprec)
+        if one is not None:
+            scored.append(one)
+        if progress is not None:
+            progress(done)
+    if not scored:
+        raise InputError(
+            "no task has a reference: the guests were not taken out of crystals (`remove:` in the configuration)"
+        )
+    return scored
+
+
+def summary(scored: Sequence[ScoredTask], by: str = "guests") -> list[dict[str, Any]]:
+    """Shares of hosts, one row for each kind of task and, last, all of them.
+
+    Args:
+        scored: of `score_tasks`.
+        by: 'ion' (its symbol, however many), 'n_guests', or another attribute.
+
+    Returns:
+        Rows with `group`, `tasks`, `hosts`, `failed`, the shares `one_sample`, `top1` and `any`, each with `_low` and
+        `_high`, the 95 % interval of a bootstrap over hosts; `guest_rmsd_median_A` of the first candidates that are
+        right; means of `candidates`, `evaluations` and `seconds_s`.
+    """
+    groups: dict[Any, list[ScoredTask]] = {}
+    for one in scored:
+        key = one.guests.rstrip("0123456789") if by == "ion" else getattr(one, by)
+        groups.setdefault(key, []).append(one)
+    rows = [_summed(str(key), groups[key]) for key in sorted(groups)]
+    return rows if len(rows) == 1 else [*rows, _summed("all", scored)]
+
+
+def _summed(group: str, scored: Sequence[ScoredTask]) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "group": group,
+        "tasks": len(scored),
+        "hosts": len({one.host_id for one in scored}),
+        "failed": sum(one.failed for one in scored),
+    }
+    frameworks = [one.host_id for one in scored]
+    for name in ("one_sample", "top1", "any"):
+        share = share_of([float(getattr(one, name)) for one in scored], frameworks)
+        row |= {name: share.mean, f"{name}_low": share.low, f"{name}_high": share.high}
+    right = [one.rmsd for one in scored if one.top1 and one.rmsd is not None]
+    evaluations = [one.evaluations for one in scored if one.evaluations is not None]
+    return row | {
+        "guest_rmsd_median_A": float(np.median(right)) if right else None,
+        "candidates": float(np.mean([one.candidates for one in scored])),
+        "evaluations": float(np.mean(evaluations)) if evaluations else None,
+        "seconds_s": float(np.mean([one.seconds for one in scored])),
+    }
+
+
+def _compared(record: TaskRecord, frac_coords: np.ndarray, symprec: float) -> Placed:
+    assert record.reference_frac_coords is not None
+    return compare_placements(record.host, record.guests, record.reference_frac_coords, frac_coords, symprec)
+
+
+def _guests(numbers: Sequence[int]) -> str:
+    from ase.data import chemical_symbols
+
+    kinds = sorted(set(numbers))
+    return " ".join(f"{chemical_symbols[z]}{numbers.count(z) if numbers.count(z) > 1 else ''}" for z in kinds)

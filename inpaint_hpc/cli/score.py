@@ -1,0 +1,98 @@
+"""`inpaint-hpc score`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command()
+@click.argument("source", type=click.Path(path_type=Path, exists=True), metavar="RUN | ARCHIVE")
+@click.option(
+    "--by",
+    type=click.Choice(["ion", "guests", "n_guests"]),
+    default="ion",
+    show_default=True,
+    help="One row of the table for each ion, each composition of guests, or each number of guests.",
+)
+@click.option("--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False), help="Write a row for each task.")
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write summary and rows as JSON."
+)
+@click.option(
+    "--symprec",
+    type=click.FloatRange(min=0, min_open=True),
+    default=0.1,
+    show_default=True,
+    help="Distance tolerance of the hosts' symmetry (A).",
+)
+def score(source: Path, by: str, csv_file: Path | None, json_file: Path | None, symprec: float) -> None:
+    """Score a campaign that took ions out of crystals (`remove:`) and placed them again.
+
+    Nothing is sampled: the archive keeps where the ions were.  A placement is right if no guest is further than
+    0.2 (V / N)^(1/3) from its place, up to the host's symmetry; N counts all atoms, V is the volume of the cell.
+    Intervals are 95 % of a bootstrap over hosts.
+    """
+    from inpaint_hpc.archive.read import Archive
+    from inpaint_hpc.benchmark.score import score_tasks, summary
+    from inpaint_hpc.campaign.run_directory import RunDirectory
+    from inpaint_hpc.errors import InputError
+
+    path = source
+    if source.is_dir():
+        path = RunDirectory(source).archive_path
+        if not path.exists():
+            raise InputError(f"{source}: has no archive yet; `inpaint-hpc collect {source}` makes it of what is there")
+    show = sys.stderr.isatty()
+    with Archive(path) as archive:
+        total = len(archive)
+
+        def progress(done: int) -> None:
+            if show and (done % 100 == 0 or done == total):
+                click.echo(f"\r{done} of {total} tasks", nl=done == total, err=True)
+
+        scored = score_tasks(archive.iter_records(), progress, symprec)
+        settings = archive.attributes
+    rows = summary(scored, by)
+    if csv_file is not None:
+        with csv_file.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(scored[0].row()))
+            writer.writeheader()
+            writer.writerows(one.row() for one in scored)
+    if json_file is not None:
+        document = {
+            "archive": path.name,
+            "by": by,
+            "symprec_A": symprec,
+            "weights_sha256": settings.get("weights_sha256"),
+            "summary": rows,
+            "tasks": [one.row() for one in scored],
+        }
+        json_file.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    _print(rows, by)
+
+
+def _print(rows: list[dict[str, Any]], by: str) -> None:
+    from rich import box
+    from rich.table import Table
+
+    from inpaint_hpc.cli.output import stdout_console
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in (by, "hosts", "one sample", "first", "any", "RMSD (A)", "failed"):
+        table.add_column(name, justify="left" if name == by else "right")
+    for row in rows:
+        rmsd = row["guest_rmsd_median_A"]
+        shares = [_percent(row, name) for name in ("one_sample", "top1", "any")]
+        failed = str(row["failed"] or "")
+        table.add_row(row["group"], str(row["hosts"]), *shares, "" if rmsd is None else f"{rmsd:.3f}", failed)
+    stdout_console().print(table)
+
+
+def _percent(row: dict[str, Any], name: str) -> str:
+    return f"{100 * row[name]:.0f} % ({100 * row[f'{name}_low']:.0f}-{100 * row[f'{name}_high']:.0f})"
