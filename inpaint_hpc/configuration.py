@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -88,7 +88,7 @@ def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
     return f"unknown key '{place}'; did you mean '{near}'?"
 
 
-def nearest(word: str, known: Any) -> str:
+def nearest(word: str, known: Iterable[str]) -> str:
     """The known word that looks most like `word`."""
     return difflib.get_close_matches(word, list(known), n=1, cutoff=0.0)[0]
 
@@ -107,7 +107,8 @@ def section_of(
     names = names or {}
     hints = get_type_hints(kind)
     chosen = [f for f in fields(kind) if f.name not in leave_out]
-    defaults = {f.name: f.default if f.default is not MISSING else f.default_factory() for f in chosen}
+    defaults = {f.name: f.default if f.default_factory is MISSING else f.default_factory() for f in chosen}
+    contents: dict[str, Any] = {f.name: (hints[f.name], _field(f.name, defaults[f.name], names)) for f in chosen}
 
     def check(self: Section) -> Section:
         try:
@@ -117,16 +118,17 @@ def section_of(
             raise InputError(f"{name}: {text}") from None
         return self
 
+    check_values: Any = model_validator(mode="after")(check)
     return create_model(
         kind.__name__ + "Section",
         __base__=Section,
         __doc__=f"See `{kind.__module__}.{kind.__qualname__}`.",
-        __validators__={"_values_fit": model_validator(mode="after")(check)},
-        **{f.name: (hints[f.name], _field(f.name, defaults[f.name], names)) for f in chosen},
+        __validators__={"_values_fit": check_values},
+        **contents,
     )
 
 
-def _field(name: str, default: Any, names: Mapping[str, str]) -> Any:
+def _field(name: str, default: object, names: Mapping[str, str]) -> object:
     if name not in names:
         return default
     return Field(default, validation_alias=AliasChoices(names[name], name))

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from inpaint_hpc.errors import InputError
 
@@ -79,7 +79,7 @@ def atomic_hdf5(path: str | Path) -> Iterator[h5py.File]:
         temporary.write_bytes(buffer.getbuffer())
 
 
-def open_hdf5(path: str | Path, **options: Any) -> h5py.File:
+def open_hdf5(path: str | Path, **options: object) -> h5py.File:
     """An HDF5 file opened for reading; the one way in which this package reads HDF5.
 
     Without a lock: files here are written whole and never change, and many file systems of clusters have no locks

@@ -14,7 +14,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from glob import glob
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    import torch
 
 # Without one of these a driver has no card to offer, and nothing need be started to know it.
 DEVICE_FILES = ("/dev/nvidia[0-9]*", "/dev/kfd", "/dev/dxg", "/dev/nvgpu/*", "/dev/nvhost-gpu")
@@ -61,6 +66,7 @@ class Gpus:
 
     @property
     def count(self) -> int:
+        """Number of GPUs that can be used."""
         return len(self.names)
 
     @property
@@ -84,6 +90,7 @@ def gpus_here() -> Gpus:
     names, source = _visible(os.environ, hip, notes)
     given, giver = _given(os.environ, notes)
     promised = len(names) if names is not None else None if given is None else len(given)
+    found: list[str]
     if promised == 0:
         found, reason = [], f"{source or giver} gives this job none"
     elif names is not None:
@@ -99,7 +106,7 @@ def gpus_here() -> Gpus:
     return Gpus(tuple(found), promised, variable, tuple(dict.fromkeys(notes)))
 
 
-def _of_named(torch: Any, variable: str, names: list[str], source: str) -> tuple[list[str], str]:
+def _of_named(torch: ModuleType, variable: str, names: list[str], source: str) -> tuple[list[str], str]:
     """Those of the named GPUs that torch can use, and why not more."""
     if names[0].startswith("MIG-"):
         # CUDA shows a process one slice, the first; what holds for it is taken to hold for the others.
@@ -168,7 +175,7 @@ def _chosen(seen: list[str], given: list[str] | None, reason: str) -> tuple[list
     return [], f"torch sees {len(seen)}, and nothing says which of them are this job's; set CUDA_VISIBLE_DEVICES"
 
 
-def _usable(torch: Any, variable: str, shown: str | None) -> tuple[list[int], str]:
+def _usable(torch: ModuleType, variable: str, shown: str | None) -> tuple[list[int], str]:
     """Indices of the GPUs that torch can use when it is shown these, and why not more."""
     if not torch.backends.cuda.is_built():
         return list(range(torch.cuda.device_count())), ""
@@ -228,7 +235,7 @@ def _read(path: str) -> str:
         return ""
 
 
-def _sees_none(torch: Any) -> str:
+def _sees_none(torch: ModuleType) -> str:
     """Why torch may see no card, in one line."""
     if torch.version.hip:
         built = f"for ROCm {torch.version.hip}"
@@ -251,7 +258,7 @@ def show_worker_its_gpu(assigned: list[str]) -> None:
             os.environ.pop("CUDA_VISIBLE_DEVICES", None)
 
 
-def memory_for_batches(device: Any) -> int:
+def memory_for_batches(device: torch.device | str) -> int:
     """Bytes of a GPU that batches of this process may take: 60 % of what is free, but no more than 60 % of its share of
     the card where several workers use it, each of which would otherwise take what it finds free first."""
     import torch

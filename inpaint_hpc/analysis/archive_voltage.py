@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import TYPE_CHECKING
 
 from inpaint_hpc.archive.read import Archive
 from inpaint_hpc.archive.records import TaskRecord
@@ -17,6 +17,9 @@ from inpaint_hpc.scoring.chgnet.models import weights_digest, weights_of_potenti
 
 from .metal_references import metal_energy
 from .voltage import FilledHost, VoltageProfile, cell_energies, voltage_profile
+
+if TYPE_CHECKING:
+    import torch
 
 Key = tuple[str, int, str, str]
 """Host id, ion, potential, treatment."""
@@ -39,7 +42,7 @@ def archive_profiles(
     hosts: Sequence[str] | None = None,
     ions: Sequence[int] | None = None,
     charges: Mapping[int, float] | None = None,
-    device: Any = None,
+    device: torch.device | str | None = None,
 ) -> list[VoltageProfile]:
     """A profile for each host, guest element, potential and treatment of an archive, from the best candidate of a task.
 
@@ -140,7 +143,12 @@ def _host_energy(energies: HostEnergies, treatment: str) -> float | None:
 
 
 def _profile(
-    key: Key, group: _Group, charge: float | None, left_out: list[str], archive: Archive, device: Any
+    key: Key,
+    group: _Group,
+    charge: float | None,
+    left_out: list[str],
+    archive: Archive,
+    device: torch.device | str | None,
 ) -> VoltageProfile:
     _, ion, potential, treatment = key
     host, weights = group.host, weights_of_potential(potential)
@@ -170,7 +178,9 @@ def _profile(
     return voltage_profile(name, ion, empty, group.filled, metal, charge, treatment, weights, notes)
 
 
-def _empty_host(group: _Group, treatment: str, weights: str, device: Any) -> tuple[FilledHost, list[str]]:
+def _empty_host(
+    group: _Group, treatment: str, weights: str, device: torch.device | str | None
+) -> tuple[FilledHost, list[str]]:
     """The host alone, treated as its candidates were, and what did not converge."""
     host, known = group.host, group.energies
     energy = None if known is None else _host_energy(known, treatment)

@@ -8,7 +8,7 @@ energy is that of the tabulated structure.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.errors import InputError
@@ -17,6 +17,7 @@ from inpaint_hpc.scoring.chgnet.network import ChgnetNetwork
 from inpaint_hpc.scoring.relaxation.relax import relax
 
 if TYPE_CHECKING:
+    import torch
     from chgnet.model.model import CHGNet
 
 # eV per atom, by `compute_metal_energy` with chgnet 0.4.2; a test computes them again.
@@ -64,7 +65,9 @@ METAL_ENERGIES: dict[str, dict[int, float]] = {
 LARGEST_VOLUME_CHANGE = 0.15
 
 
-def metal_energy(number: int, model: str | CHGNet | ChgnetNetwork = DEFAULT_WEIGHTS, device: Any = None) -> float:
+def metal_energy(
+    number: int, model: str | CHGNet | ChgnetNetwork = DEFAULT_WEIGHTS, device: torch.device | str | None = None
+) -> float:
     """Energy per atom of the metal of an element, eV, from the table or computed.
 
     Raises:
@@ -75,7 +78,7 @@ def metal_energy(number: int, model: str | CHGNet | ChgnetNetwork = DEFAULT_WEIG
 
 
 def compute_metal_energy(
-    number: int, model: str | CHGNet | ChgnetNetwork = DEFAULT_WEIGHTS, device: Any = None
+    number: int, model: str | CHGNet | ChgnetNetwork = DEFAULT_WEIGHTS, device: torch.device | str | None = None
 ) -> float:
     """As `metal_energy`, always computed.
 

@@ -113,7 +113,8 @@ def drawing_cell(host: Crystal) -> np.ndarray:
     import spglib
 
     try:
-        dataset = spglib.get_symmetry_dataset((host.lattice, host.frac_coords, host.numbers), symprec=SYMPREC)
+        cell = host.lattice, host.frac_coords, host.numbers
+        dataset = spglib.get_symmetry_dataset(cell, symprec=SYMPREC)  # type: ignore[arg-type]  # arrays will do
     except spglib.error.SpglibError:
         dataset = None
     if dataset is None or dataset.number >= 195:
@@ -221,8 +222,8 @@ def _draw_frame(ax: Axes, lattice: np.ndarray, view: View) -> None:
         # Off the middle of the edge, where sites often are.
         place = view.project(lattice, 0.27 * end)
         outwards = place - view.centre
-        place = place + 0.42 * outwards / max(np.linalg.norm(outwards), 1e-9)
-        text = ax.text(*place, "abc"[index], style="italic", fontsize=11, ha="center", va="center", zorder=12)
+        x, y = place + 0.42 * outwards / max(np.linalg.norm(outwards), 1e-9)
+        text = ax.text(x, y, "abc"[index], style="italic", fontsize=11, ha="center", va="center", zorder=12)
         text.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.8})
     bar = AnchoredSizeBar(ax.transData, 2.0, "2 Å", "lower left", pad=0.35, borderpad=0.3, size_vertical=0.08)
     bar.patch.set(edgecolor="#bbbbbb", lw=0.6)
@@ -293,7 +294,7 @@ def _draw_sites(ax: Axes, lattice: np.ndarray, view: View, sites: Sequence[tuple
     for candidate, z, positions in sites:
         best = candidate.rank == 0
         x, y = view.project(lattice, view.images(lattice, positions)).T
-        style = {"edgecolor": "black", "lw": 1.6} if best else {"edgecolor": "white", "lw": 0.7}
+        style: dict[str, Any] = {"edgecolor": "black", "lw": 1.6} if best else {"edgecolor": "white", "lw": 0.7}
         style |= {"color": guest_color(z), "alpha": 1.0 if best else 0.6, "zorder": 9 if best else 8}
         ax.scatter(x, y, s=site_area(candidate.agreement), **style)
 
@@ -337,7 +338,8 @@ def host_color(number: int) -> tuple[float, float, float]:
     """Jmol's colour of an element, red, green, blue in [0, 1]."""
     from ase.data.colors import jmol_colors
 
-    return tuple(float(part) for part in jmol_colors[number])
+    red, green, blue = jmol_colors[number].tolist()
+    return red, green, blue
 
 
 def guest_color(number: int) -> str:

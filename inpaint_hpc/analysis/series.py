@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from string import ascii_lowercase
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,6 +29,11 @@ from inpaint_hpc.sites.site_network import SiteNetwork
 from .metal_references import metal_energy
 from .voltage import FilledHost, VoltageProfile, voltage_profile
 
+if TYPE_CHECKING:
+    import torch
+
+    from inpaint_hpc.sampling.strategies import Network
+
 # Guests of a full host are at least this many contact distances apart (Li 1.92 A, Na 2.49 A): neighbouring octahedra
 # and tetrahedra, which are 1.7 to 1.8 A apart in oxides, are not both taken.
 FULL_SPACING = 1.25
@@ -50,14 +55,14 @@ class Series:
 
 
 def concentration_series(
-    network: Any,
+    network: Network,
     host: Crystal,
     guest: int,
     counts: Sequence[int] | None = None,
     samples: int = 16,
     sampling: SamplingSettings | None = None,
     pipeline: PipelineSettings | None = None,
-    device: Any = None,
+    device: torch.device | str | None = None,
     progress: Progress | None = None,
     cells: int = 1,
     shapes: int = 2,
@@ -109,11 +114,12 @@ def concentration_series(
         n = len(task.guests)
         where = f"{n} guests" if size == 1 else f"{n} guests in {task.host.name}"
         best = next((c for c in result.candidates if c.ranking_energy is not None), None)
-        if best is None or (pipeline.relaxes and (best.relaxed is None or not best.relaxed.sound)):
+        per_atom = None if best is None else best.ranking_energy
+        if best is None or per_atom is None or (pipeline.relaxes and (best.relaxed is None or not best.relaxed.sound)):
             notes.append(f"{where}: no candidate with an energy")
             continue
         crystal = result.crystal(best.rank)
-        energy = best.ranking_energy * len(crystal) / size
+        energy = per_atom * len(crystal) / size
         label = f"rank {best.rank}" if size == 1 else f"{task.host.name}, rank {best.rank}"
         filled.append(FilledHost(n / size, energy, crystal.volume / size, label))
         notes += [f"{where}: {note}" for note in result.notes if not note.startswith("the host already")]
@@ -143,11 +149,11 @@ def _supercells(host: Crystal, size: int, shapes: int, symprec: float) -> list[C
 
 
 def most_guests(
-    network: Any,
+    network: Network,
     host: Crystal,
     guest: int,
     sampling: SamplingSettings | None = None,
-    device: Any = None,
+    device: torch.device | str | None = None,
     progress: Progress | None = None,
 ) -> int:
     """Number of guests that the sites of a host hold, no two closer than 1.25 contact distances.
@@ -184,7 +190,7 @@ def capacity(network: SiteNetwork) -> int:
     return most
 
 
-def _empty(host: Crystal, pipeline: PipelineSettings, device: Any) -> FilledHost:
+def _empty(host: Crystal, pipeline: PipelineSettings, device: torch.device | str | None) -> FilledHost:
     """The host without guests, relaxed like the filled ones."""
     mode = "cell" if pipeline.relax == "cell" else "positions"
     steps = pipeline.relax_steps if pipeline.relax in ("positions", "cell") else 0

@@ -34,8 +34,8 @@ def site_document(
         files: result of `write_sites`; empty if nothing was written.
     """
     hosts = [_host(network) for network in networks]
-    for entry, path in zip(hosts, files or [None] * len(hosts), strict=True):
-        entry["file"] = None if path is None else str(path)
+    for entry, name in zip(hosts, map(str, files) if files else [None] * len(hosts), strict=True):
+        entry["file"] = name
     return {
         "schema": SCHEMA,
         "command": "sites",
@@ -94,5 +94,5 @@ def _host(network: SiteNetwork) -> dict[str, Any]:
     }
 
 
-def _known(value: Any) -> Any:
+def _known(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value

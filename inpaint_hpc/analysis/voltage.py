@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,6 +29,9 @@ from .intercalation import (
     volume_change,
 )
 from .metal_references import metal_energy
+
+if TYPE_CHECKING:
+    import torch
 
 TREATMENTS = {
     "none": "not relaxed",
@@ -184,7 +187,7 @@ def structure_profile(
     chgnet: str = DEFAULT_WEIGHTS,
     fmax: float = 0.05,
     max_steps: int = 500,
-    device: Any = None,
+    device: torch.device | str | None = None,
 ) -> VoltageProfile:
     """The profile of structures: energies by CHGNet, as they are or relaxed.
 
@@ -217,7 +220,12 @@ def structure_profile(
 
 
 def cell_energies(
-    crystals: Sequence[Crystal], treatment: str, chgnet: str, fmax: float, max_steps: int, device: Any
+    crystals: Sequence[Crystal],
+    treatment: str,
+    chgnet: str,
+    fmax: float,
+    max_steps: int,
+    device: torch.device | str | None,
 ) -> tuple[list[float], list[float], list[str]]:
     """Energies in eV and volumes in A^3 of cells, and what did not converge."""
     if treatment == "none":

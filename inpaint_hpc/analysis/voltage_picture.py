@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from inpaint_hpc.errors import InputError
 from inpaint_hpc.files import atomic_path
 
 from .voltage import VoltageProfile
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def voltage_picture(profiles: Sequence[VoltageProfile], path: str | Path) -> Path:
@@ -42,7 +46,7 @@ def voltage_picture(profiles: Sequence[VoltageProfile], path: str | Path) -> Pat
     return path
 
 
-def _hull(axes, profile: VoltageProfile) -> None:
+def _hull(axes: Axes, profile: VoltageProfile) -> None:
     hull = profile.hull
     axes.plot(hull.counts, hull.formation_energies, "o", color="0.6", label="candidates")
     axes.plot(hull.counts[hull.stable], hull.formation_energies[hull.stable], "o-", color="tab:blue", label="hull")
@@ -51,7 +55,7 @@ def _hull(axes, profile: VoltageProfile) -> None:
     axes.legend(frameon=False)
 
 
-def _curve(axes, profile: VoltageProfile) -> None:
+def _curve(axes: Axes, profile: VoltageProfile) -> None:
     edges = np.array([profile.steps[0].start, *(step.stop for step in profile.steps)])
     axes.stairs([step.voltage for step in profile.steps], edges, baseline=None, color="tab:red", linewidth=2)
     axes.set(xlabel=f"{profile.symbol} in the host cell", ylabel=f"V against {profile.label}")

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.pipeline.inpaint import inpaint
 
+if TYPE_CHECKING:
+    from inpaint_hpc.sampling.strategies import Network
 
-def first_candidate(network: Any, reference: Crystal, ion: int, samples: int = 16, **settings: Any) -> dict[str, Any]:
+
+def first_candidate(
+    network: Network, reference: Crystal, ion: int, samples: int = 16, **settings: Any
+) -> dict[str, Any]:
     """One host: whether candidates match the crystal that it was made from, by `StructureMatcher(0.2, 0.2).fit`.
 
     Args:

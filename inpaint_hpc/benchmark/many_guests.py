@@ -13,7 +13,7 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from inpaint_hpc.sampling.deduplication import deduplicate
 from inpaint_hpc.sampling.minimum_image import PeriodicCell
 from inpaint_hpc.scoring.chgnet.batch import evaluate
 from inpaint_hpc.scoring.relaxation.relax import Relaxation, relax
+
+if TYPE_CHECKING:
+    from inpaint_hpc.sampling.strategies import Network
 
 GROUPS = {"1": (1, 1), "2-3": (2, 3), "4-7": (4, 7), "8+": (8, 10**6)}
 SHORT, SHORT_STEPS = 8, 15  # candidates whose guests are relaxed, and by how many steps
@@ -51,7 +54,9 @@ class Stages:
     evaluations: int
 
 
-def hand_out(network: Any, pair: ElectrodePair, samples: int = 16, seed: int = 0, **settings: Any) -> dict[str, Any]:
+def hand_out(
+    network: Network, pair: ElectrodePair, samples: int = 16, seed: int = 0, **settings: Any
+) -> dict[str, Any]:
     """What the tool returns for a pair, compared with joint sampling alone and the site network alone.
 
     Returns:
@@ -63,6 +68,7 @@ def hand_out(network: Any, pair: ElectrodePair, samples: int = 16, seed: int = 0
     result = inpaint(network, pair.host, [pair.guest_z] * pair.n_guest, samples, seed=seed, **settings)
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     match = _Matcher(pair, 0.3)
+    assert result.drawn is not None
     joint = result.drawn.frac_coords
     clusters = deduplicate(pair.host, result.guests, joint)
     fits = [match(result.crystal(rank)) for rank in range(len(result))]
@@ -97,6 +103,7 @@ class StagedRelaxation:
     """
 
     def __init__(self, pair: ElectrodePair) -> None:
+        """Start with nothing relaxed."""
         self.pair, self._match = pair, _Matcher(pair, 0.3)
         self._short: dict[Any, Relaxation] = {}
         self._full: dict[Any, Relaxation] = {}
@@ -161,7 +168,7 @@ def random_placements(pair: ElectrodePair, evaluations: int, seed: int = 0, trie
     radius = contact_radii([pair.guest_z])[0]
     room = (cell.distances(points, host.frac_coords) >= radius + contact_radii(host.numbers)).all(axis=1)
     points = points[room]
-    placed = []
+    placed: list[Crystal] = []
     for _ in range(20 * evaluations):
         if len(placed) == evaluations or not len(points):
             break

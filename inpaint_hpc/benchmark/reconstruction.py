@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,11 @@ from inpaint_hpc.crystals.packed import ElectrodePair, PackedDataset
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.sampling.deduplication import deduplicate, guest_displacements
 from inpaint_hpc.sampling.sample import SamplingSettings, Task, sample
+
+if TYPE_CHECKING:
+    from pymatgen.analysis.structure_matcher import StructureMatcher
+
+    from inpaint_hpc.sampling.strategies import Network
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ def choose_references(
 
 
 def reconstruct(
-    network: Any,
+    network: Network,
     references: Sequence[Crystal],
     ion: int,
     settings: SamplingSettings,
@@ -96,7 +101,7 @@ def reconstruct(
     return _reconstruct(network, tasks, references, placements, settings, _matcher(0.2, 0.2), progress)
 
 
-def intercalate(network: Any, pairs: Sequence[ElectrodePair], settings: SamplingSettings) -> list[Reconstruction]:
+def intercalate(network: Network, pairs: Sequence[ElectrodePair], settings: SamplingSettings) -> list[Reconstruction]:
     """Place the guests of electrode pairs in the hosts as they relaxed without them, and match with the references.
 
     The matcher is `StructureMatcher(ltol=0.3, stol=0.3).fit`: hosts and references differ by their relaxation.
@@ -107,7 +112,15 @@ def intercalate(network: Any, pairs: Sequence[ElectrodePair], settings: Sampling
     return _reconstruct(network, tasks, references, placements, settings, _matcher(0.3, 0.3))
 
 
-def _reconstruct(network, tasks, references, placements, settings, matcher, progress=None) -> list[Reconstruction]:
+def _reconstruct(
+    network: Network,
+    tasks: Sequence[Task],
+    references: Sequence[Crystal],
+    placements: Sequence[np.ndarray],
+    settings: SamplingSettings,
+    matcher: StructureMatcher,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Reconstruction]:
     """`placements`: where the guests of each task belong, in fractional coordinates of its host."""
     results = []
     drawn = sample(network, tasks, settings, progress=progress)
@@ -129,13 +142,13 @@ def _reconstruct(network, tasks, references, placements, settings, matcher, prog
     return results
 
 
-def _matcher(ltol: float, stol: float) -> Any:
+def _matcher(ltol: float, stol: float) -> StructureMatcher:
     from pymatgen.analysis.structure_matcher import StructureMatcher
 
     return StructureMatcher(ltol=ltol, stol=stol)
 
 
-def generate_all(network: Any, references: Sequence[Crystal], settings: SamplingSettings) -> list[Reconstruction]:
+def generate_all(network: Network, references: Sequence[Crystal], settings: SamplingSettings) -> list[Reconstruction]:
     """All-atom generation of every reference's composition in its cell.
 
     The matcher is `StructureMatcher(ltol=0.3, stol=0.5, angle_tol=10)`, and `rmsd` its distance, normalised by

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,16 +19,21 @@ from inpaint_hpc.pipeline.wyckoff_cache import WyckoffCache
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
 
+if TYPE_CHECKING:
+    import torch
+
+    from inpaint_hpc.sampling.strategies import Network
+
 WAYS = ("random", "agreement", "static", "relaxed", "any")
 
 
 def rerank(
-    network: Any,
+    network: Network,
     reference: Crystal,
     ion: int,
     sampling: SamplingSettings,
     pipeline: PipelineSettings,
-    device: Any = None,
+    device: torch.device | str | None = None,
 ) -> dict[str, Any]:
     """One row of the table: which choice of a sample matches the crystal that the host was made from.
 
@@ -62,13 +67,14 @@ def rerank(
         return float(matcher.fit(target, crystal.to_structure()))
 
     placed = [matches(result.crystal(rank, relaxed=False)) for rank in range(len(result))]
+    assert result.drawn is not None
     samples = [matches(task.host.with_guests(task.guests, coords)) for coords in result.drawn.frac_coords]
     most = max(range(len(result)), key=lambda rank: result.candidates[rank].count)
     wyckoff_cache = WyckoffCache(task.host, pipeline.symprec, pipeline.tolerance)
     relaxing = TaskCandidates(task, wyckoff_cache, list(result.candidates))
     rank_by_energy([relaxing], pipeline, device or "cpu")
-    sound = [c for c in relaxing.candidates if c.relaxed is not None and c.relaxed.sound]
-    best = sound[0].relaxed.crystal(task.host, task.guests) if sound else result.crystal(0, relaxed=False)
+    sound = [c.relaxed for c in relaxing.candidates if c.relaxed is not None and c.relaxed.sound]
+    best = sound[0].crystal(task.host, task.guests) if sound else result.crystal(0, relaxed=False)
     return row | {
         "minima": len(sound),
         "random": float(np.mean(samples)),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,11 @@ from inpaint_hpc.crystals.packed import ElectrodePair, hash_order
 from inpaint_hpc.pipeline.inpaint import inpaint
 from inpaint_hpc.scoring.chgnet.models import DEFAULT_WEIGHTS
 from inpaint_hpc.scoring.relaxation.relax import Relaxation, relax
+
+if TYPE_CHECKING:
+    import torch
+
+    from inpaint_hpc.sampling.strategies import Network
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,9 @@ def choose_pairs(pairs: Iterable[ElectrodePair], max_atoms: int | None = 40) -> 
     return hash_order(chosen)
 
 
-def pair_voltage(network: Any, pair: ElectrodePair, protocol: VoltageProtocol, device: Any = None) -> dict[str, Any]:
+def pair_voltage(
+    network: Network, pair: ElectrodePair, protocol: VoltageProtocol, device: torch.device | str | None = None
+) -> dict[str, Any]:
     """One row of the table: plain values.
 
     Returns:
@@ -67,7 +74,12 @@ def pair_voltage(network: Any, pair: ElectrodePair, protocol: VoltageProtocol, d
         `volume_change_percent` and `reported_volume_change_percent`, `candidates`, `error`, `seconds`.
     """
     start = time.perf_counter()
-    settings = {"fmax": protocol.fmax, "max_steps": protocol.max_steps, "model": protocol.chgnet, "device": device}
+    settings: dict[str, Any] = {
+        "fmax": protocol.fmax,
+        "max_steps": protocol.max_steps,
+        "model": protocol.chgnet,
+        "device": device,
+    }
     host, true = relax([pair.host, pair.reference], mode="cell", **settings)
     found = inpaint(
         network,
@@ -88,8 +100,8 @@ def pair_voltage(network: Any, pair: ElectrodePair, protocol: VoltageProtocol, d
     def voltage(filled: Relaxation | None) -> float | None:
         if filled is None or filled.diverged or host.diverged:
             return None
-        energies = (r.energy_per_atom * len(r.crystal) for r in (filled, host))
-        return float(average_voltage(*energies, pair.n_guest, metal, charge))
+        energy, host_energy = (r.energy_per_atom * len(r.crystal) for r in (filled, host))
+        return float(average_voltage(energy, host_energy, pair.n_guest, metal, charge))
 
     members = {"host": host, "placed": placed, "true": true}
     above = None if placed is None else placed.energy_per_atom - true.energy_per_atom

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from inpaint_hpc.network.weights import WeightsInfo
 from inpaint_hpc.orderings.denoise_placements import STEPS as SETTLE_STEPS
@@ -57,7 +58,7 @@ class CostModel:
         sizes = weights.card["network"]
         return cls(sampling, pipeline, float(sizes.get("host_cutoff", 5.0)), float(sizes.get("guest_cutoff", 6.0)))
 
-    def edges(self, n_atoms: np.ndarray, n_guests: int, volumes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def edges(self, n_atoms: ArrayLike, n_guests: int, volumes: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """Expected edges to encode each host, and of one of its samples in one evaluation, each (H,).
 
         Args:

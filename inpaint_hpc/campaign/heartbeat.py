@@ -26,7 +26,8 @@ class Heartbeat:
         fields: fields of all records.
     """
 
-    def __init__(self, run: RunDirectory, name: str, every: float = EVERY, **fields: Any) -> None:
+    def __init__(self, run: RunDirectory, name: str, every: float = EVERY, **fields: object) -> None:
+        """Describe a worker; nothing is written before `start`."""
         self._run, self._name, self._every = run, name, every
         self._fields: dict[str, Any] = {"state": "idle", "progressed": time.time(), **fields}
         self._lock = threading.Lock()
@@ -41,7 +42,7 @@ class Heartbeat:
             self.write()
             self._thread.start()
 
-    def update(self, **fields: Any) -> None:
+    def update(self, **fields: object) -> None:
         """Change fields of the next record; counts as progress."""
         with self._lock:
             self._fields.update(fields, progressed=time.time())

@@ -21,10 +21,11 @@ class Journal:
     """
 
     def __init__(self, path: str | Path) -> None:
+        """Name the file, which is opened by the first line."""
         self.path = Path(path)
         self._descriptor: int | None = None
 
-    def append(self, **record: Any) -> None:
+    def append(self, **record: object) -> None:
         """Write one line.
 
         Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from inpaint_hpc.errors import InputError
 
@@ -32,8 +32,17 @@ def result_problem(path: Path, info: Mapping[str, Any]) -> str | None:
     return None
 
 
-def result_counts(path: Path) -> dict[str, int]:
-    """Tasks, samples (possible ones), invalid (the others) and failed of a result file.
+class ResultCounts(TypedDict):
+    """Tasks, samples (possible ones), invalid (the others) and failed of a result file."""
+
+    tasks: int
+    samples: int
+    invalid: int
+    failed: int
+
+
+def result_counts(path: Path) -> ResultCounts:
+    """What a result file holds.
 
     Raises:
         InputError: not readable.

@@ -51,10 +51,12 @@ class RunDirectory:
     """
 
     def __init__(self, path: str | Path) -> None:
+        """Read what the campaign is; its tables are read when they are needed."""
         self.path = Path(path)
         self.info = _read_info(self.path)
 
     def __repr__(self) -> str:
+        """The class and the path."""
         return f"RunDirectory({str(self.path)!r})"
 
     @property
@@ -104,10 +106,12 @@ class RunDirectory:
 
     @property
     def n_tasks(self) -> int:
+        """Tasks of the campaign."""
         return int(self.info["counts"]["tasks"])
 
     @property
     def n_shards(self) -> int:
+        """Shards that the tasks are divided into."""
         return int(self.info["counts"]["shards"])
 
     @cached_property

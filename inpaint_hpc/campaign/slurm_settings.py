@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, field_validator
 
 from inpaint_hpc.configuration import Section
+
+if TYPE_CHECKING:
+    from .resources import Resources
 
 _DURATION = re.compile(r"(?:(?P<days>\d+)-)?(?P<fields>\d+(?::\d+){0,2})")
 # Options that submission sets itself, or that would keep sbatch from answering; other values would break it.
@@ -44,7 +47,7 @@ def option_name(key: str) -> str:
     return _SAME.get(name, name)
 
 
-def parse_minutes(value: Any) -> int:
+def parse_minutes(value: object) -> int:
     """Minutes of a time limit as SLURM writes them: 30, '30', '90:00' (minutes:seconds), '2:00:00', '1-12:00:00'.
 
     Raises:
@@ -131,7 +134,7 @@ class SlurmSettings(Section):
 
     @field_validator("partition", "account", "qos", "constraint", "reservation", "gres", "mem", "gpus_per_node")
     @classmethod
-    def _one_word(cls, value: Any) -> Any:
+    def _one_word(cls, value: object) -> object:
         if isinstance(value, str) and (not value.strip() or any(c.isspace() for c in value)):
             raise ValueError(f"is one word, not {value!r}")
         return value
@@ -142,7 +145,7 @@ class SlurmSettings(Section):
         named = self.extra.get("clusters", "")
         return "" if isinstance(named, bool) else str(named)
 
-    def gpu_workers(self, resources: Any) -> int:
+    def gpu_workers(self, resources: Resources) -> int:
         """Workers on GPUs that this request is for, in all allocations; 0 where it asks for no GPU.
 
         Args:

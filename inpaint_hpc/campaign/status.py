@@ -98,10 +98,12 @@ class Status:
 
     @property
     def tasks_pending(self) -> int:
+        """Tasks without a result."""
         return self.tasks - self.tasks_done
 
     @property
     def done(self) -> bool:
+        """Whether every task has a result, which may be a failure."""
         return self.tasks_done == self.tasks
 
     @property
@@ -111,6 +113,7 @@ class Status:
 
     @property
     def workers_alive(self) -> int:
+        """Workers that gave a sign of life lately."""
         return sum(worker.alive for worker in self.workers)
 
     def as_dict(self) -> dict[str, Any]:

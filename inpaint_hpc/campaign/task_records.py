@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from inpaint_hpc.archive.records import FAILED, TaskRecord, host_id, task_id_tail
-from inpaint_hpc.archive.rows import Sample
+from inpaint_hpc.archive.rows import Candidate, Sample
 from inpaint_hpc.archive.site_records import networks_of_sites, sites_of_networks
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.pipeline.rejection_sampling import ValidSamples
@@ -53,7 +53,7 @@ def result_record(
         host=host or result.host,
         guests=result.guests,
         n_requested=n_requested,
-        samples=_samples(result) if result.drawn is not None and result.n_drawn else (),
+        samples=_samples(result.drawn, result.candidates) if result.drawn is not None and result.n_drawn else (),
         candidates=result.candidates,
         seconds=result.seconds,
         worker=worker,
@@ -83,12 +83,12 @@ def failed_record(task: CampaignTask, error: str, traceback: str, attempts: int,
     )
 
 
-def _samples(result: InpaintResult) -> list[Sample]:
+def _samples(drawn: ValidSamples, candidates: Sequence[Candidate]) -> list[Sample]:
     """Every sample drawn, by index."""
-    rank = {sample: candidate.rank for candidate in result.candidates for sample in candidate.members}
+    rank = {sample: candidate.rank for candidate in candidates for sample in candidate.members}
     samples = [
         Sample(index, not invalid, reason, distance, rank.get(index, -1), frac_coords)
-        for found, checked in result.drawn.rounds
+        for found, checked in drawn.rounds
         for index, invalid, reason, distance, frac_coords in zip(
             found.indices.tolist(),
             checked.invalid.tolist(),

@@ -26,13 +26,16 @@ class WorkUnit:
     whole: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
+        """Refuse a range without tasks."""
         if not (self.shard >= 0 and 0 <= self.start < self.stop):
             raise ValueError(f"no such unit: shard {self.shard}, tasks {self.start} to {self.stop - 1}")
 
     def __len__(self) -> int:
+        """Number of tasks."""
         return self.stop - self.start
 
     def __str__(self) -> str:
+        """The name in messages: the shard, with the range if it is a part of one."""
         return str(self.shard) if self.whole else f"{self.shard}.{self.start}-{self.stop}"
 
     def halves(self) -> tuple[WorkUnit, WorkUnit]:

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inpaint_hpc.archive.records import TaskRecord
 from inpaint_hpc.errors import InputError
@@ -28,6 +28,11 @@ from .task_records import done_record, failed_record
 from .task_tables import CampaignTask
 from .unit_results import done_report, fail_unit, require_writable, unit_report, write_unit
 from .work_units import UnitReport, WorkUnit
+
+if TYPE_CHECKING:
+    import torch
+
+    from inpaint_hpc.network.score_network import ScoreNetwork
 
 __all__ = ["ShardWorker", "fail_unit"]
 
@@ -59,6 +64,7 @@ class ShardWorker:
     def __init__(
         self, run_path: str | Path, device: str = "cpu", threads: int | None = None, name: str | None = None
     ) -> None:
+        """Load the frozen settings and networks, and start the heartbeat."""
         import torch
 
         from inpaint_hpc.kernels.available import kernels_of
@@ -242,7 +248,7 @@ class ShardWorker:
             tasks=report.tasks, samples=report.samples, invalid=report.invalid, failed=report.failed, units=1
         )
         self._seconds += report.seconds
-        fields = {
+        fields: dict[str, Any] = {
             "units_done": self._totals["units"],
             "tasks_done": self._totals["tasks"],
             "samples": self._totals["samples"],
@@ -259,7 +265,8 @@ class ShardWorker:
         self._log("unit done", **{**report.as_dict(), "unit": str(report.unit)})
 
     def _log_task(self, record: TaskRecord, unit: WorkUnit) -> None:
-        common = {"unit": str(unit), "task": record.task_id, "host": record.host.name, "guests": list(record.guests)}
+        common: dict[str, Any] = {"unit": str(unit), "task": record.task_id}
+        common |= {"host": record.host.name, "guests": list(record.guests)}
         if record.failed:
             self._log("task failed", level="error", **common, error=record.error, attempts=record.attempts)
             return
@@ -273,13 +280,13 @@ class ShardWorker:
             seconds={stage: round(seconds, 3) for stage, seconds in record.seconds.items()},
         )
 
-    def _log(self, event: str, level: str = "info", **fields: Any) -> None:
+    def _log(self, event: str, level: str = "info", **fields: object) -> None:
         # A full disk is reported when the result is written.
         with contextlib.suppress(OSError):
             self._log_file.append(level=level, event=event, **fields)
 
 
-def _frozen_network(run: RunDirectory, device: Any) -> Any:
+def _frozen_network(run: RunDirectory, device: torch.device) -> ScoreNetwork:
     """The network with the weights that were frozen.
 
     Raises:
@@ -297,7 +304,7 @@ def _frozen_network(run: RunDirectory, device: Any) -> Any:
     return network
 
 
-def _device(name: str) -> Any:
+def _device(name: str) -> torch.device:
     import torch
 
     try:

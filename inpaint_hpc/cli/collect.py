@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 _SHOWN = 20
 
@@ -66,18 +70,21 @@ class FileProgress:
     """
 
     def __init__(self, stages: dict[str, str]) -> None:
+        """Make the bars, which appear on entering."""
         from rich.console import Console
         from rich.progress import Progress
 
         self._stages = stages
         self._bars = Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
-        self._tasks: dict[str, int] = {}
+        self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> FileProgress:
+        """Start to show bars."""
         self._bars.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Remove the bars."""
         self._bars.stop()
 
     def __call__(self, stage: str, done: int, total: int) -> None:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from inpaint_hpc.errors import InputError
+
+if TYPE_CHECKING:
+    from inpaint_hpc.campaign.run_directory import RunDirectory
+    from inpaint_hpc.cli.output import PipelineProgress
+    from inpaint_hpc.pipeline.results import InpaintResult
 
 
 @click.command()
@@ -59,7 +64,7 @@ def demo(out: str, samples: int, guests: str, **options: Any) -> None:
     }
     directory = create_run(validate(CampaignConfig, wanted, "demo"))
     results = _run(directory, options["cluster"], options["device"])
-    by_host: dict[int, list] = {}
+    by_host: dict[int, list[InpaintResult]] = {}
     for result in results:
         by_host.setdefault(id(result.host), []).append(result)
     results = [result for group in by_host.values() for result in group]
@@ -68,7 +73,7 @@ def demo(out: str, samples: int, guests: str, **options: Any) -> None:
     from inpaint_hpc.pipeline.result_files import document, write_candidates, write_json
 
     with PipelineProgress() as progress:
-        written: dict[int, list[str]] = {}
+        written: dict[int, list[Path]] = {}
         for ion in ions:
             chosen = [result for result in results if result.guest_label == f"{ion}=1"]
             for result, paths in zip(chosen, write_candidates(chosen, f"{out}/{ion}"), strict=True):
@@ -83,7 +88,7 @@ def demo(out: str, samples: int, guests: str, **options: Any) -> None:
     click.echo(f"{len(by_host)} pictures, {sum(map(len, files))} structures and results.json in {out}")
 
 
-def _run(directory: Any, cluster: str, device: str) -> list:
+def _run(directory: RunDirectory, cluster: str, device: str) -> list[InpaintResult]:
     """Run the remaining tasks of the campaign and read its archive, in the order of the hosts' names."""
     from inpaint_hpc.archive.read import Archive
     from inpaint_hpc.campaign.run_results import collect_run
@@ -102,7 +107,7 @@ def _run(directory: Any, cluster: str, device: str) -> list:
     return results_of(records, settings, directory.info["weights"])
 
 
-def _draw(by_host: list, out: str, progress: Any) -> None:
+def _draw(by_host: list[list[InpaintResult]], out: str, progress: PipelineProgress) -> None:
     from inpaint_hpc.analysis.known_sites import KNOWN_SITES, POLYMORPHS
     from inpaint_hpc.analysis.pictures import host_picture
 

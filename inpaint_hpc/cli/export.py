@@ -29,7 +29,17 @@ FORMATS = ("cif", "poscar", "extxyz", "json", "csv", "parquet")
 )
 @click.option("--guest", "guests", multiple=True, metavar="EL", help="Only tasks that place this element; repeatable.")
 @click.option("--relaxed", is_flag=True, help="Write structures as they are after relaxation.")
-def export(archive: Path, format: str, out: Path, top: int, everything: bool, tasks, hosts, guests, relaxed) -> None:
+def export(
+    archive: Path,
+    format: str,
+    out: Path,
+    top: int,
+    everything: bool,
+    tasks: tuple[str, ...],
+    hosts: tuple[str, ...],
+    guests: tuple[str, ...],
+    relaxed: bool,
+) -> None:
     """Write structures or a table of candidates from an archive.
 
     cif, poscar and json (pymatgen) write OUT/HOST/GUESTS-TASK-rank-000.cif and so on; extxyz writes one file with

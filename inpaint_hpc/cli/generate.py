@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from inpaint_hpc.cli.inpaint import show
 from inpaint_hpc.cli.options import choose_device, sampling_arguments, sampling_options
 from inpaint_hpc.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 DEFAULT_OUT = "generated"
 
@@ -78,7 +81,7 @@ def _parse_shape(values: tuple[str, ...]) -> dict[str, float]:
     return shape
 
 
-def _parse_cell(text: str):
+def _parse_cell(text: str) -> np.ndarray:
     """Rows a, b, c in A, (3, 3), of 'a,b,c,alpha,beta,gamma'."""
     import numpy as np
     from ase.geometry import cellpar_to_cell

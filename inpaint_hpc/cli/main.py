@@ -52,27 +52,38 @@ class VerbGroup(click.Group):
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """The verbs, in the order of the help text."""
         return list(VERBS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """The command of a verb, whose module is imported for it."""
         if name not in VERBS:
             return None
         return getattr(import_module(VERBS[name][0]), name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of verbs without importing their modules."""
         with formatter.section("Commands"):
             formatter.write_dl([(verb, text) for verb, (_, text) in VERBS.items()])
 
-    def main(self, args: Sequence[str] | None = None, *positional: Any, **keywords: Any) -> Any:
-        if not keywords.pop("standalone_mode", True):
-            return super().main(args, *positional, standalone_mode=False, **keywords)
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: object,
+    ) -> Any:
+        """Run a verb; an expected failure becomes one line and an exit code, unless `standalone_mode` is off."""
+        if not standalone_mode:
+            return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         arguments = list(sys.argv[1:] if args is None else args)
         end = arguments.index("--") if "--" in arguments else len(arguments)
         debug = "--debug" in arguments[:end] or os.environ.get("INPAINT_HPC_DEBUG", "") not in ("", "0")
         # People add --debug to the end of the line that failed, so it may stand anywhere.
         arguments = [a for i, a in enumerate(arguments) if a != "--debug" or i >= end]
         try:
-            result = super().main(arguments, *positional, standalone_mode=False, **keywords)
+            result = super().main(arguments, prog_name, complete_var, standalone_mode=False, **extra)
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.format_message(), err=True)
             sys.exit(EXIT_ERROR)

@@ -142,6 +142,6 @@ def choose_device(name: str) -> str:
 
 def sampling_arguments(options: dict[str, Any]) -> dict[str, Any]:
     """Command line options as keyword arguments of the pipeline."""
-    names = ("samples", "steps", "sampler", "seed", "redraws", "edge_budget")
-    names += ("relax", "top_k", "fmax", "relax_steps", "chgnet")
+    names = ["samples", "steps", "sampler", "seed", "redraws", "edge_budget"]
+    names += ["relax", "top_k", "fmax", "relax_steps", "chgnet"]
     return {"score": not options["no_score"], **{name: options[name] for name in names}}

@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import TaskID
+    from rich.table import Table
+
     from inpaint_hpc.pipeline.results import Candidate, InpaintResult
 
 _STAGES = {
@@ -41,6 +45,7 @@ class PipelineProgress:
     """
 
     def __init__(self) -> None:
+        """Make the bars, which appear on entering."""
         from rich.console import Console
         from rich.progress import (
             BarColumn,
@@ -61,14 +66,16 @@ class PipelineProgress:
             console=Console(stderr=True),
             disable=not sys.stderr.isatty(),
         )
-        self._tasks: dict[str, int] = {}
+        self._tasks: dict[str, TaskID] = {}
         self._done: dict[str, tuple[int, int]] = {}
 
     def __enter__(self) -> PipelineProgress:
+        """Start to show bars."""
         self._bars.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
+        """Leave the bars as they are."""
         self._bars.stop()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
@@ -133,7 +140,8 @@ def print_summary(results: Sequence[InpaintResult]) -> None:
             console.print(f"Note: {result.name} + {result.guest_label}: {note}", markup=False)
 
 
-def stdout_console():
+def stdout_console() -> Console:
+    """The console that tables are printed on."""
     from rich.console import Console
 
     console = Console(highlight=False)
@@ -141,7 +149,7 @@ def stdout_console():
     return console if console.is_terminal else Console(highlight=False, width=140)
 
 
-def _table(result: InpaintResult, top: int | None):
+def _table(result: InpaintResult, top: int | None) -> Table:
     from rich import box
     from rich.markup import escape
     from rich.table import Table
@@ -172,11 +180,15 @@ def _table(result: InpaintResult, top: int | None):
             row += [_above(candidate.energy_per_atom, best), _steps(candidate)]
         else:
             row += [_number(candidate.max_force, 2), _number(candidate.min_distance, 2)]
-        row += [_counted(candidate.wyckoff), _counted(candidate.multiplicity)] if in_host else [candidate.spacegroup]
+        if in_host:
+            row += [_counted(candidate.wyckoff), _counted(candidate.multiplicity)]
+        else:
+            row.append(candidate.spacegroup or "")
         row.append(f"{candidate.count}/{result.n_valid}")
         if one_guest:
-            sound = candidate.relaxed is not None and candidate.relaxed.sound
-            shown = candidate.relaxed.guest_frac_coords if sound else candidate.guest_frac_coords
+            final = candidate.relaxed
+            moved = final.guest_frac_coords if final is not None and final.sound else None
+            shown = candidate.guest_frac_coords if moved is None else moved
             row.append(" ".join(f"{x:.4f}" for x in shown[0]))
         table.add_row(*row)
     hidden = len(result) - len(result.candidates[:top])

@@ -30,7 +30,15 @@ _SHOWN_ERRORS = 20
 @click.option("--source", help="Where the crystals come from (stored in the file).")
 @click.option("--licence", help="Licence of the crystals, e.g. 'CC BY 4.0'.")
 @click.option("--citation", help="Publication to cite.")
-def pack(inputs, out, max_atoms, val_modulus, keep_going, overwrite, **attributes) -> None:
+def pack(
+    inputs: tuple[str, ...],
+    out: Path,
+    max_atoms: int | None,
+    val_modulus: int,
+    keep_going: bool,
+    overwrite: bool,
+    **attributes: str | None,
+) -> None:
     """Pack crystals into one HDF5 file, for training or as hosts.
 
     INPUTS are files (CIF, POSCAR, pymatgen JSON, packed HDF5, anything ASE reads), folders, or quoted patterns;

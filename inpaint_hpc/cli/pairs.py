@@ -51,7 +51,19 @@ _AT_ONCE = {
 )
 @click.option("--threads", type=click.IntRange(min=1), help="Number of CPU threads.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
-def pairs(packed, out, limit, minutes, max_atoms, include, without, steps, device, threads, overwrite) -> None:
+def pairs(
+    packed: Path,
+    out: Path,
+    limit: int | None,
+    minutes: float | None,
+    max_atoms: int,
+    include: Path | None,
+    without: str | None,
+    steps: int,
+    device: str,
+    threads: int | None,
+    overwrite: bool,
+) -> None:
     """Make electrode pairs for training: remove the ions from crystals and relax the empty hosts with CHGNet.
 
     Uses the training crystals in PACKED that contain one of Li, Na, K, Mg, Ca, Zn, Al, a transition metal and an anion.

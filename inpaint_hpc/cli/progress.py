@@ -10,6 +10,7 @@ class TrainingProgress:
     """Shows step, loss, structures per second and remaining time of a training run."""
 
     def __init__(self) -> None:
+        """Make the bar, which appears on entering."""
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -25,11 +26,13 @@ class TrainingProgress:
         self.last_line = 0.0
 
     def __enter__(self) -> TrainingProgress:
+        """Start to show the bar."""
         self.bar.start()
         self.task = self.bar.add_task("train", total=1.0, text="")
         return self
 
     def __exit__(self, *exc: object) -> None:
+        """Leave the bar as it is."""
         self.bar.stop()
 
     def start(self, crystals: int, done: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _LINE_SECONDS = 30.0
 
 
-def resource_options(command: Any) -> Any:
+def resource_options(command: Callable) -> Callable:
     """Options of `run` and `resume` for the resources of a campaign; none of them changes a result."""
     options = [
         click.option(
@@ -189,6 +189,7 @@ class RunProgress(logging.Handler):
     """Progress of a driver on stderr: a bar on a terminal, otherwise an occasional line; with warnings in between."""
 
     def __init__(self) -> None:
+        """Make the bar, which appears on entering."""
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
         from rich.text import Text
@@ -216,6 +217,7 @@ class RunProgress(logging.Handler):
         self._last_line = time.monotonic()
 
     def __enter__(self) -> RunProgress:
+        """Show the bar, and warnings of the package above it."""
         self._bar.start()
         self._task = self._bar.add_task("tasks", total=None)
         logger = logging.getLogger("inpaint_hpc")
@@ -224,6 +226,7 @@ class RunProgress(logging.Handler):
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Leave the bar as it is; warnings go where they went before."""
         logger = logging.getLogger("inpaint_hpc")
         logger.removeHandler(self)
         logger.propagate = self._propagates
@@ -238,6 +241,7 @@ class RunProgress(logging.Handler):
             click.echo(f"{state.tasks_done}/{state.tasks} tasks  {_rates(state)}", err=True)
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Print a warning: above the bar on a terminal."""
         if self._terminal:
             self._bar.console.print(record.getMessage(), style="yellow", markup=False)
         else:

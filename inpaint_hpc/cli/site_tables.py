@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from inpaint_hpc.sites.site_network import SiteNetwork
 
 
@@ -29,7 +31,7 @@ def print_sites(networks: Sequence[SiteNetwork]) -> None:
         console.print()
 
 
-def _sites(network: SiteNetwork):
+def _sites(network: SiteNetwork) -> Table:
     from ase.data import chemical_symbols
     from rich import box
     from rich.markup import escape
@@ -61,7 +63,7 @@ def _sites(network: SiteNetwork):
     return table
 
 
-def _distances(network: SiteNetwork):
+def _distances(network: SiteNetwork) -> Table:
     from rich import box
     from rich.table import Table
 
@@ -80,5 +82,5 @@ def _footer(network: SiteNetwork) -> str:
     return f"{network.samples} guest positions, {symmetry}; {stopped}"
 
 
-def _number(value: Any, digits: int) -> str:
+def _number(value: float, digits: int) -> str:
     return f"{value:.{digits}f}" if math.isfinite(value) else "-"

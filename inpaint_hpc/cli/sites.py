@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from inpaint_hpc.cli.options import archive_option, choose_device, parse_guests
+
+if TYPE_CHECKING:
+    from inpaint_hpc.network.weights import WeightsInfo
+    from inpaint_hpc.sites.site_network import SiteNetwork
 
 
 @click.command()
@@ -100,7 +104,7 @@ def sites(hosts: tuple[str, ...], guests: tuple[str, ...], **options: Any) -> in
     return _show(found, network.info, options, time.perf_counter() - start)
 
 
-def _show(networks: list, weights: Any, options: dict[str, Any], seconds: float) -> int:
+def _show(networks: list[SiteNetwork], weights: WeightsInfo, options: dict[str, Any], seconds: float) -> int:
     """Write files and print tables or the JSON document; exit status 1 if no host has a site."""
     from inpaint_hpc.analysis.site_report import site_document, write_sites
     from inpaint_hpc.cli.site_tables import print_sites

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _PATIENCE = 15.0
 
 
-def slurm_options(command: Any) -> Any:
+def slurm_options(command: Callable) -> Callable:
     """Options for what to request from SLURM; they override the configuration and the profile."""
     options = [
         click.option(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -28,7 +29,15 @@ import click
     show_default=True,
     help="Torch device; auto uses a GPU if there is one.",
 )
-def train(config, resume, data, out, steps, minutes, device) -> None:
+def train(
+    config: Path,
+    resume: bool,
+    data: Path | None,
+    out: Path | None,
+    steps: int | None,
+    minutes: float | None,
+    device: str,
+) -> None:
     """Train a score network by denoising score matching, as configured in CONFIG (YAML).
 
     Writes to the run directory: checkpoint.pt, model.safetensors with its card model.json (averaged weights),
@@ -40,8 +49,8 @@ def train(config, resume, data, out, steps, minutes, device) -> None:
 
     if steps and minutes:
         raise InputError("give --steps or --minutes, not both")
-    overrides = {"data": data, "out": out}
-    overrides = {key: value for key, value in overrides.items() if value is not None}
+    paths = {"data": data, "out": out}
+    overrides: dict[str, Any] = {key: value for key, value in paths.items() if value is not None}
     if steps or minutes:
         overrides |= {"steps": steps, "minutes": minutes}
     settings = load_config(config, overrides)

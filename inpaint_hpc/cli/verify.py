@@ -56,7 +56,7 @@ def _compare(inputs: tuple[Path, ...], against: Path, tolerance: float) -> int:
     paths = [path / "archive.h5" if path.is_dir() else path for path in (*inputs, against)]
     if len(paths) != 2:
         raise InputError(f"--against compares two archives, not {len(paths)}")
-    found = compare(*paths)
+    found = compare(paths[0], paths[1])
     lines = [
         f"{count} {what}"
         for count, what in (

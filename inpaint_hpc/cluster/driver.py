@@ -26,6 +26,8 @@ from .shard_sharing import Sharing
 from .work_queue import WorkQueue
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from inpaint_hpc.campaign.run_directory import RunDirectory
 
 _POLL_SECONDS = 0.5
@@ -161,7 +163,7 @@ class _Drive:
             if self.fatal is None and not self.stopped:
                 self._reclaim()
                 self._dispatch()
-            elif not self.in_flight or time.time() > self.give_up_at:
+            elif not self.in_flight or (self.give_up_at is not None and time.time() > self.give_up_at):
                 return
             if time.monotonic() - self.shown > _POLL_SECONDS:
                 self._show()
@@ -170,7 +172,7 @@ class _Drive:
 
     def _dispatch(self) -> None:
         while self.pending and self.executor.idle():
-            unit = self.pending.pop(None if self.stop_at is None else self._affordable())
+            unit = self.pending.pop(None if self.stop_at is None else self._affordable(self.stop_at))
             if unit is None:
                 self._stop("time", self.stop_at)
                 return
@@ -193,9 +195,9 @@ class _Drive:
         elif pace is None and now - self.waiting_since > LINGER_SECONDS:
             self._stop("others", now)
 
-    def _affordable(self) -> float:
+    def _affordable(self, stop_at: float) -> float:
         """Largest cost that can finish before `stop_at`, allowing 1.5 times the expected time."""
-        left = self.stop_at - time.time()
+        left = stop_at - time.time()
         if left <= 0:
             return -1.0
         return left * self.cost_done / self.seconds_done / 1.5 if self.seconds_done > 0 else float("inf")
@@ -204,6 +206,7 @@ class _Drive:
         unit = outcome.unit
         self.in_flight.pop(unit, None)
         if outcome.kind == DONE:
+            assert outcome.report is not None
             self._take(unit, outcome.report)
             self.sharing.release(unit.shard, self.in_flight)
             return
@@ -302,7 +305,7 @@ class _Drive:
         self._log(outcome.kind, unit=str(outcome.unit), worker=outcome.worker, reason=outcome.reason)
         _LOG.warning("unit %s on %s: %s (%s)", outcome.unit, outcome.worker, outcome.kind, outcome.reason)
 
-    def _log(self, event: str, **record: Any) -> None:
+    def _log(self, event: str, **record: object) -> None:
         with contextlib.suppress(OSError):  # a full disk is reported when a result is written
             self.journal.append(event=event, **record)
 
@@ -364,7 +367,7 @@ class _Drive:
             yield
             return
 
-        def stop(number: int, frame: Any) -> None:
+        def stop(number: int, frame: FrameType | None) -> None:
             if self.stopped:
                 raise KeyboardInterrupt
             self._stop(signal.Signals(number).name, time.time() + self.grace)
@@ -379,5 +382,5 @@ class _Drive:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
 
-    def _stop(self, reason: str, give_up_at: float) -> None:
+    def _stop(self, reason: str, give_up_at: float | None) -> None:
         self.stopped, self.give_up_at = reason, give_up_at

@@ -25,6 +25,7 @@ class DriverHeartbeat:
     """
 
     def __init__(self, run: RunDirectory, name: str, *also: Callable[[], None]) -> None:
+        """Prepare the thread, which begins with `start`."""
         self._run, self._name, self._also = run, name, also
         self.record: dict[str, Any] = {}
         self._ended = threading.Event()

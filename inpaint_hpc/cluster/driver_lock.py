@@ -27,6 +27,7 @@ class DriverLock:
     """
 
     def __init__(self, path: str | Path, expiry: float = EXPIRY) -> None:
+        """Name the file; nothing is taken before `acquire`."""
         self.path = Path(path)
         self.expiry = expiry
         self._content: str | None = None

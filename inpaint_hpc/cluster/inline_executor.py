@@ -34,6 +34,7 @@ class InlineExecutor:
         threads: int | None = None,
         factory: Callable[..., Any] | None = None,
     ) -> None:
+        """Note what the worker is made from, in `start`."""
         self._arguments = (str(run_path), device, threads, "inline")
         self._factory = factory
         self._device = device
@@ -50,9 +51,11 @@ class InlineExecutor:
         self._worker = (self._factory or shard_worker())(*self._arguments)
 
     def idle(self) -> int:
+        """1 unless a unit was submitted."""
         return int(self._unit is None)
 
     def submit(self, unit: WorkUnit) -> None:
+        """Keep the unit for `wait`."""
         if self._unit is not None:
             raise RuntimeError("the worker is busy")
         self._unit = unit
@@ -77,14 +80,17 @@ class InlineExecutor:
         return [Outcome(unit, DONE, report, worker="inline")]
 
     def interrupt(self) -> None:
+        """Abandon the unit that `wait` is running."""
         if self._running:
             self._running = False
             raise Interrupted
 
     def workers(self) -> list[WorkerState]:
+        """This process."""
         return [WorkerState("inline", os.getpid(), self._device, self._unit)]
 
     def close(self) -> None:
+        """Close the worker."""
         if self._worker is not None and hasattr(self._worker, "close"):
             self._worker.close()
         self._worker = None

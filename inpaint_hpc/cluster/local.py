@@ -66,7 +66,8 @@ def choose_workers(actors: int | str = "auto", threads: int | None = None, devic
     Raises:
         InputError: CUDA was requested but is not available.
     """
-    gpus, notes = 0, ()
+    gpus = 0
+    notes: tuple[str, ...] = ()
     if device != "cpu":
         found = gpus_here()
         gpus, notes = found.count, found.notes

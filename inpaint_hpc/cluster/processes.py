@@ -71,7 +71,9 @@ def marked(mark: Mapping[str, str], session: int | None = None) -> list[psutil.P
         with contextlib.suppress(OSError):
             sessions.add(os.getsid(pid))
     sessions.discard(os.getsid(0))
-    for number in sessions | {session}:
+    if session is not None:
+        sessions.add(session)
+    for number in sessions:
         found |= {process.pid: process for process in others.get(number, ())}
     return list(found.values())
 
@@ -81,7 +83,7 @@ def end(mark: Mapping[str, str], session: int | None = None, timeout: float = 10
 
     Results are written atomically, so workers need no time to clean up.
     """
-    ended = set()
+    ended: set[int] = set()
     deadline = time.monotonic() + timeout
     while True:
         victims = marked(mark, session)

@@ -50,6 +50,7 @@ class Claims:
     """
 
     def __init__(self, run_path: str | Path, name: str, expiry: float = EXPIRY) -> None:
+        """Choose a key for this driver; nothing is written before `open`."""
         self.folder = Path(run_path) / "claims"
         self.name, self.expiry = name, expiry
         self.mine: set[int] = set()

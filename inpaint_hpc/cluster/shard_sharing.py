@@ -29,6 +29,7 @@ class Sharing:
     """
 
     def __init__(self, run: RunDirectory, claims: Claims, queue: WorkQueue) -> None:
+        """Begin with nothing claimed by others."""
         self._run, self._claims, self._queue = run, claims, queue
         self._elsewhere: dict[int, list[WorkUnit]] = {}
         self._looked = 0.0
@@ -90,10 +91,13 @@ class Sharing:
                 self._queue.push(unit)
 
     def _is_slow(self, shard: int, expected: Callable[[WorkUnit], float | None]) -> bool:
-        seconds = [expected(unit) for unit in self._elsewhere[shard]]
-        if None in seconds:
-            return False
-        return self._claims.held_for(shard) > max(SLOW_SECONDS, SLOW * sum(seconds))
+        total = 0.0
+        for unit in self._elsewhere[shard]:
+            seconds = expected(unit)
+            if seconds is None:
+                return False
+            total += seconds
+        return self._claims.held_for(shard) > max(SLOW_SECONDS, SLOW * total)
 
     def _has_result(self, unit: WorkUnit) -> bool:
         try:

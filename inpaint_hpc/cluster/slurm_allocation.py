@@ -1,19 +1,24 @@
 """Class named by jobs that version 0.1.0 queued before November 2026; to be removed in the next release."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from .slurm import allocation
+
+if TYPE_CHECKING:
+    from submitit.helpers import DelayedSubmission
 
 
 class Allocation(allocation.Allocation):
     """The form that those jobs have pickled: the allocation itself was the callable."""
 
     def __call__(self) -> str:
+        """Run the job."""
         from .slurm.job import AllocationJob
 
         return AllocationJob(self)()
 
-    def checkpoint(self) -> Any:
+    def checkpoint(self) -> DelayedSubmission:
+        """What submitit runs after a requeue."""
         from .slurm.job import AllocationJob
 
         return AllocationJob(self).checkpoint()

@@ -20,6 +20,7 @@ class WorkQueue:
     """
 
     def __init__(self, cost: Callable[[WorkUnit], float]) -> None:
+        """Begin without units."""
         self._cost = cost
         self._entries: list[tuple[float, WorkUnit]] = []  # ascending: the next unit is the last
         self._in_shard: Counter[int] = Counter()
@@ -27,6 +28,7 @@ class WorkQueue:
         self._attempts: Counter[WorkUnit] = Counter()
 
     def __len__(self) -> int:
+        """Number of pending units."""
         return len(self._entries)
 
     @property

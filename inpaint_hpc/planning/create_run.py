@@ -179,6 +179,7 @@ class TaskTable:
     """
 
     def __init__(self, settings: bytes, cost: CostModel) -> None:
+        """Begin without tasks."""
         self.settings, self.cost = settings, cost
         self.guest_lists: dict[tuple[int, ...], int] = {}
         self.edges: tuple[float, str] = (0.0, "")
@@ -189,10 +190,11 @@ class TaskTable:
         self._count = 0
 
     def __len__(self) -> int:
+        """Number of tasks."""
         return self._count
 
-    def add(self, block: TaskBlock, hosts: Any) -> None:
-        """Append tasks, and any of their hosts that are not yet in `hosts`, a `HostWriter`."""
+    def add(self, block: TaskBlock, hosts: HostWriter) -> None:
+        """Append tasks, and any of their hosts that are not yet in `hosts`."""
         table, rows, guests = block.hosts, block.rows, block.guests
         if self._table is not table:
             self._table, self._digests = table, table.digests()

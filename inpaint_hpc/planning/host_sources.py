@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,6 +20,8 @@ from inpaint_hpc.sampling.tasks import guest_numbers
 from .host_table import HostTable
 
 CHUNK = 8192
+Skip = Callable[[InputError], None] | None
+"""Takes the error of a host that is left out; None where errors are not to be survived."""
 
 
 @dataclass
@@ -36,6 +37,7 @@ class Excluded:
     examples: dict[str, str] = field(default_factory=dict)
 
     def add(self, reason: str, count: int, example: str = "") -> None:
+        """Count what was left out for a reason, with the first example of it."""
         if count:
             self.counts[reason] += int(count)
             self.examples.setdefault(reason, example)
@@ -97,7 +99,7 @@ def _tables(source: HostSource, excluded: Excluded) -> Iterator[tuple[str, HostT
         yield label, HostTable.from_crystals(crystals)
 
 
-def _packed(path: Path, selection: str | None, source: HostSource, skip: Any) -> Iterator[HostTable]:
+def _packed(path: Path, selection: str | None, source: HostSource, skip: Skip) -> Iterator[HostTable]:
     try:
         data = PackedDataset(path, split=source.split, prefix=source.prefix)
         rows = np.arange(len(data)) if selection is None else select_rows(data.ids, selection, path)
@@ -122,7 +124,7 @@ def _packed(path: Path, selection: str | None, source: HostSource, skip: Any) ->
         )
 
 
-def _checked(table: HostTable, label: str, skip: Any) -> HostTable:
+def _checked(table: HostTable, label: str, skip: Skip) -> HostTable:
     bad = []
     for row in table.suspicious():
         try:
@@ -164,7 +166,7 @@ def column_of(table: HostTable, name: str, label: str = "") -> np.ndarray:
     return table.columns[name]
 
 
-def _column_matches(column: np.ndarray, wanted: Any) -> np.ndarray:
+def _column_matches(column: np.ndarray, wanted: object) -> np.ndarray:
     if isinstance(wanted, str) and ".." in wanted:
         low, high = parse_range(wanted)
         values = [value if isinstance(value, int | float) else np.nan for value in column.tolist()]

@@ -41,9 +41,11 @@ class HostTable:
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
+        """Number of hosts."""
         return len(self.n_atoms)
 
     def __getitem__(self, row: int) -> Crystal:
+        """A host as a crystal."""
         atoms = slice(*self.offsets[row : row + 2])
         return Crystal(self.numbers[atoms], self.frac_coords[atoms], self.lattice[row], self.names[row], self.info(row))
 

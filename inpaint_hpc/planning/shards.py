@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from inpaint_hpc.campaign.cost import CPU_SECONDS
+
+if TYPE_CHECKING:
+    from inpaint_hpc.campaign.resources import Resources
 
 # A GPU in full batches, network of default size; one unit of cost, in s.
 GPU_SECONDS = 2.5e-8
@@ -33,7 +36,7 @@ class ShardLimits:
     at_least: int
 
 
-def shard_limits(resources: Any, gpu_workers: int = 0) -> ShardLimits:
+def shard_limits(resources: Resources, gpu_workers: int = 0) -> ShardLimits:
     """Limits that `resources` state, or by default those of the workers.
 
     Args:

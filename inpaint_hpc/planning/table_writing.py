@@ -44,14 +44,17 @@ class HostWriter:
     """
 
     def __init__(self, path: Path) -> None:
+        """Name the file, which is made on entering."""
         self._context = atomic_hdf5(path)
         self._row_of: dict[bytes, int] = {}
 
     @property
     def count(self) -> int:
+        """Hosts written so far."""
         return len(self._row_of)
 
     def __enter__(self) -> HostWriter:
+        """Make the file with empty columns."""
         self._file = self._context.__enter__()
         for name, (dtype, tail) in _HOST_COLUMNS.items():
             self._file.create_dataset(
@@ -64,6 +67,7 @@ class HostWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        """Put the file in place, or remove it after an error."""
         self._context.__exit__(kind, error, traceback)
 
     def rows(self, table: HostTable, rows: np.ndarray, digests: Sequence[bytes]) -> np.ndarray:

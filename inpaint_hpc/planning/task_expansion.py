@@ -38,6 +38,7 @@ class TaskBlock:
     references: np.ndarray | None = None
 
     def __len__(self) -> int:
+        """Number of tasks."""
         return len(self.rows)
 
 

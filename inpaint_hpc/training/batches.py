@@ -53,6 +53,7 @@ class DrawnBatch:
 
     @classmethod
     def from_tensors(cls, tensors: Iterable[torch.Tensor]) -> DrawnBatch:
+        """The batch with these tensors, in the order of `tensors`."""
         tensors = tuple(tensors)
         return cls(Crystals(*tensors[:4]), Guests(*tensors[4:8]), *tensors[8:])
 
@@ -61,6 +62,7 @@ class DrawnBatch:
         return self.from_tensors(x.pin_memory() for x in self.tensors)
 
     def __reduce__(self) -> tuple:
+        """Pickle plain arrays."""
         # From a worker a batch comes through a pipe as plain arrays, less than 1 MB.  Tensors would come through shared
         # memory, which is as small as 64 MB in many containers, at the price of one open file each.
         return _from_arrays, tuple(x.numpy() for x in self.tensors)

@@ -152,12 +152,12 @@ class GraphedLoss:
     without: int = 0
 
     def __post_init__(self) -> None:
+        """Allocate the inputs; nothing is recorded yet."""
         self.device = next(self.network.parameters()).device
         self._pad = padding(self.sizes, self.device)
         self._inputs = {name: values.clone() for name, values in self._pad.items()}
         self._beside = torch.cuda.Stream()
-        self._graph: torch.cuda.CUDAGraph | None = None
-        self._loss: torch.Tensor | None = None
+        self._recorded: tuple[torch.cuda.CUDAGraph, torch.Tensor] | None = None
 
     def __call__(self, drawn: DrawnBatch) -> torch.Tensor:
         """The loss of a batch, on the device; its gradients are in the parameters."""
@@ -171,12 +171,13 @@ class GraphedLoss:
         if any(n > self.sizes[kind] for kind, n in sizes_of(inputs).items()):
             return self._plain(inputs)
         fill(self._inputs, inputs, self._pad)
-        if self._graph is None:
-            self._record()
-        self._graph.replay()
-        return self._loss.clone()
+        if self._recorded is None:
+            self._recorded = self._record()
+        graph, loss = self._recorded
+        graph.replay()
+        return loss.clone()
 
-    def _record(self) -> None:
+    def _record(self) -> tuple[torch.cuda.CUDAGraph, torch.Tensor]:
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
@@ -190,7 +191,7 @@ class GraphedLoss:
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             loss = loss_of(self.network, self._inputs, self.precision)
             loss.backward()
-        self._graph, self._loss = graph, loss.detach()
+        return graph, loss.detach()
 
     def _clear(self) -> None:
         for parameter in self.network.parameters():
@@ -203,7 +204,7 @@ class GraphedLoss:
         self._clear()
         loss = loss_of(self.network, inputs, self.precision, padded=False)
         loss.backward()
-        if self._graph is not None:
+        if self._recorded is not None:
             for parameter, grad in zip(parameters, recorded, strict=True):
                 if grad is not None:
                     grad.copy_(parameter.grad) if parameter.grad is not None else grad.zero_()

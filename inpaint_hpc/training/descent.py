@@ -30,6 +30,7 @@ class Descent:
     """
 
     def __init__(self, network: torch.nn.Module, settings: OptimizerSection, fused: bool) -> None:
+        """Make the optimizer, and the average from the weights as they are."""
         self.settings, self.fused = settings, fused
         self.parameters = list(network.parameters())
         self.optimizer = torch.optim.AdamW(
@@ -59,7 +60,7 @@ class Descent:
         decay = min(self.settings.ema_decay, (1 + step) / (10 + step))
         if self.fused:
             # The attribute by which GradScaler skips steps: the fused kernel reads it on the device.
-            self.optimizer.found_inf = bad
+            self.optimizer.found_inf = bad  # type: ignore[attr-defined]  # torch gives it no annotation
             self.optimizer.step()
             self._move_average((1 - decay) * (1 - bad))
         elif not bad:

@@ -22,6 +22,7 @@ class Parallel:
     """
 
     def __init__(self, device: str = "auto") -> None:
+        """Join the group that torchrun set up, if it did."""
         self.world_size = int(os.environ.get("WORLD_SIZE", "1"))
         self.rank = int(os.environ.get("RANK", "0"))
         if device == "auto":
@@ -36,23 +37,25 @@ class Parallel:
 
     @property
     def is_main(self) -> bool:
+        """Whether this process writes files and reports."""
         return self.rank == 0
 
     def average_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         """Replace gradients by their mean over the processes; a missing one counts as zero."""
-        parameters = list(parameters)
+        gradients = []
         for p in parameters:
             if p.grad is None:
                 p.grad = torch.zeros_like(p)
+            gradients.append(p.grad)
         if self.world_size == 1:
             return
-        flat = torch.cat([p.grad.reshape(-1) for p in parameters])
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
         dist.all_reduce(flat)
         flat /= self.world_size
         start = 0
-        for p in parameters:
-            p.grad.copy_(flat[start : start + p.numel()].view_as(p))
-            start += p.numel()
+        for gradient in gradients:
+            gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
+            start += gradient.numel()
 
     def agree(self, values: list[float]) -> list[float]:
         """The main process's values, on every process."""
@@ -71,5 +74,6 @@ class Parallel:
         return bool(tensor.item())
 
     def close(self) -> None:
+        """Leave the group."""
         if dist.is_initialized():
             dist.destroy_process_group()

@@ -12,6 +12,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -21,6 +22,7 @@ from inpaint_hpc.crystals.packed import ElectrodePair, PackedDataset
 from .batches import BatchSettings, DrawnBatch, draw_batch, training_indices
 from .masks import MaskMixture
 
+T = TypeVar("T")
 # Drawing a batch is fast; more processes than this only use memory.
 _MOST_WORKERS = 14
 
@@ -44,6 +46,7 @@ class Steps(Dataset):
     world_size: int = 1
 
     def __getitem__(self, step: int) -> DrawnBatch:
+        """The batch of a step."""
         rows = training_indices(len(self.data), step, self.settings.batch_size, self.seed, self.rank, self.world_size)
         return draw_batch(self.data, rows, self.settings, self.masks, [self.seed, 2, step, self.rank], self.pairs)
 
@@ -67,7 +70,7 @@ def feed(steps: Steps, first: int, workers: int, pin_memory: bool) -> Iterator[D
         workers: number of processes; 0 draws in this process on demand.
         pin_memory: batches in page-locked memory, for a GPU.
     """
-    ahead = {}
+    ahead: dict[str, Any] = {}
     if workers:
         # Forked, so that the crystals are shared, not copied.  That is safe after CUDA has begun in this process
         # because a worker never touches it: it draws numpy arrays and CPU tensors, and pinning happens here.
@@ -78,7 +81,7 @@ def feed(steps: Steps, first: int, workers: int, pin_memory: bool) -> Iterator[D
         batch_size=None,
         sampler=_From(first),
         num_workers=workers,
-        collate_fn=_as_drawn,
+        collate_fn=_as_it_is,
         pin_memory=pin_memory,
         worker_init_fn=_leave_signals_to_the_parent,
         generator=torch.Generator(),  # the loader draws a seed: not from the generator of the run
@@ -96,8 +99,8 @@ def default_workers(device: torch.device) -> int:
     return max(0, min(cores // processes - 1, _MOST_WORKERS))
 
 
-def _as_drawn(batch: DrawnBatch) -> DrawnBatch:
-    return batch
+def _as_it_is(drawn: T) -> T:
+    return drawn
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from inpaint_hpc.crystals.packed import PackedDataset
+from inpaint_hpc.crystals.packed import ElectrodePair, PackedDataset
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.files import atomic_path
 from inpaint_hpc.kernels.available import use_kernels
@@ -61,6 +61,7 @@ class Trainer:
         device: str = "auto",
         report: Callable[[int, float, float, float, float], None] | None = None,
     ) -> None:
+        """Load the data and make the network, or continue from a checkpoint."""
         self.config, self.report = config, report
         self.parallel = Parallel(device)
         if config.threads:
@@ -71,7 +72,8 @@ class Trainer:
             raise InputError(
                 f"{config.data}: no training or no validation crystals of at most {config.max_atoms} atoms"
             )
-        self.pairs, self.held_out_pairs = [], []
+        self.pairs: list[ElectrodePair] = []
+        self.held_out_pairs: list[ElectrodePair] = []
         if config.pairs:
             self.pairs, self.held_out_pairs = load_pairs(config.pairs, config.pairs_max_atoms)
         self.masks = MaskMixture(**config.masks.model_dump())
@@ -104,7 +106,11 @@ class Trainer:
 
     def progress(self) -> float:
         """Fraction of the budget spent, 0 to 1."""
-        spent = self.step / self.config.steps if self.config.steps else self.elapsed / (60 * self.config.minutes)
+        spent = 0.0
+        if self.config.steps:
+            spent = self.step / self.config.steps
+        elif self.config.minutes:
+            spent = self.elapsed / (60 * self.config.minutes)
         return min(1.0, spent)
 
     def learning_rate(self) -> float:

@@ -32,6 +32,7 @@ class MaskMixture:
     all: float = 0.12
 
     def probabilities(self) -> np.ndarray:
+        """Share of each of `KINDS`, summing to 1; raises ValueError for fractions that cannot be shares."""
         p = np.array([getattr(self, kind) for kind in KINDS])
         if (p < 0).any() or p.sum() <= 0:
             raise ValueError("mask fractions must not be negative, and not all zero")

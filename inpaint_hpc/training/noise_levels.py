@@ -8,7 +8,11 @@ import torch
 
 
 def stratified_log_uniform(
-    shape: tuple[int, int], low: float, high: float, generator=None, device=None
+    shape: tuple[int, int],
+    low: float,
+    high: float,
+    generator: torch.Generator | None = None,
+    device: torch.device | str | None = None,
 ) -> torch.Tensor:
     """Noise levels (rows, draws), log-uniform in [low, high] A, one draw in each of `draws` equal strata of a row.
 

@@ -44,6 +44,7 @@ class Validation:
         pairs: Sequence[ElectrodePair] = (),
         device: torch.device | str = "cpu",
     ) -> None:
+        """Draw the batches that every validation uses."""
         rows, size = np.random.default_rng(_SEED).permutation(len(dataset))[:crystals], settings.batch_size
         clean = replace(settings, host_noise_fraction=0.0, pair_fraction=0.0)
         self._batches = [

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from inpaint_hpc.campaign.work_units import WorkUnit
+from inpaint_hpc.campaign.work_units import UnitReport, WorkUnit
 from inpaint_hpc.cluster.executor import (
     DIED,
     DONE,
@@ -31,6 +31,7 @@ from .unit_actor import UnitActor
 
 _START_ATTEMPTS = 5
 _NODE_STARTS = 3
+_START_TIMEOUT = 300.0  # until the first actor must be ready, s
 
 _LOG = logging.getLogger("inpaint_hpc.workers")
 
@@ -38,7 +39,9 @@ _LOG = logging.getLogger("inpaint_hpc.workers")
 class RayCluster(Protocol):
     """A Ray cluster to connect to: `RayNode`, or that of an allocation (cluster/slurm/head_node.py)."""
 
-    address: str | None
+    @property
+    def address(self) -> str | None:
+        """Where to connect; None while it is not started."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -87,7 +90,6 @@ class RayExecutor:
         threads: torch threads of each actor; on CPUs also the cores it occupies.
         gpus_per_actor: below 1, several actors share a GPU.
         factory: makes a worker from (run_path, device, threads, name); by default `ShardWorker`.
-        start_timeout: time until the first actor must be ready, s.
         label: part of the workers' names, for clusters that share a run and perhaps a host; '' for none.
     """
 
@@ -100,15 +102,14 @@ class RayExecutor:
         threads: int = 1,
         gpus_per_actor: float = 1.0,
         factory: Callable[..., Any] | None = None,
-        start_timeout: float = 300.0,
         label: str = "",
     ) -> None:
+        """Note what to start; no process is started before `start`."""
         self._run_path = str(Path(run_path).resolve())
         self._cluster = cluster
         self._slots = [_Slot(number) for number in range(actors)]
         self._device, self._threads, self._gpus = device, threads, gpus_per_actor
         self._factory = factory
-        self._start_timeout = start_timeout
         self._label = f"{label}-" if label else ""
         self._failed_starts = 0
         self._interrupted = False
@@ -145,9 +146,11 @@ class RayExecutor:
                 self._disconnect()
 
     def idle(self) -> int:
+        """Actors that are up and have no unit."""
         return sum(slot.hello is not None and slot.unit is None for slot in self._slots)
 
     def submit(self, unit: WorkUnit) -> None:
+        """Send the unit to an idle actor."""
         slot = next((slot for slot in self._slots if slot.hello is not None and slot.unit is None), None)
         if slot is None:
             raise RuntimeError("no worker is idle")
@@ -155,6 +158,7 @@ class RayExecutor:
         slot.pending = slot.actor.run_unit.remote(unit)
 
     def wait(self, timeout: float) -> list[Outcome]:
+        """Units that ended; a broken cluster is started again, and dead actors are replaced."""
         if self._interrupted and not self._cluster.alive():
             # A batch system ends everything at once: restart nothing.
             self._lose_all()
@@ -173,8 +177,8 @@ class RayExecutor:
             self._start_again()
         if any(slot.hello for slot in self._slots):
             self._waiting_since = time.monotonic()
-        elif time.monotonic() - self._waiting_since > self._start_timeout:
-            raise ClusterError(f"no worker was ready within {self._start_timeout:.0f} s; are the resources free?")
+        elif time.monotonic() - self._waiting_since > _START_TIMEOUT:
+            raise ClusterError(f"no worker was ready within {_START_TIMEOUT:.0f} s; are the resources free?")
         return self._take_outcomes()
 
     def _take_outcomes(self) -> list[Outcome]:
@@ -187,12 +191,14 @@ class RayExecutor:
         self._interrupted = True
 
     def workers(self) -> list[WorkerState]:
+        """All actors, also those that are not up yet."""
         return [
             WorkerState(slot.name, slot.hello["pid"] if slot.hello else None, self._device, slot.unit)
             for slot in self._slots
         ]
 
     def close(self) -> None:
+        """Close idle workers, disconnect, and stop the cluster; the environment is as before."""
         if self._ray is not None:
             idle = [slot.actor for slot in self._slots if slot.hello is not None and slot.unit is None]
             if idle and self._cluster.alive():
@@ -250,7 +256,7 @@ class RayExecutor:
                 slot.unit = slot.pending = None
 
     def _fill(self, slot: _Slot) -> None:
-        resources = {"num_cpus": self._threads, "num_gpus": 0}
+        resources: dict[str, float] = {"num_cpus": self._threads, "num_gpus": 0}
         if self._device != "cpu":
             resources = {"num_cpus": 0, "num_gpus": self._gpus}
         # The driver alone decides what is retried; Ray would rerun a unit that kills its worker for ever.
@@ -276,20 +282,25 @@ class RayExecutor:
         except self._ray.exceptions.RayError as error:
             self._bury(slot, DIED, self._cause_of_death(slot, error))
         else:
-            self._take(slot, answer)
+            if slot.hello is None:
+                self._greet(slot, answer)
+            else:
+                self._take(slot, *answer)
 
-    def _take(self, slot: _Slot, answer: Any) -> None:
-        if slot.hello is None:
-            if answer["error"] is not None:
-                self._retire(slot, answer)
-                return
-            slot.hello = answer
-            if answer["note"] and answer["note"] not in self._notes:
-                self._notes.add(answer["note"])  # once, not once per worker
-                _LOG.warning("worker %s: %s", answer["name"], answer["note"])
+    def _greet(self, slot: _Slot, answer: dict[str, Any]) -> None:
+        """Take the first answer of an actor, which says who it is."""
+        if answer["error"] is not None:
+            self._retire(slot, answer)
             return
+        slot.hello = answer
+        if answer["note"] and answer["note"] not in self._notes:
+            self._notes.add(answer["note"])  # once, not once per worker
+            _LOG.warning("worker %s: %s", answer["name"], answer["note"])
+
+    def _take(self, slot: _Slot, report: UnitReport | None, error: tuple[str, str] | None) -> None:
+        """Take what became of a unit: its report, or the error that it raised."""
         unit, slot.unit = slot.unit, None
-        report, error = answer
+        assert unit is not None
         if error is None:
             self._failed_starts = 0
             self._outcomes.append(Outcome(unit, DONE, report, worker=slot.name))

@@ -112,6 +112,7 @@ class RayNode:
         ip: str = "127.0.0.1",
         variables: Mapping[str, str] | None = None,
     ) -> None:
+        """Describe a node; nothing is started before `start`."""
         self.run = Path(run).resolve()
         self.cpus, self.gpus, self.ip = cpus, gpus, ip
         self.head_address = address
@@ -120,7 +121,7 @@ class RayNode:
         self._token = token
         self._folder: Path | None = None
         self._session: Path | None = None
-        self._watchdog: subprocess.Popen | None = None
+        self._watchdog: subprocess.Popen[bytes] | None = None
         self._vital: list[psutil.Process] = []
 
     @property
@@ -147,14 +148,14 @@ class RayNode:
         folder = self._folder = self._folder or self._make_folder()
         # Ray makes its folder readable by everyone, but the enclosing one stays private.  Ray would mistake the files
         # of a dead session for those of a live one, so each start has its own folder.
-        self._session = folder / f"r{len(list(folder.glob('r[0-9]*')))}"
-        self._session.mkdir()
+        session = self._session = folder / f"r{len(list(folder.glob('r[0-9]*')))}"
+        session.mkdir()
         environment = clean_environment(os.environ) | VARIABLES | self.environment | self.variables
         environment |= marks(folder, self.run)
         parent = str(PACKAGE_FOLDER.parent)
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [parent, environment.get("PYTHONPATH", "")]))
-        self._watchdog = subprocess.Popen(
-            [sys.executable, "-m", "inpaint_hpc.cluster.ray.watchdog", str(folder), *self._command(self._session)],
+        watchdog = self._watchdog = subprocess.Popen(
+            [sys.executable, "-m", "inpaint_hpc.cluster.ray.watchdog", str(folder), *self._command(session)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -163,7 +164,7 @@ class RayNode:
             cwd=folder,
         )
         try:
-            self._wait_until_up(folder / "ray.log", timeout)
+            self._wait_until_up(watchdog, session, folder / "ray.log", timeout)
         except BaseException:
             self.stop()
             raise
@@ -216,15 +217,15 @@ class RayNode:
             ) from None
         return folder
 
-    def _wait_until_up(self, log: Path, timeout: float) -> None:
+    def _wait_until_up(self, watchdog: subprocess.Popen[bytes], session: Path, log: Path, timeout: float) -> None:
         deadline = time.monotonic() + timeout
         # The last thing that `ray start --block` does before it blocks, and not atomic.
-        written = self._session / "ray_current_cluster"
+        written = session / "ray_current_cluster"
         seen: dict[int, psutil.Process] = {}
         while not (written.exists() and written.read_text(encoding="utf-8").strip()):
-            if self._watchdog.poll() is not None:
+            if watchdog.poll() is not None:
                 raise self._failure(_last_words(log))
-            seen |= {process.pid: process for process in self._vital_processes()}
+            seen |= {process.pid: process for process in _vital_processes(watchdog)}
             if not all(map(_lives, seen.values())):
                 # Ray itself would wait for half a minute.
                 raise self._failure("one of its processes ended at once")
@@ -232,22 +233,13 @@ class RayNode:
                 raise ClusterError(f"Ray did not start within {timeout:.0f} s: {_last_words(log)}")
             time.sleep(0.05)
         self.address = self.head_address or written.read_text(encoding="utf-8").strip()
-        self._vital = self._vital_processes()
+        self._vital = _vital_processes(watchdog)
 
     def _failure(self, why: str) -> ClusterError:
         """Ray does not start; where the user can do without it, say so."""
         alone = "; `--cluster inline` runs without Ray, in one process" if self._token is None else ""
         places = f"its files are in {SHARED_MEMORY} and {temporary_root()}"
         return ClusterError(f"Ray does not start ({places}): {why}{alone}")
-
-    def _vital_processes(self) -> list[psutil.Process]:
-        found = []
-        with contextlib.suppress(psutil.Error):
-            for process in psutil.Process(self._watchdog.pid).children(recursive=True):
-                with contextlib.suppress(psutil.Error):
-                    if process.name() in ("raylet", "gcs_server"):
-                        found.append(process)
-        return found
 
     def alive(self) -> bool:
         """Whether the essential processes are running."""
@@ -282,17 +274,30 @@ class RayNode:
         if watchdog is None:
             return
         # Closing its stdin would remove the folder, and the token with it.
+        told = watchdog.stdin
+        assert told is not None
         with contextlib.suppress(OSError):
-            watchdog.stdin.write(b"s")
-            watchdog.stdin.flush()
+            told.write(b"s")
+            told.flush()
         try:
             watchdog.wait(20.0)
         except subprocess.TimeoutExpired:
             watchdog.kill()
             watchdog.wait()
         with contextlib.suppress(OSError):
-            watchdog.stdin.close()
+            told.close()
         end({FOLDER: str(self._folder)})
+
+
+def _vital_processes(watchdog: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """The children of the watchdog without which a node is lost."""
+    found = []
+    with contextlib.suppress(psutil.Error):
+        for process in psutil.Process(watchdog.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if process.name() in ("raylet", "gcs_server"):
+                    found.append(process)
+    return found
 
 
 def clean_up(run: str | Path) -> int:

@@ -24,8 +24,10 @@ class UnitActor:
         slot: str,
         workers_per_gpu: int = 1,
     ) -> None:
+        """Make the worker; an error is kept for `hello`."""
         self._name = f"{socket.gethostname().split('.')[0]}-{slot}"
-        self._worker, self._error = None, None
+        self._worker: Any = None
+        self._error: tuple[str, str] | None = None
         _show_own_gpu(device)
         os.environ[SHARED_VARIABLE] = str(workers_per_gpu)
         try:

@@ -16,6 +16,7 @@ from inpaint_hpc.network.weights import find_weights
 from .rendezvous import JobContext
 
 if TYPE_CHECKING:
+    from inpaint_hpc.campaign.resources import Resources
     from inpaint_hpc.campaign.run_directory import RunDirectory
 
 
@@ -64,7 +65,7 @@ class Allocation:
         found = check(device, context.gpus) if check is not None else ""
         return f"{context.node}: {found}" if found else ""
 
-    def workers(self, context: JobContext, resources: Any) -> tuple[str, int, int]:
+    def workers(self, context: JobContext, resources: Resources) -> tuple[str, int, int]:
         """Device, workers and torch threads on a node; the campaign's `resources` supply what is not set here."""
         device = self.device or resources.device
         if device == "auto":

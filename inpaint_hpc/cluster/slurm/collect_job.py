@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from inpaint_hpc.environment import settle_process
 from inpaint_hpc.errors import InputError
 
 from .job_step import same_again
+
+if TYPE_CHECKING:
+    from submitit.helpers import DelayedSubmission
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,6 @@ class CollectJob:
             )
         return said
 
-    def checkpoint(self) -> Any:
+    def checkpoint(self) -> DelayedSubmission:
         """The same again, after a requeue."""
         return same_again(self)

@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 from inpaint_hpc._version import __version__
 from inpaint_hpc.cluster.executor import ClusterError, one_line
@@ -17,6 +17,14 @@ from .allocation import Allocation
 from .commands import end_time, job_fields
 from .job_step import JobTerminated, end_process, handlers, log, make_node, requeue
 from .rendezvous import JobContext, Rendezvous, node_address
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from inpaint_hpc.campaign.run_directory import RunDirectory
+    from inpaint_hpc.cluster.driver_state import DriveReport
+    from inpaint_hpc.cluster.ray.node import RayNode
+
 
 # SLURM checks time limits once a minute, so its warning may come up to a minute early (s).
 _EARLY = 75.0
@@ -29,11 +37,13 @@ class HeadNode:
     """Rank 0: runs head and driver, and decides whether the job is requeued."""
 
     def __init__(self, allocation: Allocation, context: JobContext, rendezvous: Rendezvous) -> None:
+        """Ask SLURM when the job will end."""
         self.allocation, self.context, self.rendezvous = allocation, context, rendezvous
         self.warned = False
         self.end = end_time(context.job)
 
     def run(self) -> str:
+        """Run the campaign until it is done or the job ends; returns why it ended."""
         from inpaint_hpc.campaign.run_directory import RunDirectory
 
         ended, units = "it failed", 0
@@ -63,7 +73,7 @@ class HeadNode:
             requeue(self.context)
         return ended
 
-    def _drive(self, run: Any) -> Any:
+    def _drive(self, run: RunDirectory) -> DriveReport:
         from inpaint_hpc.cluster.driver import drive
         from inpaint_hpc.cluster.ray.executor import RayExecutor
         from inpaint_hpc.cluster.ray.node import clean_up, write_token
@@ -103,7 +113,7 @@ class HeadNode:
         name, timeout = f"driver-{context.job}", allocation.claim_timeout
         return drive(run, executor, None, stop_at, name=name, grace=_GRACE, claim_timeout=timeout)
 
-    def _collect(self, run: Any) -> None:
+    def _collect(self, run: RunDirectory) -> None:
         """Make the archive, unless another allocation of the same campaign is making it or has made it."""
         from inpaint_hpc.campaign.run_results import collect_run
         from inpaint_hpc.cluster.shard_claims import Claims
@@ -150,7 +160,7 @@ class HeadNode:
     def _signals(self) -> Iterator[None]:
         """USR2 is the warning: stop as for SIGTERM, then requeue.  The driver has its own handler for SIGTERM."""
 
-        def warn(number: int, frame: Any) -> None:
+        def warn(number: int, frame: FrameType | None) -> None:
             left = float("inf") if self.end is None else self.end - time.time()
             if left < self.allocation.warning_seconds + _EARLY:
                 return  # warning of the time limit, up to a minute early; the driver stops in time without it
@@ -165,7 +175,7 @@ class HeadNode:
 class _PublishedHead:
     """A Ray head that publishes its address to the other nodes each time it starts."""
 
-    def __init__(self, node: Any, rendezvous: Rendezvous, log: Callable[[str], None]) -> None:
+    def __init__(self, node: RayNode, rendezvous: Rendezvous, log: Callable[[str], None]) -> None:
         self._node, self._rendezvous, self._log = node, rendezvous, log
 
     @property
@@ -183,6 +193,7 @@ class _PublishedHead:
             self._node.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        assert self._node.address is not None
         self._rendezvous.publish_head(self._node.address)
         self._log(f"Ray head at {self._node.address}")
 
@@ -204,7 +215,7 @@ def _still_runs(job: str) -> bool:
         return False
 
 
-def _is_newest(run: Any) -> bool:
+def _is_newest(run: RunDirectory) -> bool:
     """Whether the archive was made after the last result."""
     try:
         made = run.archive_path.stat().st_mtime_ns

@@ -8,7 +8,7 @@ directory.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from inpaint_hpc.environment import settle_process
 
@@ -18,6 +18,9 @@ from .head_node import HeadNode
 from .job_step import JobTerminated, log
 from .rendezvous import Rendezvous, here
 from .worker_node import WorkerNode
+
+if TYPE_CHECKING:
+    from submitit.helpers import DelayedSubmission
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,6 @@ class AllocationJob:
         log(context, ended)
         return ended
 
-    def checkpoint(self) -> Any:
+    def checkpoint(self) -> DelayedSubmission:
         """What submitit requeues if SLURM's warning comes before our handler is in place: the same call again."""
         return job_step.same_again(self)

@@ -62,6 +62,7 @@ class JobState:
 
     @property
     def living(self) -> bool:
+        """Whether it is waiting or running."""
         return self.state in LIVING
 
 
@@ -79,6 +80,7 @@ class Poll:
 
     @property
     def living(self) -> list[JobState]:
+        """States of the jobs that are waiting or running."""
         return [state for state in self.states.values() if state.living]
 
 

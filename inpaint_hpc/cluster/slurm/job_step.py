@@ -6,14 +6,22 @@ import contextlib
 import shutil
 import signal
 import time
-from collections.abc import Iterator
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from inpaint_hpc.errors import InpaintHpcError
 from inpaint_hpc.gpus import gpus_here
 
 from .commands import slurm
 from .rendezvous import JobContext, Rendezvous
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import FrameType
+
+    from submitit.helpers import DelayedSubmission
+
+    from inpaint_hpc.cluster.ray.node import RayNode
 
 # Unreachable nodes are noticed after about ten seconds; with Ray's defaults it takes more than half a minute.
 _HEALTH = {
@@ -32,13 +40,13 @@ class JobTerminated(BaseException):
     """SLURM is ending this process; not caught by `except Exception`."""
 
 
-def same_again(function: Any) -> Any:
+def same_again(function: Callable[[], str]) -> DelayedSubmission:
     """For submitit: the same call after a requeue, by the same bytes, of which the job's script has the digest."""
     from submitit.core.job_environment import JobEnvironment
     from submitit.helpers import DelayedSubmission
 
     class Same(DelayedSubmission):
-        def dump(self, filepath: Any) -> None:
+        def dump(self, filepath: str | Path) -> None:
             shutil.copy(JobEnvironment().paths.submitted_pickle, filepath)
 
     return Same(function)
@@ -52,7 +60,8 @@ def make_node(
     threads: int,
     address: str,
     head: str | None,
-) -> Any:
+) -> RayNode:
+    """The Ray node of this rank, not started; `head` is the address to join, None for the head itself."""
     from inpaint_hpc.cluster.ray.node import RayNode
 
     # torch and the BLAS below it read these when they are loaded.
@@ -91,12 +100,14 @@ def requeue(context: JobContext) -> None:
         time.sleep(120.0)
 
 
-def end_process(number: int, frame: Any) -> NoReturn:
+def end_process(number: int, frame: FrameType | None) -> NoReturn:
+    """A signal handler that ends the process by an exception, so that everything is cleaned up."""
     raise JobTerminated
 
 
 @contextlib.contextmanager
 def handlers(handlers: dict[signal.Signals, Any]) -> Iterator[None]:
+    """Signal handlers for a block; afterwards those from before."""
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
@@ -106,4 +117,5 @@ def handlers(handlers: dict[signal.Signals, Any]) -> Iterator[None]:
 
 
 def log(context: JobContext, text: str) -> None:
+    """Write a line with time and rank to the job's output."""
     print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} rank {context.rank}: {text}", flush=True)

@@ -159,6 +159,7 @@ class Rendezvous:
     """
 
     def __init__(self, run_path: str | Path, job: str, restarts: int) -> None:
+        """Name the files of one attempt; the folder is made by `open`."""
         self.folder = rendezvous_folder(run_path, job)
         self.restarts = restarts
         self.token = self.folder / f"token-{restarts}"

@@ -9,7 +9,7 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inpaint_hpc._version import PACKAGE_FOLDER
 from inpaint_hpc.campaign.slurm_settings import SlurmSettings
@@ -21,6 +21,9 @@ from . import start
 from .commands import SlurmError, accounts, nodes, partitions, slurm
 from .start import file_digest
 from .submissions import slurm_folder
+
+if TYPE_CHECKING:
+    import submitit
 
 # sbatch passes the submitter's environment to the job, where these variables would mislead it.
 _LEAKS = ("RAY_", "SLURM_", "SLURMD_", "SBATCH_", "SRUN_", "SALLOC_", "SUBMITIT_", "INPAINT_HPC_RAY_", "CUDA_VISIBLE")
@@ -114,7 +117,9 @@ def script(
     return executor._make_submission_file_text(executor._submitit_command_str, "dry-run")
 
 
-def _executor(run_path: Path, settings: SlurmSettings, count: int, dependency: str, digests: Sequence[str]) -> Any:
+def _executor(
+    run_path: Path, settings: SlurmSettings, count: int, dependency: str, digests: Sequence[str]
+) -> submitit.SlurmExecutor:
     import submitit
 
     where = slurm_folder(run_path.resolve())

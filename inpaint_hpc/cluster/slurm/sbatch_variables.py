@@ -78,8 +78,8 @@ def _read(environment: Mapping[str, str]) -> dict[str, dict[str, Any]]:
         found["SBATCH_EXCLUSIVE"] = {"extra": {"exclusive": exclusive}}
     if switches := environment.get("SBATCH_REQ_SWITCH"):
         wait = environment.get("SBATCH_WAIT4SWITCH")
-        names = "SBATCH_REQ_SWITCH" + " and SBATCH_WAIT4SWITCH" * bool(wait)
-        found[names] = {"extra": {"switches": f"{switches}@{wait}" if wait else switches}}
+        both = "SBATCH_REQ_SWITCH" + " and SBATCH_WAIT4SWITCH" * bool(wait)
+        found[both] = {"extra": {"switches": f"{switches}@{wait}" if wait else switches}}
     # Jobs do not get this one from SLURM, unlike other SLURM_ variables; sbatch prefers it, too.
     if clusters := environment.get("SLURM_CLUSTERS", "").strip():
         found.pop("SBATCH_CLUSTERS", None)

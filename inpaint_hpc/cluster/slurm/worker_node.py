@@ -22,6 +22,7 @@ class WorkerNode:
     """Ranks above 0: a Ray node that follows the head, and requeues the job if the head is gone."""
 
     def __init__(self, allocation: Allocation, context: JobContext, rendezvous: Rendezvous) -> None:
+        """Begin without a node; the silence of the head counts from now."""
         self.allocation, self.context, self.rendezvous = allocation, context, rendezvous
         self.beat: Any = None
         self.beaten = time.monotonic()
@@ -30,6 +31,7 @@ class WorkerNode:
         self.starts = 0
 
     def run(self) -> str:
+        """Follow the head until the job ends; returns why it ended."""
         with handlers({signal.SIGUSR2: signal.SIG_IGN, signal.SIGTERM: end_process, signal.SIGCONT: signal.SIG_IGN}):
             try:
                 return self._follow()
