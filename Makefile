@@ -2,7 +2,7 @@
 #
 #   make demo    lithium and magnesium in seven MnO2 polymorphs: table, structures, pictures in demo/
 #   make test    the tests, in parallel on JOBS processes (default 2), and those on a SLURM where there is one
-#   make lint    style and spelling: ruff, codespell
+#   make lint    style, types and spelling: ruff, mypy, codespell
 #   make train   a small training run (configs/train-small.yaml)
 #   make train-slice      ten minutes of it on another machine: REMOTE="ssh gpu-machine" CONFIG=configs/train-large.yaml
 #   make venv    only the installation
@@ -40,6 +40,7 @@ test-slurm: venv
 lint: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy inpaint_hpc
 	$(BIN)/codespell
 
 train: venv
@@ -66,7 +67,7 @@ help:
 	@sed -n -e '/^#/!q' -e 's/^# \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
 
 clean:
-	rm -rf $(VENV) demo .pytest_cache .ruff_cache .rehearsal *.egg-info
+	rm -rf $(VENV) demo .pytest_cache .ruff_cache .mypy_cache .rehearsal *.egg-info
 
 .PHONY: demo-slurm test-slurm-slow
 

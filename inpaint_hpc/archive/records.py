@@ -7,13 +7,14 @@ import string
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from functools import partial
+from typing import TYPE_CHECKING, Generic
 
 import numpy as np
 
 from inpaint_hpc.crystals.batch import Crystal, content_bytes
 
 from .fields import Row, column, nested, row_type
-from .row_table import Rows
+from .row_table import R, Rows
 from .rows import Candidate, HostEnergies, Provenance, Sample, Site
 
 DONE, FAILED = "done", "failed"
@@ -34,6 +35,16 @@ def task_id_tail(guests: tuple[int, ...], n_requested: int, settings: bytes) -> 
         settings: digest of everything else that decides a result.
     """
     return b"".join([len(guests).to_bytes(8, "little"), bytes(guests), n_requested.to_bytes(8, "little"), settings])
+
+
+if TYPE_CHECKING:
+
+    class Kept(Generic[R]):
+        """A field that takes any sequence of rows and keeps it as `Rows`."""
+
+        def __get__(self, record: object, kind: type | None = None) -> Rows[R]: ...
+
+        def __set__(self, record: object, rows: Sequence[R]) -> None: ...
 
 
 @row_type(kw_only=False)
@@ -76,8 +87,8 @@ class TaskRecord(Row):
     )
     n_requested: int = column("i8", "valid samples asked for", minimum=0)
     status: str = column("S", "done or failed", choices=STATUSES, default=DONE)
-    samples: Rows[Sample] = ()  # type: ignore[assignment]  # kept as `Rows`
-    candidates: Rows[Candidate] = ()  # type: ignore[assignment]
+    samples: Kept[Sample] = ()  # type: ignore[assignment]
+    candidates: Kept[Candidate] = ()  # type: ignore[assignment]
     seconds: Mapping[str, float] = field(default_factory=dict)
     worker: str = column("S", "name of the worker", default="")
     notes: Sequence[str] = column("S", "what a user should know, one line each", lines=True, longest=4000, default=())
@@ -99,7 +110,7 @@ class TaskRecord(Row):
     )  # fmt: skip
     host_energies: HostEnergies | None = nested(HostEnergies, "host_", default=None)
     provenance: Provenance | None = nested(Provenance, "", default=None)
-    sites: Rows[Site] = ()  # type: ignore[assignment]
+    sites: Kept[Site] = ()  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         guests = tuple(int(z) for z in self.guests)

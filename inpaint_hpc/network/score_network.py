@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import nn
@@ -21,6 +21,9 @@ from inpaint_hpc.kernels.rows import Rows
 
 from .embedding import ElementEmbedding
 from .layers import MLP, Message, Sent, Update, edge_features
+
+if TYPE_CHECKING:
+    from .weights_info import WeightsInfo
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,12 @@ class ScoreNetwork(nn.Module):
     Example:
         encoding = network.encode(hosts)
         scaled = network.denoise(encoding, guests, sigma)      # sigma * score, (G, 3)
+
+    Attributes:
+        info: the weights that `load_network` read; a network that is being trained has none.
     """
+
+    info: WeightsInfo
 
     def __init__(self, config: NetworkConfig | None = None) -> None:
         super().__init__()

@@ -6,14 +6,15 @@ seed, commit, metrics, licence.  Packaged weights are in `inpaint_hpc/pretrained
 
 from __future__ import annotations
 
-import hashlib
 import json
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.files import atomic_path
+
+from .weights_info import WeightsInfo, file_digest
 
 if TYPE_CHECKING:
     import torch
@@ -23,30 +24,6 @@ if TYPE_CHECKING:
 PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained"
 DEFAULT = "small"
 CARD_SCHEMA = "1.0"
-
-
-@dataclass(frozen=True)
-class WeightsInfo:
-    """One set of weights: its name, tensor file, card and whether the file's sha256 is the card's."""
-
-    name: str
-    path: Path
-    card: dict[str, Any]
-
-    @property
-    def sha256(self) -> str:
-        """Digest of the file, as its card states it."""
-        return self.card["sha256"]
-
-    def verify(self) -> bool:
-        """Whether the tensor file is the one described by the card."""
-        return file_digest(self.path) == self.sha256
-
-
-def file_digest(path: Path) -> str:
-    """sha256 of a file, hex."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def list_weights(folder: Path = PRETRAINED) -> list[WeightsInfo]:
@@ -116,7 +93,7 @@ def load_network(name: str | Path | None = None, device: torch.device | str | No
         network.load_state_dict(tensors)
     except RuntimeError:
         raise InputError(f"{info.path}: tensors do not fit the sizes on its card; export the weights again") from None
-    network.info = info  # type: ignore[assignment]  # torch knows modules and tensors only
+    network.info = info
     return network.eval().requires_grad_(False).to(device or "cpu")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from inpaint_hpc._version import __version__
+from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.writing import FORMATS, safe_name, write_structure
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.files import atomic_path
@@ -50,8 +51,8 @@ def write_candidates(
     return written
 
 
-def folder_names(results: Sequence[InpaintResult]) -> list[str]:
-    """A unique folder name for each result, even on file systems that ignore case."""
+def folder_names(results: Sequence[InpaintResult | Crystal]) -> list[str]:
+    """A unique folder name for each result or host, even on file systems that ignore case."""
     seen: dict[str, int] = {}
     names = []
     for result in results:

@@ -23,8 +23,13 @@ from .tasks import Task
 class Network(Protocol):
     """Interface of a score network for sampling; `inpaint_hpc.network.score_network.ScoreNetwork` is one."""
 
-    sigma_min: float
-    sigma_max: float
+    @property
+    def sigma_min(self) -> float:
+        """Lowest noise level that it was trained for, A."""
+
+    @property
+    def sigma_max(self) -> float:
+        """Highest noise level that it was trained for, A."""
 
     def encode(self, hosts: Crystals) -> Any:
         """Encode a batch of hosts, which may have no atoms."""
