@@ -1,5 +1,6 @@
 """Records of any content come back from a file as they were."""
 
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -205,6 +206,9 @@ def records(draw, task_id):
 def test_any_records_come_back_as_they_were(data):
     ids = data.draw(st.lists(DIGEST, min_size=1, max_size=3, unique=True))
     written = [data.draw(records(task_id)) for task_id in ids]
+    # Hosts of equal content are one row of the file, which keeps the name of the first.
+    first: dict[str, Crystal] = {}
+    written = [replace(record, host=first.setdefault(record.host_id, record.host)) for record in written]
     with TemporaryDirectory() as folder:
         path, again = Path(folder) / "result.h5", Path(folder) / "again.h5"
         write_result(path, written)
