@@ -45,6 +45,22 @@ VARIABLES = {"MPLBACKEND": "agg", "PYTHONIOENCODING": ":backslashreplace"}
 _NO_HOME = "inpaint_hpc-no-home-"
 
 
+def available_cores() -> int:
+    """Cores that this process may use; in a batch job, fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def process_exists(pid: int) -> bool:
+    """Whether this machine has a process of that number, this user's or not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def settle_process() -> None:
     """Make this process, and those that it starts, independent of the shell; for entry points, not for the library.
 

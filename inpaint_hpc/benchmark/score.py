@@ -146,11 +146,11 @@ def summary(scored: Sequence[ScoredTask], by: str = "guests") -> list[dict[str, 
         by: 'ion' (its symbol, however many), 'n_guests', or another attribute.
 
     Returns:
-        Rows with `group`, `tasks`, `hosts`, `failed`, the shares `one_sample`, `top1` and `any`, each with `_low` and
+        Rows with `group`, `tasks`, `hosts`, `failed`, the shares `one_sample`, `top1` and `any_k`, each with `_low` and
         `_high`, the 95 % interval of a bootstrap over hosts; `recall` and `recall_by_agreement`, the share with a right
         one among the first k candidates, by k; `within_A`, the share whose first candidate has an RMSD of at most so
-        many A; `guest_rmsd_median_A` of the first candidates that are right; means of `candidates`, `evaluations` and
-        `seconds_s`.
+        many A; `guest_rmsd_median` of the first candidates that are right, A; means of `candidates`, `evaluations` and
+        `seconds`.
     """
     groups: dict[Any, list[ScoredTask]] = {}
     for one in scored:
@@ -168,8 +168,8 @@ def _summed(group: str, scored: Sequence[ScoredTask]) -> dict[str, Any]:
         "failed": sum(one.failed for one in scored),
     }
     frameworks = [one.host_id for one in scored]
-    for name in ("one_sample", "top1", "any"):
-        share = share_of([float(getattr(one, name)) for one in scored], frameworks)
+    for name, attribute in (("one_sample", "one_sample"), ("top1", "top1"), ("any_k", "any")):
+        share = share_of([float(getattr(one, attribute)) for one in scored], frameworks)
         row |= {name: share.mean, f"{name}_low": share.low, f"{name}_high": share.high}
     right = [one.rmsd for one in scored if one.top1 and one.rmsd is not None]
     evaluations = [one.evaluations for one in scored if one.evaluations is not None]
@@ -183,10 +183,10 @@ def _summed(group: str, scored: Sequence[ScoredTask]) -> dict[str, Any]:
         for limit in np.arange(1, 31) / 10.0
     }
     return row | {
-        "guest_rmsd_median_A": float(np.median(right)) if right else None,
+        "guest_rmsd_median": float(np.median(right)) if right else None,
         "candidates": float(np.mean([one.candidates for one in scored])),
         "evaluations": float(np.mean(evaluations)) if evaluations else None,
-        "seconds_s": float(np.mean([one.seconds for one in scored])),
+        "seconds": float(np.mean([one.seconds for one in scored])),
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 from collections.abc import Iterable
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from inpaint_hpc.environment import process_exists
 from inpaint_hpc.errors import InputError
 
 from .result_checks import result_counts
@@ -234,13 +234,7 @@ def _is_alive(beat: dict[str, Any], now: float) -> bool:
         return False
     if beat.get("host") != socket.gethostname() or not isinstance(beat.get("pid"), int):
         return True
-    try:
-        os.kill(beat["pid"], 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+    return process_exists(beat["pid"])
 
 
 def _last_error(failures: list[UnitReport], heartbeats: dict[str, dict[str, Any]]) -> tuple[str, float | None]:

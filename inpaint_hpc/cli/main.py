@@ -30,6 +30,10 @@ VERBS = {
     "logs": ("inpaint_hpc.cli.logs", "Show the output of a campaign's SLURM job."),
     "collect": ("inpaint_hpc.cli.collect", "Merge the results of a campaign into one HDF5 archive."),
     "verify": ("inpaint_hpc.cli.verify", "Check result files and archives: checksums, counts, ranges."),
+    "benchmark": (
+        "inpaint_hpc.cli.benchmark",
+        "Take ions out of crystals, place them again, and score that.",
+    ),
     "score": ("inpaint_hpc.cli.score", "Score a campaign that took ions out and placed them again."),
     "export": ("inpaint_hpc.cli.export", "Write structures or a table of candidates from an archive."),
     "voltage": ("inpaint_hpc.cli.voltage", "Compute intercalation energies, convex hulls and voltage curves."),

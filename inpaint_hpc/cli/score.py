@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,6 @@ def score(source: Path, by: str, csv_file: Path | None, json_file: Path | None, 
     0.2 (V / N)^(1/3) from its place, up to the host's symmetry; N counts all atoms, V is the volume of the cell.
     Intervals are 95 % of a bootstrap over hosts.
     """
-    from inpaint_hpc.archive.read import Archive
-    from inpaint_hpc.benchmark.score import score_tasks, summary
     from inpaint_hpc.campaign.run_directory import RunDirectory
     from inpaint_hpc.errors import InputError
 
@@ -48,6 +47,32 @@ def score(source: Path, by: str, csv_file: Path | None, json_file: Path | None, 
         path = RunDirectory(source).archive_path
         if not path.exists():
             raise InputError(f"{source}: has no archive yet; `inpaint-hpc collect {source}` makes it of what is there")
+    print_summary(write_scores(path, by, csv_file, json_file, symprec), by)
+
+
+def write_scores(
+    path: Path,
+    by: str,
+    csv_file: Path | None,
+    json_file: Path | None,
+    symprec: float = 0.1,
+    wanted: Mapping[str, Container[str]] | None = None,
+    **more: Any,
+) -> list[dict[str, Any]]:
+    """Score an archive and write the files that are asked for; returns the rows of the summary.
+
+    Args:
+        path: the archive.
+        by: as `summary`.
+        csv_file, json_file: what to write.
+        symprec: distance tolerance of the hosts' symmetry, A.
+        wanted: hosts that count, by ion; None counts all.
+        more: further values of the JSON document.
+    """
+    from inpaint_hpc.archive.read import Archive
+    from inpaint_hpc.benchmark.score import score_tasks, summary
+    from inpaint_hpc.sampling.settings import SamplingSettings
+
     show = sys.stderr.isatty()
     with Archive(path) as archive:
         total = len(archive)
@@ -58,7 +83,10 @@ def score(source: Path, by: str, csv_file: Path | None, json_file: Path | None, 
 
         scored = score_tasks(archive.iter_records(), progress, symprec)
         settings = archive.attributes
-    rows = summary(scored, by)
+    if wanted is not None:
+        scored = [one for one in scored if one.host in wanted.get(one.guests.rstrip("0123456789"), ())]
+    sampling = (settings.get("configuration") or {}).get("sampling")
+    rows = [{**row, "nfe": SamplingSettings(**sampling).nfe if sampling else None} for row in summary(scored, by)]
     if csv_file is not None:
         with csv_file.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(scored[0].row()))
@@ -66,18 +94,19 @@ def score(source: Path, by: str, csv_file: Path | None, json_file: Path | None, 
             writer.writerows(one.row() for one in scored)
     if json_file is not None:
         document = {
-            "archive": path.name,
+            **more,
             "by": by,
             "symprec_A": symprec,
             "weights_sha256": settings.get("weights_sha256"),
-            "summary": rows,
+            "summary": {row["group"]: row for row in rows},
             "tasks": [one.row() for one in scored],
         }
         json_file.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    _print(rows, by)
+    return rows
 
 
-def _print(rows: list[dict[str, Any]], by: str) -> None:
+def print_summary(rows: list[dict[str, Any]], by: str) -> None:
+    """Print a summary as a table on stdout."""
     from rich import box
     from rich.table import Table
 
@@ -87,8 +116,8 @@ def _print(rows: list[dict[str, Any]], by: str) -> None:
     for name in (by, "hosts", "one sample", "first", "any", "RMSD (A)", "failed"):
         table.add_column(name, justify="left" if name == by else "right")
     for row in rows:
-        rmsd = row["guest_rmsd_median_A"]
-        shares = [_percent(row, name) for name in ("one_sample", "top1", "any")]
+        rmsd = row["guest_rmsd_median"]
+        shares = [_percent(row, name) for name in ("one_sample", "top1", "any_k")]
         failed = str(row["failed"] or "")
         table.add_row(row["group"], str(row["hosts"]), *shares, "" if rmsd is None else f"{rmsd:.3f}", failed)
     stdout_console().print(table)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 from inpaint_hpc._version import __version__
-from inpaint_hpc.environment import OPTIONAL, package_versions
+from inpaint_hpc.environment import OPTIONAL, available_cores, package_versions
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.gpus import gpus_here
 
@@ -36,18 +35,13 @@ def inspect_environment() -> dict[str, Any]:
         "platform": f"{platform.system()} {platform.machine()}",
         "packages": packages,
         "optional": package_versions(OPTIONAL),
-        "cpu": {"cores": _cores(), "memory_GiB": _memory_gib()},
+        "cpu": {"cores": available_cores(), "memory_GiB": _memory_gib()},
         "devices": _devices(problems),
         "gpus": gpus,
         "weights": _weights(problems),
         "slurm": {command: shutil.which(command) for command in SLURM_COMMANDS},
         "problems": problems,
     }
-
-
-def _cores() -> int:
-    """Cores that this process may use; in a batch job, fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _memory_gib() -> float | None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ import psutil
 
 from inpaint_hpc.cluster.ray.executor import RayExecutor
 from inpaint_hpc.cluster.ray.node import RayNode, clean_up
+from inpaint_hpc.environment import available_cores
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.gpus import gpus_here
 
@@ -83,11 +82,6 @@ def choose_workers(actors: int | str = "auto", threads: int | None = None, devic
         fit = max(1, int(psutil.virtual_memory().total / _WORKER_BYTES))
         actors = max(1, min(cores // (threads or 1), fit))
     return Workers(int(actors), "cpu", threads or max(1, cores // int(actors)))
-
-
-def available_cores() -> int:
-    """Cores that this process may use; in a batch job, fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def make_executor(

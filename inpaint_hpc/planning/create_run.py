@@ -27,7 +27,7 @@ from inpaint_hpc.archive.records import task_id_tail
 from inpaint_hpc.campaign.config import CampaignConfig
 from inpaint_hpc.campaign.cost import CostModel
 from inpaint_hpc.campaign.run_directory import SCHEMA_VERSION, RunDirectory
-from inpaint_hpc.environment import OPTIONAL, REQUIRED, package_versions, user_path
+from inpaint_hpc.environment import OPTIONAL, REQUIRED, package_versions, process_exists, user_path
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.files import atomic_path
 from inpaint_hpc.network.weights import find_weights
@@ -327,18 +327,8 @@ def _remove_abandoned(path: Path) -> None:
     """Remove leftovers of killed creations on this machine."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.{socket.gethostname()}.*.creating"):
         pid = left.name.split(".")[-3]
-        if pid.isdecimal() and not _alive(int(pid)):
+        if pid.isdecimal() and not process_exists(int(pid)):
             shutil.rmtree(left, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def _resolved(config: CampaignConfig, path: Path) -> CampaignConfig:

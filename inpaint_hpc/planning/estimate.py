@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +18,7 @@ from inpaint_hpc.campaign.cost import CPU_SECONDS
 from inpaint_hpc.campaign.run_directory import SHARDS_PER_FOLDER, RunDirectory
 from inpaint_hpc.campaign.task_tables import CampaignTask
 from inpaint_hpc.campaign.worker import ShardWorker
+from inpaint_hpc.environment import available_cores
 from inpaint_hpc.gpus import gpus_here
 
 from .create_run import build
@@ -210,5 +209,4 @@ def _workers(config: CampaignConfig, on_gpu: bool, threads: int) -> int:
         return config.resources.actors
     if on_gpu:
         return max(1, gpus_here().count)
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    return max(1, cores // threads)
+    return max(1, available_cores() // threads)

@@ -18,6 +18,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from inpaint_hpc.crystals.packed import ElectrodePair, PackedDataset
+from inpaint_hpc.environment import available_cores
 
 from .batches import BatchSettings, DrawnBatch, draw_batch, training_indices
 from .masks import MaskMixture
@@ -94,7 +95,7 @@ def default_workers(device: torch.device) -> int:
     """None on a CPU, where the network needs the cores; else all but one core, shared by the processes of a node."""
     if device.type == "cpu":
         return 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = available_cores()
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return max(0, min(cores // processes - 1, _MOST_WORKERS))
 

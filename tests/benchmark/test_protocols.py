@@ -1,0 +1,98 @@
+"""`inpaint-hpc benchmark`: the same hosts everywhere, a campaign, a table."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from tiny_network import save_tiny_weights
+
+from inpaint_hpc.archive.read import Archive
+from inpaint_hpc.benchmark.protocols import chosen_hosts
+from inpaint_hpc.campaign.config import load_config
+from inpaint_hpc.cli.main import cli
+from inpaint_hpc.crystals.batch import Crystal
+from inpaint_hpc.crystals.packed import hash_order, read_packed
+
+SMOKE = Path(__file__).parents[1] / "data" / "smoke.h5"
+
+
+def made(number, elements):
+    return Crystal(
+        np.array(elements), np.random.default_rng(number).random((len(elements), 3)), np.eye(3) * 9, f"m{number}"
+    )
+
+
+def test_the_first_by_hash_whatever_the_order_and_the_limit():
+    rng = np.random.default_rng(0)
+    crystals = [made(k, rng.choice([3, 8, 11], size=rng.integers(1, 6))) for k in range(60)]
+    holds = [c for c in crystals if 0 < (c.numbers == 3).sum() < len(c) <= 4]
+    for order in (crystals, crystals[::-1]):
+        for limit in (None, 1, 5, 1000):
+            found = chosen_hosts(order, ["Li", "Na"], limit, max_atoms=4)
+            assert [c.name for c in found["Li"]] == [c.name for c in hash_order(holds)[:limit]]
+    assert chosen_hosts(crystals, ["K"], None, 4) == {"K": []}
+
+
+@pytest.fixture
+def run(tmp_path):
+    weights = save_tiny_weights(tmp_path).path
+
+    def run(*more):
+        options = ["--ions", "Li,Na", "--limit", "2", "--samples", "2", "--steps", "4", "--weights", str(weights)]
+        place = ["--out", str(tmp_path / "bm"), "--cluster", "inline", "--json", str(tmp_path / "out.json")]
+        return CliRunner().invoke(cli, ["benchmark", "wbm", str(SMOKE), *options, *place, *more])
+
+    return run
+
+
+def test_a_benchmark_is_a_campaign_and_a_table(run, tmp_path):
+    result = run("--csv", str(tmp_path / "rows.csv"))
+    assert result.exit_code == 0, result.output
+    document = json.loads((tmp_path / "out.json").read_text())
+    chosen = json.loads((tmp_path / "bm" / "benchmark.json").read_text())["hosts"]
+    expected = chosen_hosts(read_packed(SMOKE), ["Li", "Na"], 2, 40)
+    assert chosen == {ion: [crystal.name for crystal in crystals] for ion, crystals in expected.items()}
+    for ion, names in chosen.items():
+        row = document["summary"][ion]
+        assert row["hosts"] == len(names) and row["nfe"] == 4
+        assert {"one_sample", "top1", "any_k", "guest_rmsd_median", "seconds"} <= row.keys()
+        rows = [one for one in document["tasks"] if one["guests"].rstrip("0123456789") == ion]
+        assert sorted(one["host"] for one in rows) == sorted(names)
+    # What was taken out is what was put back.
+    by_name = {crystal.name: crystal for crystal in read_packed(SMOKE)}
+    with Archive(tmp_path / "bm" / "run" / "archive.h5") as archive:
+        for record in archive.iter_records():
+            full = by_name[record.host.name]
+            assert len(full) == len(record.host) + len(record.guests)
+            assert (full.numbers == record.guests[0]).sum() == len(record.guests)
+    # Again: nothing is run, the table is the same; another benchmark is refused.
+    before = (tmp_path / "bm" / "run" / "archive.h5").stat().st_mtime_ns
+    assert run().exit_code == 0 and json.loads((tmp_path / "out.json").read_text()) == document
+    assert (tmp_path / "bm" / "run" / "archive.h5").stat().st_mtime_ns == before
+    other = run("--limit", "1")
+    assert other.exit_code == 2 and "is a benchmark with other limit; use another --out" in other.output
+
+
+def test_the_campaign_can_be_run_by_other_verbs(run, tmp_path):
+    assert run().exit_code == 0
+    config = load_config(tmp_path / "bm" / "campaign.yaml")
+    assert config.samples == 2 and config.output == tmp_path / "bm" / "run"
+    again = CliRunner().invoke(
+        cli, ["run", str(tmp_path / "bm" / "campaign.yaml"), "--cluster", "inline", "--top", "0"]
+    )
+    assert again.exit_code == 0, again.output
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--ions", "Li,Qq"], "--ions: Qq is no element"),
+        (["--ions", ","], "--ions: nothing is no element"),
+        (["--ions", "He"], "no crystal of at most 40 atoms holds He and something else"),
+    ],
+)
+def test_bad_input_is_one_line(run, options, message):
+    result = run(*options)
+    assert result.exit_code == 2 and message in result.output and result.output.count("\n") == 1
