@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from inpaint_hpc.archive.read import Archive
-from inpaint_hpc.benchmark.metrics import compare_placements
+from inpaint_hpc.sampling.placement_distances import compare_placements
 
 
 def main() -> None:

@@ -11,8 +11,9 @@ import numpy as np
 from inpaint_hpc.archive.records import TaskRecord
 from inpaint_hpc.archive.rows import Candidate
 from inpaint_hpc.errors import InputError
+from inpaint_hpc.sampling.placement_distances import Placed, compare_placements
 
-from .metrics import Placed, compare_placements, share_of
+from .metrics import share_of
 
 FIRST = (1, 2, 3, 5, 10, 32)  # candidates that recall is given for
 

@@ -63,6 +63,8 @@ class Status:
         shards, shards_done: all shards; those completely done.
         samples: possible samples so far.
         invalid: impossible samples, discarded.
+        taken_out, right: tasks whose guests had been taken out of a crystal, of those that workers reported; of these,
+            those whose first candidate puts them back.
         cost_done: share of the estimated cost that is done, 0 to 1.
         samples_per_second: recent rate of all workers that are alive; 0 if none is.
         eta_seconds: remaining time at this rate; None if unknown.
@@ -95,6 +97,8 @@ class Status:
     failures: tuple[dict[str, Any], ...] = ()
     collected: bool = False
     time: float = 0.0
+    taken_out: int = 0
+    right: int = 0
 
     @property
     def tasks_pending(self) -> int:
@@ -175,6 +179,8 @@ def read_status(run: RunDirectory | str | Path, now: float | None = None) -> Sta
         ),
         collected=run.archive_path.exists(),
         time=now,
+        taken_out=sum(report.taken_out for report in reports),
+        right=sum(report.right for report in reports),
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from inpaint_hpc.archive.records import TaskRecord
 from inpaint_hpc.archive.write import check_record, write_result
 from inpaint_hpc.errors import StorageError
+from inpaint_hpc.sampling.placement_distances import compare_placements
 
 from .result_checks import result_counts
 from .run_directory import RunDirectory
@@ -105,6 +106,7 @@ def unit_report(
         spent.update(record.seconds)
     valid = sum(record.n_valid for record in records)
     errors = [record.error for record in records if record.failed]
+    taken_out = [record for record in records if record.reference_frac_coords is not None and len(record.host)]
     return UnitReport(
         unit=unit,
         tasks=len(records),
@@ -116,7 +118,19 @@ def unit_report(
         worker=worker,
         time=time.time(),
         error=errors[-1] if errors else "",
+        taken_out=len(taken_out),
+        right=sum(map(_puts_back, taken_out)),
     )
+
+
+def _puts_back(record: TaskRecord) -> bool:
+    """Whether the first candidate has the guests where they had been taken out."""
+    if record.reference_frac_coords is None or not len(record.candidates):
+        return False
+    first = record.candidates[0]
+    relaxed = None if first.relaxed is None else first.relaxed.guest_frac_coords
+    placed = first.guest_frac_coords if relaxed is None else relaxed
+    return bool(compare_placements(record.host, record.guests, record.reference_frac_coords, placed[None]).right[0])
 
 
 def done_report(unit: WorkUnit, path: Path, worker: str) -> UnitReport:

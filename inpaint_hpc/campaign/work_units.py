@@ -60,6 +60,8 @@ class UnitReport:
         samples: possible samples kept.
         invalid: impossible samples discarded.
         failed: tasks recorded as failed.
+        taken_out, right: tasks whose guests had been taken out of a crystal; of these, those whose first candidate puts
+            them back.
         seconds: wall time of the unit.
         stages: wall time in s by stage (`sample`, `deduplicate`, `score`, `write` ...).
         worker: name of the worker.
@@ -79,6 +81,8 @@ class UnitReport:
     time: float = 0.0
     error: str = ""
     already_done: bool = False
+    taken_out: int = 0
+    right: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; `from_dict` is the inverse."""

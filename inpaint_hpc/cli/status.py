@@ -72,6 +72,11 @@ def _lines(found: Status, jobs: Poll) -> list[str]:
         f"shards   {found.shards_done} of {found.shards} done",
         f"samples  {found.samples}, and {found.invalid} impossible ones discarded ({100 * found.invalid_rate:.1f} %)",
     ]
+    if found.taken_out:
+        lines.append(
+            f"right    {found.right} of {found.taken_out} first candidates put back what was taken out "
+            f"({100 * found.right / found.taken_out:.1f} %)"
+        )
     if found.done:
         archive = "archive.h5 is there" if found.collected else f"`inpaint-hpc collect {found.path}` makes the archive"
         lines.append(f"done     {archive}")

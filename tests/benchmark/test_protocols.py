@@ -67,6 +67,10 @@ def test_a_benchmark_is_a_campaign_and_a_table(run, tmp_path):
             full = by_name[record.host.name]
             assert len(full) == len(record.host) + len(record.guests)
             assert (full.numbers == record.guests[0]).sum() == len(record.guests)
+    # The workers have said so while it ran.
+    status = CliRunner().invoke(cli, ["status", str(tmp_path / "bm" / "run")])
+    right = sum(one["top1"] for one in document["tasks"])
+    assert f"{right} of {len(document['tasks'])} first candidates put back what was taken out" in status.output
     # Again: nothing is run, the table is the same; another benchmark is refused.
     before = (tmp_path / "bm" / "run" / "archive.h5").stat().st_mtime_ns
     assert run().exit_code == 0 and json.loads((tmp_path / "out.json").read_text()) == document
