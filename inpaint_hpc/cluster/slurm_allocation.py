@@ -1,5 +1,7 @@
 """Class named by jobs that version 0.1.0 queued before November 2026; to be removed in the next release."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING
 
 from .slurm import allocation

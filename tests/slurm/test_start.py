@@ -108,12 +108,11 @@ def test_the_script_has_the_digest_of_what_it_runs(tmp_path, monkeypatch, count)
     (tmp_path / "run" / "slurm").mkdir(parents=True)
     (tmp_path / "run" / "slurm").chmod(0o777)
     fake = tmp_path / "sbatch"
-    fake.write_text(
-        f'#!/bin/sh\n[ "$1" = --version ] || {{ cp "$1" {tmp_path}/script; echo Submitted batch job 7; }}\n'
-    )
+    keeps = f'for one; do :; done; cp "$one" {tmp_path}/script; echo Submitted batch job 7'
+    fake.write_text(f'#!/bin/sh\n[ "$1" = --version ] || {{ {keeps}; }}\n')
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    job = sbatch(tmp_path / "run", load_settings(None, {"time": 10}), [CollectJob("run")] * count)
+    job, _ = sbatch(tmp_path / "run", load_settings(None, {"time": 10}), [CollectJob("run")] * count)
     folder = tmp_path / "run" / "slurm" / job
     (line,) = [line for line in (tmp_path / "script").read_text().splitlines() if line.startswith("srun")]
     pickles = list(folder.glob("*_submitted.pkl"))
