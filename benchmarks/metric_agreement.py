@@ -1,7 +1,7 @@
 """Does `inpaint-hpc score` call the same samples right as the matcher of the paper?
 
-    python benchmarks/task_cost.py ../shared/data --workloads ions-out --keep /tmp/cost
-    python benchmarks/metric_agreement.py /tmp/cost/here/ions-out/run/archive.h5
+    python benchmarks/task_cost.py ../shared/data --workloads ions-out --keep cost
+    python benchmarks/metric_agreement.py cost/here/ions-out/run/archive.h5
 
 For every sample of an archive whose guests were taken out of crystals: the verdict of `compare_placements` and that of
 `StructureMatcher(ltol=0.2, stol=0.2).fit` on the whole crystals.  Prints how many agree, each that does not, and how

@@ -2,7 +2,7 @@
 
     git worktree add ../before COMMIT
     python benchmarks/task_cost.py ../shared/data --other ../before
-    python benchmarks/task_cost.py ../shared/data --workloads electrodes --limit 7 --keep /tmp/cost
+    python benchmarks/task_cost.py ../shared/data --workloads electrodes --limit 7 --keep cost
 
 Three workloads run in this process, one thread, in the shape that a GPU gives them (the tasks of a shard at once, their
 energies together): `one-guest` (Li into WBM crystals, 16 samples), `ions-out` (an ion taken out of WBM crystals, 8

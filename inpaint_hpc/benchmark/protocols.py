@@ -77,7 +77,8 @@ def prepare(
         options: further sections of the campaign's configuration: sampling, pipeline, resources, weights.
 
     Raises:
-        InputError: no crystal holds one of the ions, a value is not allowed, or `folder` is of another benchmark.
+        InputError: no crystal holds one of the ions, none can be read, a value is not allowed, or `folder` is of another
+            benchmark.
     """
     settings = {"samples": samples, **options}
     asked = {
@@ -102,9 +103,12 @@ def prepare(
         if differ:
             raise InputError(f"{folder}: is a benchmark with other {', '.join(differ)}; use another --out")
         return config
-    chosen = chosen_hosts(iter_hosts(list(sources)), ions, limit, max_atoms)
+    rejected: list[InputError] = []
+    chosen = chosen_hosts(iter_hosts(list(sources), rejected.append), ions, limit, max_atoms)
     empty = [ion for ion, crystals in chosen.items() if not crystals]
     if len(empty) == len(ions):
+        if rejected:
+            raise rejected[0]
         raise InputError(
             f"no crystal of at most {max_atoms} atoms holds {', '.join(ions)} and something else; "
             "see --ions and --max-atoms"
@@ -112,6 +116,7 @@ def prepare(
     folder.mkdir(parents=True, exist_ok=True)
     crystals = {crystal.name: crystal for several in chosen.values() for crystal in several}
     write_packed(folder / "hosts.h5", (replace(one, info=_plain(one.info)) for one in crystals.values()))
+    asked["rejected"] = [str(error) for error in rejected]
     asked["hosts"] = {ion: [crystal.name for crystal in several] for ion, several in chosen.items()}
     for path, text in (
         (folder / "campaign.yaml", config.to_yaml()),
@@ -120,6 +125,11 @@ def prepare(
         with atomic_path(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
     return config
+
+
+def rejected_of(folder: Path) -> list[str]:
+    """Why crystals of the input were left out: they cannot be read or used."""
+    return list(json.loads((folder / "benchmark.json").read_text(encoding="utf-8")).get("rejected", ()))
 
 
 def hosts_of(folder: Path) -> dict[str, set[str]]:

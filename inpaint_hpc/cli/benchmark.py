@@ -42,7 +42,8 @@ def benchmark(protocol: str, sources: tuple[str, ...], out: Path, **options: Any
     """
     from ase.data import atomic_numbers
 
-    from inpaint_hpc.benchmark.protocols import hosts_of, prepare
+    from inpaint_hpc.benchmark.protocols import hosts_of, prepare, rejected_of
+    from inpaint_hpc.campaign.run_directory import RunDirectory
     from inpaint_hpc.cluster.local import choose_workers
     from inpaint_hpc.errors import InputError
     from inpaint_hpc.planning.create_run import create_run
@@ -55,9 +56,13 @@ def benchmark(protocol: str, sources: tuple[str, ...], out: Path, **options: Any
     if options["weights"]:
         sections["weights"] = options["weights"]
     config = prepare(out, sources, ions, options["limit"], options["max_atoms"], options["samples"], **sections)
-    archive = Path(config.output) / "archive.h5"
+    if rejected := rejected_of(out):
+        click.echo(f"left out: {len(rejected)} crystals that cannot be used, the first: {rejected[0]}", err=True)
+    place = Path(config.output)
+    archive = place / "archive.h5"
     status = 0
-    if not archive.exists():
+    # An archive may be of a part, as when tasks were missing when it was made.
+    if not archive.exists() or RunDirectory(place).pending_units():
         workers = choose_workers(options["actors"] or "auto", options["threads"], options["device"] or "auto")
         run = create_run(config, gpu_workers=workers.actors if workers.gpus else 0)
         chosen = {name: options[name] for name in ("cluster", "actors", "threads", "device")}

@@ -138,7 +138,8 @@ def _data_rows(stream: JsonStream, columns: list[Any], index: list[Any]) -> Iter
 
 def name_of(item: dict[str, Any], default: str) -> str:
     """The id of a row, by default `default`."""
-    return next((str(item[key]) for key in _IDS if item.get(key) not in (None, "")), default)
+    ids = (item.get(key) for key in _IDS)
+    return next((str(one) for one in ids if isinstance(one, str | int | float | np.integer) and one != ""), default)
 
 
 def json_crystal(item: dict[str, Any], name: str) -> Crystal:

@@ -11,6 +11,8 @@ from tiny_network import save_tiny_weights
 from inpaint_hpc.archive.read import Archive
 from inpaint_hpc.benchmark.protocols import chosen_hosts
 from inpaint_hpc.campaign.config import load_config
+from inpaint_hpc.campaign.run_directory import RunDirectory
+from inpaint_hpc.campaign.run_results import collect_run
 from inpaint_hpc.cli.main import cli
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.packed import hash_order, read_packed
@@ -100,3 +102,25 @@ def test_the_campaign_can_be_run_by_other_verbs(run, tmp_path):
 def test_bad_input_is_one_line(run, options, message):
     result = run(*options)
     assert result.exit_code == 2 and message in result.output and result.output.count("\n") == 1
+
+
+def test_a_benchmark_whose_archive_lacks_tasks_goes_on(run, tmp_path):
+    assert run().exit_code == 0
+    whole = json.loads((tmp_path / "out.json").read_text())
+    directory = RunDirectory(tmp_path / "bm" / "run")
+    directory.result_paths()[0].unlink()
+    collect_run(directory)
+    assert run().exit_code == 0
+    again = json.loads((tmp_path / "out.json").read_text())
+    assert len(again["tasks"]) == len(whole["tasks"]) and not directory.pending_units()
+
+
+def test_what_cannot_be_read_is_left_out_and_counted(run, tmp_path):
+    (tmp_path / "broken.cif").write_text("data_x\nloop_\n_atom_site_fract_x\n")
+    result = run(str(tmp_path / "broken.cif"))
+    assert result.exit_code == 0, result.output
+    assert "left out: 1 crystals that cannot be used, the first: " in result.output and "broken.cif" in result.output
+    options = ["benchmark", "wbm", str(tmp_path / "broken.cif"), "--out", str(tmp_path / "other")]
+    alone = CliRunner().invoke(cli, options)
+    assert alone.exit_code == 2 and alone.output.startswith("Error: ") and "broken.cif" in alone.output
+    assert not (tmp_path / "other").exists()
