@@ -77,8 +77,8 @@ def prepare(
         options: further sections of the campaign's configuration: sampling, pipeline, resources, weights.
 
     Raises:
-        InputError: no crystal holds one of the ions, none can be read, a value is not allowed, or `folder` is of another
-            benchmark.
+        InputError: no crystal holds one of the ions, none can be read, a value is not allowed, or `folder` is of
+            another benchmark.
     """
     settings = {"samples": samples, **options}
     asked = {
