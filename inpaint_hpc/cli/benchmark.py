@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,51 +12,109 @@ from inpaint_hpc.cli.run import finish
 from inpaint_hpc.cli.score import print_summary, write_scores
 
 
-@click.command()
-@click.argument("protocol", type=click.Choice(["wbm"]))
-@click.argument("sources", nargs=-1, required=True, metavar="INPUT...")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("benchmark"), show_default=True,
-              help="Folder of the benchmark; the same command goes on there.")  # fmt: skip
-@click.option("--ions", default="Li,Na,K,Mg,Ca,Zn,Al", show_default=True, help="Ions to take out, by commas.")
-@click.option("--limit", type=click.IntRange(min=1), help="So many hosts for each ion, by hash of their ids.")
-@click.option("--max-atoms", type=click.IntRange(min=2), default=40, show_default=True, help="Largest crystal.")
-@click.option("--samples", type=click.IntRange(min=1), default=16, show_default=True, help="Samples of each task.")
-@click.option("--steps", type=click.IntRange(min=1), default=40, show_default=True, help="Steps of the sampler.")
-@click.option("--relax", type=click.Choice(["none", "guests", "positions", "cell"]), default="none", show_default=True,
-              help="What is relaxed before candidates are ranked.")  # fmt: skip
-@click.option("--weights", metavar="NAME|PATH", help="Name of packaged weights, or a .safetensors file.")
-@click.option("--cluster", type=click.Choice(["ray", "inline"]), default="ray", show_default=True,
-              help="Ray actors on this machine, or one worker in this process.")  # fmt: skip
-@click.option("--actors", type=click.IntRange(min=1), help="Number of workers.")
-@click.option("--threads", type=click.IntRange(min=1), help="Torch threads per worker.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Torch device.")
-@click.option("--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False), help="Write a row for each task.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write everything as JSON.")
-def benchmark(protocol: str, sources: tuple[str, ...], out: Path, **options: Any) -> int:
-    """Take ions out of relaxed crystals, place them again, and say how often they are back.
+@click.group()
+def benchmark() -> None:
+    """Take ions out of known crystals, place them again, and say how often they are back.
 
-    PROTOCOL wbm: all atoms of one ion are taken out of each crystal of INPUT (files in any format), as Dai et al. did
-    with WBM.  The benchmark is a campaign in OUT, run here; on a cluster, `inpaint-hpc submit OUT/campaign.yaml` runs
-    it, and this command then scores it.
+    A benchmark is a campaign in its folder, run here; on a cluster, `inpaint-hpc submit OUT/campaign.yaml` runs it, and
+    the same command then scores it.
 
     Exit status: 0 if every task has a result, 1 if some are missing, 2 after an error, 130 after Ctrl-C.
     """
-    from ase.data import atomic_numbers
 
+
+def _options(max_atoms: int) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """The options that all protocols share."""
+    options = [
+        click.argument("sources", nargs=-1, required=True, metavar="INPUT..."),
+        click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("benchmark"),
+                     show_default=True, help="Folder of the benchmark; the same command goes on there."),
+        click.option("--ions", default="Li,Na,K,Mg,Ca,Zn,Al", show_default=True, help="Ions to take out, by commas."),
+        click.option("--limit", type=click.IntRange(min=1),
+                     help="So many hosts, of wbm for each ion, by hash of their ids."),
+        click.option("--max-atoms", type=click.IntRange(min=2), default=max_atoms, show_default=True,
+                     help="Largest crystal, with its ions."),
+        click.option("--anions", metavar="SYMBOLS",
+                     help="Only crystals that hold at least one of these, by commas, and no other of N, O, F, P, S, "
+                     "Cl, As, Se, Br, Te, I."),
+        click.option("--exclude", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+                     help="File with ids of crystals to leave out, one a line."),
+        click.option("--samples", type=click.IntRange(min=1), default=16, show_default=True,
+                     help="Samples of each task."),
+        click.option("--steps", type=click.IntRange(min=1), default=40, show_default=True,
+                     help="Steps of the sampler."),
+        click.option("--relax", type=click.Choice(["none", "guests", "positions", "cell"]), default="none",
+                     show_default=True, help="What is relaxed before candidates are ranked."),
+        click.option("--weights", metavar="NAME|PATH", help="Name of packaged weights, or a .safetensors file."),
+        click.option("--cluster", type=click.Choice(["ray", "inline"]), default="ray", show_default=True,
+                     help="Ray actors on this machine, or one worker in this process."),
+        click.option("--actors", type=click.IntRange(min=1), help="Number of workers."),
+        click.option("--threads", type=click.IntRange(min=1), help="Torch threads per worker."),
+        click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Torch device."),
+        click.option("--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False),
+                     help="Write a row for each task."),
+        click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False),
+                     help="Write everything as JSON."),
+    ]  # fmt: skip
+
+    def decorate(command: Callable[..., int]) -> Callable[..., int]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+@benchmark.command()
+@_options(max_atoms=40)
+def wbm(**options: Any) -> int:
+    """All atoms of one ion at a time are taken out of each crystal of INPUT.
+
+    INPUT: files in any format.  Dai et al. did so with WBM.
+    """
+    return _run("wbm", **options)
+
+
+@benchmark.command("wbm-single")
+@_options(max_atoms=40)
+def wbm_single(**options: Any) -> int:
+    """One atom of the ion at a time is taken out, the others stay.
+
+    INPUT: files in any format.  Each symmetry-distinct site of the ion is one task, which takes out its first atom.
+    """
+    return _run("wbm-single", **options)
+
+
+@benchmark.command()
+@_options(max_atoms=60)
+def electrodes(**options: Any) -> int:
+    """Hosts of insertion electrodes, relaxed without the ions, are filled.
+
+    INPUT: packed files of electrode pairs; pairs that they mark as not recommended are left out.  The ions belong where
+    the discharged crystal has them, in fractional coordinates; right is up to 0.3 (V / N)^(1/3) from there, as the host
+    has moved.
+    """
+    return _run("electrodes", **options)
+
+
+def _run(protocol: str, sources: tuple[str, ...], out: Path, **options: Any) -> int:
+    from inpaint_hpc.benchmark.choosing import Choice, read_ids
     from inpaint_hpc.benchmark.protocols import hosts_of, prepare, rejected_of
     from inpaint_hpc.campaign.run_directory import RunDirectory
     from inpaint_hpc.cluster.local import choose_workers
-    from inpaint_hpc.errors import InputError
     from inpaint_hpc.planning.create_run import create_run
 
-    ions = [ion.strip() for ion in options["ions"].split(",") if ion.strip()]
-    unknown = [ion for ion in ions if ion not in atomic_numbers or ion == "X"]
-    if unknown or not ions:
-        raise InputError(f"--ions: {', '.join(unknown) or 'nothing'} is no element; write symbols such as Li,Na")
+    choice = Choice(
+        ions=_symbols("--ions", options["ions"]),
+        limit=options["limit"],
+        max_atoms=options["max_atoms"],
+        anions=() if options["anions"] is None else _symbols("--anions", options["anions"]),
+        exclude=() if options["exclude"] is None else frozenset(read_ids(options["exclude"])),
+    )
     sections: dict[str, Any] = {"sampling": {"steps": options["steps"]}, "pipeline": {"relax": options["relax"]}}
     if options["weights"]:
         sections["weights"] = options["weights"]
-    config = prepare(out, sources, ions, options["limit"], options["max_atoms"], options["samples"], **sections)
+    config = prepare(out, sources, choice, options["samples"], protocol, **sections)
     if rejected := rejected_of(out):
         click.echo(f"left out: {len(rejected)} crystals that cannot be used, the first: {rejected[0]}", err=True)
     place = Path(config.output)
@@ -69,7 +128,20 @@ def benchmark(protocol: str, sources: tuple[str, ...], out: Path, **options: Any
         status = finish(run, verify=False, no_collect=False, top=0, **chosen)
         if not archive.exists():
             return status
-    wanted = hosts_of(out)
-    rows = write_scores(archive, "ion", options["csv_file"], options["json_file"], wanted=wanted, protocol=protocol)
-    print_summary(rows, "ion")
+    by, stol = ("guest_range", 0.3) if protocol == "electrodes" else ("ion", 0.2)
+    files = options["csv_file"], options["json_file"]
+    rows = write_scores(archive, by, *files, stol=stol, wanted=hosts_of(out), protocol=protocol)
+    print_summary(rows, by)
     return status
+
+
+def _symbols(option: str, text: str) -> tuple[str, ...]:
+    from ase.data import atomic_numbers
+
+    from inpaint_hpc.errors import InputError
+
+    symbols = tuple(dict.fromkeys(symbol.strip() for symbol in text.split(",") if symbol.strip()))
+    unknown = [symbol for symbol in symbols if symbol not in atomic_numbers or symbol == "X"]
+    if unknown or not symbols:
+        raise InputError(f"{option}: {', '.join(unknown) or 'nothing'} is no element; write symbols such as Li,Na")
+    return symbols
