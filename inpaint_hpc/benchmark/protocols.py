@@ -29,6 +29,7 @@ from .choosing import COUNT, SPECIES, Choice, chosen_hosts, chosen_pairs, filled
 
 IONS = ("Li", "Na", "K", "Mg", "Ca", "Zn", "Al")
 PROTOCOLS = ("wbm", "wbm-single", "electrodes")
+STOLS = {"electrodes": 0.3}  # hosts that relaxed without the ions have moved; 0.2 for others
 # What two calls in one folder must agree on.
 ASKED = ("protocol", "input", "ions", "limit", "max_atoms", "anions", "exclude", "settings")
 
@@ -137,6 +138,11 @@ def _electrodes(sources: list[str], choice: Choice) -> _Chosen:
 def rejected_of(folder: Path) -> list[str]:
     """Why crystals of the input were left out: they cannot be read or used."""
     return list(json.loads((folder / "benchmark.json").read_text(encoding="utf-8")).get("rejected", ()))
+
+
+def stol_of(folder: Path) -> float:
+    """Right is up to this times (V / N)^(1/3), in a benchmark's protocol."""
+    return STOLS.get(json.loads((folder / "benchmark.json").read_text(encoding="utf-8"))["protocol"], 0.2)
 
 
 def hosts_of(folder: Path) -> dict[str, set[str]]:

@@ -19,6 +19,7 @@ from .choosing import COUNT, FRAMEWORK, SPECIES
 from .metrics import share_of
 
 GROUPS = {"1": (1, 1), "2-3": (2, 3), "4-7": (4, 7), "8+": (8, 10**6)}  # numbers of guests
+SHARES = ("one_sample", "top1", "any_k", "les", "chance")
 FIRST = (1, 2, 3, 5, 10, 32)  # candidates that recall is given for
 
 
@@ -43,6 +44,8 @@ class ScoredTask:
         evaluations: energies computed until candidates were ranked as placed; None where not known.
         seconds: wall time.
         failed: the task has no result, which counts as wrong.
+        les: after full relaxation the first candidate matches or is as low as the reference; None where not computed.
+        chance: share of random placements that are right; None where not computed.
         framework: what is drawn again for intervals: the host's column of that name, or its id.
         info: further columns of the host's file.
     """
@@ -67,6 +70,8 @@ class ScoredTask:
     evaluations: int | None
     seconds: float
     failed: bool
+    les: bool | None = None
+    chance: float | None = None
     framework: str = ""
     info: dict[str, Any] = field(default_factory=dict)
 
@@ -176,8 +181,9 @@ def summary(scored: Sequence[ScoredTask], by: str = "guests") -> list[dict[str, 
         by: 'ion' (its symbol, however many), 'n_guests', 'guest_range' (`GROUPS`), or another attribute.
 
     Returns:
-        Rows with `group`, `tasks`, `hosts`, `failed`, the shares `one_sample`, `top1` and `any_k`, each with `_low` and
-        `_high`, the 95 % interval of a bootstrap over hosts; `recall` and `recall_by_agreement`, the share with a right
+        Rows with `group`, `tasks`, `hosts`, `frameworks`, `failed`, the shares `one_sample`, `top1`, `any_k` and, where
+        they were computed, `les` and `chance`, each with `_low` and `_high`, the 95 % interval of a bootstrap over
+        frameworks; `recall` and `recall_by_agreement`, the share with a right
         one among the first k candidates, by k; `within_A`, the share whose first candidate has an RMSD of at most so
         many A; `guest_rmsd_median` of the first candidates that are right, A; means of `candidates`, `evaluations` and
         `seconds`.
@@ -198,8 +204,11 @@ def _summed(group: str, scored: Sequence[ScoredTask]) -> dict[str, Any]:
         "failed": sum(one.failed for one in scored),
     }
     frameworks = [one.framework for one in scored]
-    for name, attribute in (("one_sample", "one_sample"), ("top1", "top1"), ("any_k", "any")):
-        share = share_of([float(getattr(one, attribute)) for one in scored], frameworks)
+    for name in SHARES:
+        values = [getattr(one, {"any_k": "any"}.get(name, name)) for one in scored]
+        if None in values:
+            continue
+        share = share_of([float(value) for value in values], frameworks)
         row |= {name: share.mean, f"{name}_low": share.low, f"{name}_high": share.high}
     right = [one.rmsd for one in scored if one.top1 and one.rmsd is not None]
     evaluations = [one.evaluations for one in scored if one.evaluations is not None]

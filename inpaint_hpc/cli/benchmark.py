@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from inpaint_hpc.cli.benchmark_compare import compare
 from inpaint_hpc.cli.run import finish
-from inpaint_hpc.cli.score import print_summary, write_scores
+from inpaint_hpc.cli.score import print_summary, read_scores
+
+if TYPE_CHECKING:
+    from inpaint_hpc.benchmark.score import ScoredTask
 
 
 @click.group()
@@ -23,7 +29,10 @@ def benchmark() -> None:
     """
 
 
-def _options(max_atoms: int) -> Callable[[Callable[..., int]], Callable[..., int]]:
+benchmark.add_command(compare)
+
+
+def _options(max_atoms: int, les: bool = False) -> Callable[[Callable[..., int]], Callable[..., int]]:
     """The options that all protocols share."""
     options = [
         click.argument("sources", nargs=-1, required=True, metavar="INPUT..."),
@@ -51,6 +60,10 @@ def _options(max_atoms: int) -> Callable[[Callable[..., int]], Callable[..., int
         click.option("--actors", type=click.IntRange(min=1), help="Number of workers."),
         click.option("--threads", type=click.IntRange(min=1), help="Torch threads per worker."),
         click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Torch device."),
+        click.option("--les/--no-les", default=les, show_default=True,
+                     help="Relax the first candidate and the reference fully with CHGNet."),
+        click.option("--random", "n_random", type=click.IntRange(min=1), metavar="N",
+                     help="Also the chance that a random placement is right, of N for each task."),
         click.option("--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False),
                      help="Write a row for each task."),
         click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False),
@@ -86,7 +99,7 @@ def wbm_single(**options: Any) -> int:
 
 
 @benchmark.command()
-@_options(max_atoms=60)
+@_options(max_atoms=60, les=True)
 def electrodes(**options: Any) -> int:
     """Hosts of insertion electrodes, relaxed without the ions, are filled.
 
@@ -98,8 +111,11 @@ def electrodes(**options: Any) -> int:
 
 
 def _run(protocol: str, sources: tuple[str, ...], out: Path, **options: Any) -> int:
+    from inpaint_hpc.archive.read import Archive
     from inpaint_hpc.benchmark.choosing import Choice, read_ids
-    from inpaint_hpc.benchmark.protocols import hosts_of, prepare, rejected_of
+    from inpaint_hpc.benchmark.protocols import hosts_of, prepare, rejected_of, stol_of
+    from inpaint_hpc.benchmark.random_placement import with_chance
+    from inpaint_hpc.benchmark.results import document_of, rows_of, write_csv, write_json, write_results
     from inpaint_hpc.campaign.run_directory import RunDirectory
     from inpaint_hpc.cluster.local import choose_workers
     from inpaint_hpc.planning.create_run import create_run
@@ -128,11 +144,46 @@ def _run(protocol: str, sources: tuple[str, ...], out: Path, **options: Any) -> 
         status = finish(run, verify=False, no_collect=False, top=0, **chosen)
         if not archive.exists():
             return status
-    by, stol = ("guest_range", 0.3) if protocol == "electrodes" else ("ion", 0.2)
-    files = options["csv_file"], options["json_file"]
-    rows = write_scores(archive, by, *files, stol=stol, wanted=hosts_of(out), protocol=protocol)
+    by, stol = "guest_range" if protocol == "electrodes" else "ion", stol_of(out)
+    scored, attributes = read_scores(archive, stol=stol, wanted=hosts_of(out))
+    if options["les"]:
+        scored = _with_les(archive, out, scored, options["device"])
+    if options["n_random"]:
+        with Archive(archive) as opened:
+            scored = with_chance(scored, opened.iter_records(), options["n_random"], stol=stol)
+    rows = rows_of(scored, by, attributes)
+    document = document_of(scored, rows, attributes, protocol=protocol, by=by, symprec_A=0.1, stol=stol)
+    if options["csv_file"] is not None:
+        write_csv(options["csv_file"], scored)
+    if options["json_file"] is not None:
+        write_json(options["json_file"], document)
+    write_results(out / "results", scored, document, sorted((place / "workers").glob("*.json")))
     print_summary(rows, by)
     return status
+
+
+def _with_les(archive: Path, out: Path, scored: list[ScoredTask], device: str | None) -> list[ScoredTask]:
+    from inpaint_hpc.archive.read import Archive
+    from inpaint_hpc.benchmark.les import lowest_states
+    from inpaint_hpc.crystals.packed import read_packed
+
+    whole = out / "references.h5"
+    references = {crystal.name: crystal for crystal in read_packed(whole)} if whole.exists() else {}
+    wanted, done = {one.task_id for one in scored}, 0
+
+    def progress(count: int) -> None:
+        nonlocal done
+        done += count
+        if sys.stderr.isatty():
+            click.echo(f"\r{done} tasks relaxed for LES", nl=False, err=True)
+
+    device = None if device == "auto" else device
+    with Archive(archive) as opened:
+        states = lowest_states(opened.iter_records(), out / "les.json", references, wanted, device, progress)
+    if done and sys.stderr.isatty():
+        click.echo(err=True)
+    # A task without a candidate has found no state at all.
+    return [replace(one, les=one.task_id in states and states[one.task_id].les) for one in scored]
 
 
 def _symbols(option: str, text: str) -> tuple[str, ...]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import sys
 from collections.abc import Container, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from inpaint_hpc.benchmark.score import ScoredTask
 
 
 @click.command()
@@ -46,6 +47,7 @@ def score(source: Path, by: str, csv_file: Path | None, json_file: Path | None, 
     0.2 (V / N)^(1/3) from its place, up to the host's symmetry; N counts all atoms, V is the volume of the cell.
     Intervals are 95 % of a bootstrap over hosts, or over frameworks where the hosts' file has a column of that name.
     """
+    from inpaint_hpc.benchmark.results import document_of, rows_of, write_csv, write_json
     from inpaint_hpc.campaign.run_directory import RunDirectory
     from inpaint_hpc.errors import InputError
 
@@ -54,33 +56,28 @@ def score(source: Path, by: str, csv_file: Path | None, json_file: Path | None, 
         path = RunDirectory(source).archive_path
         if not path.exists():
             raise InputError(f"{source}: has no archive yet; `inpaint-hpc collect {source}` makes it of what is there")
-    print_summary(write_scores(path, by, csv_file, json_file, symprec, stol), by)
+    scored, attributes = read_scores(path, symprec, stol)
+    rows = rows_of(scored, by, attributes)
+    if csv_file is not None:
+        write_csv(csv_file, scored)
+    if json_file is not None:
+        write_json(json_file, document_of(scored, rows, attributes, by=by, symprec_A=symprec, stol=stol))
+    print_summary(rows, by)
 
 
-def write_scores(
-    path: Path,
-    by: str,
-    csv_file: Path | None,
-    json_file: Path | None,
-    symprec: float = 0.1,
-    stol: float = 0.2,
-    wanted: Mapping[str, Container[str]] | None = None,
-    **more: Any,
-) -> list[dict[str, Any]]:
-    """Score an archive and write the files that are asked for; returns the rows of the summary.
+def read_scores(
+    path: Path, symprec: float = 0.1, stol: float = 0.2, wanted: Mapping[str, Container[str]] | None = None
+) -> tuple[list[ScoredTask], dict[str, Any]]:
+    """Scores of an archive's tasks, and the attributes of the archive.
 
     Args:
         path: the archive.
-        by: as `summary`.
-        csv_file, json_file: what to write.
         symprec: distance tolerance of the hosts' symmetry, A.
         stol: right is up to this times (V / N)^(1/3).
         wanted: hosts that count, by ion; None counts all.
-        more: further values of the JSON document.
     """
     from inpaint_hpc.archive.read import Archive
-    from inpaint_hpc.benchmark.score import score_tasks, summary
-    from inpaint_hpc.sampling.settings import SamplingSettings
+    from inpaint_hpc.benchmark.score import score_tasks
 
     show = sys.stderr.isatty()
     with Archive(path) as archive:
@@ -91,29 +88,9 @@ def write_scores(
                 click.echo(f"\r{done} of {total} tasks", nl=done == total, err=True)
 
         scored = score_tasks(archive.iter_records(), progress, symprec, stol)
-        settings = archive.attributes
-    if wanted is not None:
-        scored = [one for one in scored if one.host in wanted.get(one.ion, ())]
-    sampling = (settings.get("configuration") or {}).get("sampling")
-    rows = [{**row, "nfe": SamplingSettings(**sampling).nfe if sampling else None} for row in summary(scored, by)]
-    if csv_file is not None:
-        with csv_file.open("w", newline="", encoding="utf-8") as file:
-            table = [one.row() for one in scored]
-            writer = csv.DictWriter(file, list(dict.fromkeys(name for row in table for name in row)))
-            writer.writeheader()
-            writer.writerows(table)
-    if json_file is not None:
-        document = {
-            **more,
-            "by": by,
-            "symprec_A": symprec,
-            "stol": stol,
-            "weights_sha256": settings.get("weights_sha256"),
-            "summary": {row["group"]: row for row in rows},
-            "tasks": [one.row() for one in scored],
-        }
-        json_file.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    return rows
+        if wanted is not None:
+            scored = [one for one in scored if one.host in wanted.get(one.ion, ())]
+        return scored, archive.attributes
 
 
 def print_summary(rows: list[dict[str, Any]], by: str) -> None:
@@ -121,18 +98,17 @@ def print_summary(rows: list[dict[str, Any]], by: str) -> None:
     from rich import box
     from rich.table import Table
 
+    from inpaint_hpc.benchmark.results import TITLES, percent
     from inpaint_hpc.cli.output import stdout_console
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ({"guest_range": "guests"}.get(by, by), "hosts", "one sample", "first", "any", "RMSD (A)", "failed"):
+    shares = [name for name in TITLES if all(name in row for row in rows)]
+    titles = [TITLES[name] for name in shares]
+    for name in ({"guest_range": "guests"}.get(by, by), "hosts", *titles, "RMSD (A)", "failed"):
         table.add_column(name, justify="right" if table.columns else "left")
     for row in rows:
         rmsd = row["guest_rmsd_median"]
-        shares = [_percent(row, name) for name in ("one_sample", "top1", "any_k")]
+        cells = [percent(row, name) for name in shares]
         failed = str(row["failed"] or "")
-        table.add_row(row["group"], str(row["hosts"]), *shares, "" if rmsd is None else f"{rmsd:.3f}", failed)
+        table.add_row(row["group"], str(row["hosts"]), *cells, "" if rmsd is None else f"{rmsd:.3f}", failed)
     stdout_console().print(table)
-
-
-def _percent(row: dict[str, Any], name: str) -> str:
-    return f"{100 * row[name]:.0f} % ({100 * row[f'{name}_low']:.0f}-{100 * row[f'{name}_high']:.0f})"

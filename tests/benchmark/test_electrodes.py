@@ -42,6 +42,15 @@ def test_hosts_are_empty_and_references_are_kept(run, tmp_path):
             assert np.array_equal(record.host.frac_coords, pair.host.frac_coords)
             assert np.array_equal(record.reference_frac_coords, pair.reference.frac_coords[len(pair.host) :])
             assert record.guests == (pair.guest_z,) * pair.n_guest
+    # LES is kept: a second call computes none again.
+    states = json.loads((tmp_path / "bm" / "les.json").read_text())["tasks"]
+    assert {one["task_id"] for one in document["tasks"] if one["candidates"]} == states.keys()
+    assert all(one["les"] == states.get(one["task_id"], {}).get("les", False) for one in document["tasks"])
+    before = (tmp_path / "bm" / "les.json").stat().st_mtime_ns
+    assert run("electrodes", "electrodes.h5") == document
+    assert (tmp_path / "bm" / "les.json").stat().st_mtime_ns == before
+    summary = json.loads((tmp_path / "bm" / "results" / "summary.json").read_text())["summary"]
+    assert all({"hosts", "any_k", "top1", "les", "les_low"} <= row.keys() for row in summary.values())
     # Columns of the source stay with the rows.
     for one in document["tasks"]:
         assert one["framework"] == pairs[one["host"]].info["framework"]
