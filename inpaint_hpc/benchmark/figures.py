@@ -23,7 +23,7 @@ def write_figures(folder: Path, scored: Sequence[ScoredTask]) -> list[Path]:
     draw: dict[str, tuple[Callable[[Axes, Sequence[ScoredTask]], None], tuple[float, float]]] = {
         "cumulative": (_cumulative, (5.0, 3.6)),
         "recall": (_recall, (5.0, 3.6)),
-        "guests": (_guests, (5.0, 3.6)),
+        "guests": (_guests, (5.6, 3.6)),
         "elements": (_elements, (9.0, 4.8)),
     }
     written = []
@@ -72,7 +72,8 @@ def _guests(axes: Axes, scored: Sequence[ScoredTask]) -> None:
         axes.bar(place + (k - (len(shares) - 1) / 2) * width, value, width, yerr=error, capsize=2, label=label)
     axes.set_xticks(place, [f"{row['group']}\n({row['hosts']} hosts)" for row in rows])
     _percent_axis(axes, "guests")
-    axes.legend(frameon=False, ncols=len(shares), loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    columns = {"ncols": len(shares), "handlelength": 1.0, "columnspacing": 1.0}
+    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), **columns)
 
 
 def _elements(axes: Axes, scored: Sequence[ScoredTask]) -> None:
@@ -100,7 +101,7 @@ def _elements(axes: Axes, scored: Sequence[ScoredTask]) -> None:
         axes.text(column + 0.47, row + 0.33, element.symbol, ha="center", va="center", color=dark, fontsize=8)
         if right:
             text = f"{100 * share:.0f} % of {len(right)}"
-            axes.text(column + 0.47, row + 0.72, text, ha="center", va="center", color=dark, fontsize=4)
+            axes.text(column + 0.47, row + 0.72, text, ha="center", va="center", color=dark, fontsize=5)
     axes.set(xlim=(0.9, 19.1), ylim=(10.6, 0.9), title="first candidate right, by element in the crystal")
     axes.set_axis_off()
 
