@@ -11,7 +11,9 @@ from .score import ScoredTask
 COMPARED = {"one_sample": "one_sample", "top1": "top1", "any_k": "any"}
 
 
-def compare(first: Sequence[ScoredTask], second: Sequence[ScoredTask], by: str = "ion") -> list[dict[str, Any]]:
+def paired_differences(
+    first: Sequence[ScoredTask], second: Sequence[ScoredTask], by: str = "ion"
+) -> list[dict[str, Any]]:
     """Differences of shares, second minus first, one row for each group and, last, all of them.
 
     Args:

@@ -28,7 +28,7 @@ from inpaint_hpc.files import atomic_path
 from .choosing import COUNT, SPECIES, Choice, chosen_hosts, chosen_pairs, filled_host, single_ions
 
 IONS = ("Li", "Na", "K", "Mg", "Ca", "Zn", "Al")
-PROTOCOLS = ("wbm", "wbm-single", "electrodes")
+BENCHMARK = "benchmark.json"  # in a benchmark's folder
 STOLS = {"electrodes": 0.3}  # hosts that relaxed without the ions have moved; 0.2 for others
 # What two calls in one folder must agree on.
 ASKED = ("protocol", "input", "ions", "limit", "max_atoms", "anions", "exclude", "settings")
@@ -72,7 +72,7 @@ def prepare(
         **({"exclude": sorted(choice.exclude)} if choice.exclude else {}),
         "settings": settings,
     }
-    place = folder / "benchmark.json"
+    place = folder / BENCHMARK
     last = {"remove_last": {"species": SPECIES, "count": COUNT}}
     campaign = {
         "hosts": [{"path": str(folder / "hosts.h5")}],
@@ -137,19 +137,18 @@ def _electrodes(sources: list[str], choice: Choice) -> _Chosen:
 
 def rejected_of(folder: Path) -> list[str]:
     """Why crystals of the input were left out: they cannot be read or used."""
-    return list(json.loads((folder / "benchmark.json").read_text(encoding="utf-8")).get("rejected", ()))
+    return list(json.loads((folder / BENCHMARK).read_text(encoding="utf-8")).get("rejected", ()))
 
 
 def stol_of(folder: Path) -> float:
     """Right is up to this times (V / N)^(1/3), in a benchmark's protocol."""
-    return STOLS.get(json.loads((folder / "benchmark.json").read_text(encoding="utf-8"))["protocol"], 0.2)
+    return STOLS.get(json.loads((folder / BENCHMARK).read_text(encoding="utf-8"))["protocol"], 0.2)
 
 
 def hosts_of(folder: Path) -> dict[str, set[str]]:
     """Names of the hosts chosen for each ion; others hold it too, and are run, but do not count."""
     return {
-        ion: set(names)
-        for ion, names in json.loads((folder / "benchmark.json").read_text(encoding="utf-8"))["hosts"].items()
+        ion: set(names) for ion, names in json.loads((folder / BENCHMARK).read_text(encoding="utf-8"))["hosts"].items()
     }
 
 

@@ -145,14 +145,20 @@ def _run(protocol: str, sources: tuple[str, ...], out: Path, **options: Any) -> 
         if not archive.exists():
             return status
     by, stol = "guest_range" if protocol == "electrodes" else "ion", stol_of(out)
-    scored, attributes = read_scores(archive, stol=stol, wanted=hosts_of(out))
+    wanted = hosts_of(out)
+    scored, attributes = read_scores(archive, stol=stol, wanted=wanted)
+    found = {(one.ion, one.host) for one in scored}
+    missing = sorted(f"{host} + {ion}" for ion in wanted for host in wanted[ion] if (ion, host) not in found)
+    if missing:
+        click.echo(f"not in the archive, and not counted: {len(missing)} hosts, the first: {missing[0]}", err=True)
     if options["les"]:
         scored = _with_les(archive, out, scored, options["device"])
     if options["n_random"]:
         with Archive(archive) as opened:
             scored = with_chance(scored, opened.iter_records(), options["n_random"], stol=stol)
     rows = rows_of(scored, by, attributes)
-    document = document_of(scored, rows, attributes, protocol=protocol, by=by, symprec_A=0.1, stol=stol)
+    how = {"protocol": protocol, "by": by, "symprec_A": 0.1, "stol": stol, "missing": missing}
+    document = document_of(scored, rows, attributes, **how)
     if options["csv_file"] is not None:
         write_csv(options["csv_file"], scored)
     if options["json_file"] is not None:

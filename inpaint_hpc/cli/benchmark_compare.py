@@ -30,12 +30,15 @@ def compare(first: Path, second: Path, by: str, stol: float | None, json_file: P
     from rich import box
     from rich.table import Table
 
-    from inpaint_hpc.benchmark.paired_differences import COMPARED, compare
+    from inpaint_hpc.benchmark.paired_differences import COMPARED, paired_differences
+    from inpaint_hpc.benchmark.protocols import BENCHMARK, stol_of
     from inpaint_hpc.benchmark.results import TITLES, write_json
     from inpaint_hpc.cli.output import stdout_console
     from inpaint_hpc.errors import InputError
 
-    rows = compare(*(_scores(path, stol) for path in (first, second)), by=by)
+    if stol is None:  # one for both, also where one of them is a mere archive
+        stol = max((stol_of(path) for path in (first, second) if (path / BENCHMARK).exists()), default=0.2)
+    rows = paired_differences(_scores(first, stol), _scores(second, stol), by)
     if not any(row["pairs"] for row in rows):
         raise InputError(f"{first} and {second}: no host with the same guests is in both")
     if json_file is not None:
@@ -57,18 +60,17 @@ def _points(one: dict[str, Any]) -> str:
     return f"{100 * one['difference']:+.0f} ({100 * one['low']:+.0f} to {100 * one['high']:+.0f})"
 
 
-def _scores(path: Path, stol: float | None) -> list[ScoredTask]:
-    from inpaint_hpc.benchmark.protocols import hosts_of, stol_of
+def _scores(path: Path, stol: float) -> list[ScoredTask]:
+    from inpaint_hpc.benchmark.protocols import BENCHMARK, hosts_of
     from inpaint_hpc.campaign.run_directory import RunDirectory
     from inpaint_hpc.errors import InputError
 
     archive, wanted = path, None
-    if (path / "benchmark.json").exists():
-        wanted, own = hosts_of(path), stol_of(path)
-        archive, stol = path / "run" / "archive.h5", own if stol is None else stol
+    if (path / BENCHMARK).exists():
+        wanted, archive = hosts_of(path), path / "run" / "archive.h5"
     elif path.is_dir():
         archive = RunDirectory(path).archive_path
     if not archive.exists():
         raise InputError(f"{path}: has no archive yet")
-    scored, _ = read_scores(archive, stol=0.2 if stol is None else stol, wanted=wanted)
+    scored, _ = read_scores(archive, stol=stol, wanted=wanted)
     return scored

@@ -51,6 +51,8 @@ def test_hosts_are_empty_and_references_are_kept(run, tmp_path):
     assert (tmp_path / "bm" / "les.json").stat().st_mtime_ns == before
     summary = json.loads((tmp_path / "bm" / "results" / "summary.json").read_text())["summary"]
     assert all({"hosts", "any_k", "top1", "les", "les_low"} <= row.keys() for row in summary.values())
+    same = CliRunner().invoke(cli, ["benchmark", "compare", str(tmp_path / "bm"), str(tmp_path / "bm" / "run")])
+    assert same.exit_code == 0 and "+0 (+0 to +0)" in same.output and document["missing"] == []
     # Columns of the source stay with the rows.
     for one in document["tasks"]:
         assert one["framework"] == pairs[one["host"]].info["framework"]

@@ -35,3 +35,9 @@ def test_the_true_placement_is_found_and_kept(tmp_path):
     again = lowest_states(other, kept, references, wanted={tasks[0].task_id}, progress=done.append)
     assert done == [2, 1] and list(again) == [tasks[0].task_id]
     assert lowest_states([replace(tasks[0], candidates=[])], kept, references) == {}
+
+
+def test_without_a_reference_the_host_has_the_guests_where_they_were(tmp_path):
+    """As where ions were taken out of a crystal: candidate and reference are then the same crystal."""
+    (state,) = lowest_states([task(1, TRUE)], tmp_path / "les.json", {}).values()
+    assert state.les and state.energy == state.reference_energy

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from scored_tasks import SITES, SPINEL, WRONG, record
 
 from inpaint_hpc.archive.write import write_result
-from inpaint_hpc.benchmark.paired_differences import compare
+from inpaint_hpc.benchmark.paired_differences import paired_differences
 from inpaint_hpc.benchmark.score import score_record
 from inpaint_hpc.cli.main import cli
 
@@ -30,21 +30,21 @@ def tasks(right, names="abcd", guests=(3,)):
 
 def test_differences_are_of_pairs():
     first, second = ([score_record(one) for one in made] for made in (tasks("a"), tasks("abc", "abcde")))
-    (row,) = compare(first, second)
+    (row,) = paired_differences(first, second)
     assert (row["group"], row["pairs"], row["only_first"], row["only_second"]) == ("Li", 4, 0, 1)
     for name in ("one_sample", "top1", "any_k"):
         assert (row[name]["first"], row[name]["second"], row[name]["difference"]) == (0.25, 0.75, 0.5)
         assert row[name]["low"] < 0.5 < row[name]["high"]
-    (same,) = compare(first, first)
+    (same,) = paired_differences(first, first)
     assert (same["top1"]["difference"], same["top1"]["low"], same["top1"]["high"]) == (0.0, 0.0, 0.0)
-    backwards = compare(second, first)[0]["top1"]
+    backwards = paired_differences(second, first)[0]["top1"]
     assert backwards["difference"] == -0.5
 
 
 def test_groups_without_pairs_are_named():
     first = [score_record(one) for one in tasks("a")]
     second = [score_record(one) for one in tasks("a", guests=(11,))] + first
-    rows = {row["group"]: row for row in compare(first, second)}
+    rows = {row["group"]: row for row in paired_differences(first, second)}
     assert list(rows) == ["Li", "Na", "all"] and rows["Na"]["top1"]["difference"] is None
     assert (rows["Na"]["only_second"], rows["all"]["pairs"], rows["all"]["only_second"]) == (4, 4, 4)
 
