@@ -101,7 +101,9 @@ def markdown(rows: Sequence[Mapping[str, Any]], by: str) -> str:
 
 def percent(row: Mapping[str, Any], name: str) -> str:
     """A share and its interval, e.g. '90 % (82-96)'."""
-    return f"{100 * row[name]:.0f} % ({100 * row[f'{name}_low']:.0f}-{100 * row[f'{name}_high']:.0f})"
+    mean, low, high = (100 * row[name + end] for end in ("", "_low", "_high"))
+    digits = 1 if name == "chance" else 0  # mostly below one per cent
+    return f"{mean:.{digits}f} % ({low:.{digits}f}-{high:.{digits}f})"
 
 
 def _hardware(workers: Iterable[Path], seconds: float) -> dict[str, Any]:
