@@ -9,7 +9,6 @@ first candidate matches the reference, or is at most 5 meV per atom above the re
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,16 +20,16 @@ from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.packed import ElectrodePair
 from inpaint_hpc.pipeline.inpaint import inpaint
 from inpaint_hpc.pipeline.ranking_stage import lowest_and_agreed, most_promising
-from inpaint_hpc.sampling.contact_distances import contact_radii, invalid_samples
 from inpaint_hpc.sampling.deduplication import deduplicate
-from inpaint_hpc.sampling.minimum_image import PeriodicCell
 from inpaint_hpc.scoring.chgnet.batch import evaluate
 from inpaint_hpc.scoring.relaxation.relax import Relaxation, relax
+
+from .random_placement import random_valid, seeded
+from .score import GROUPS
 
 if TYPE_CHECKING:
     from inpaint_hpc.sampling.strategies import Network
 
-GROUPS = {"1": (1, 1), "2-3": (2, 3), "4-7": (4, 7), "8+": (8, 10**6)}
 SHORT, SHORT_STEPS = 8, 15  # candidates whose guests are relaxed, and by how many steps
 FULL, FULL_STEPS, FULL_FMAX = 2, 100, 0.1  # candidates relaxed fully
 SAME_STATE = 5e-3  # eV per atom
@@ -160,26 +159,8 @@ def lowest_state(pair: ElectrodePair, row: dict[str, Any], seed: int = 0) -> dic
 
 def random_placements(pair: ElectrodePair, evaluations: int, seed: int = 0, tries: int = 20_000) -> list[Crystal]:
     """`evaluations` random placements of the guests where there is room, lowest CHGNet energy first."""
-    key = hashlib.sha256(f"{pair.name}:{seed}".encode()).digest()
-    rng = np.random.default_rng(int.from_bytes(key[:8], "little"))
-    host, guests = pair.host, np.full(pair.n_guest, pair.guest_z)
-    cell = PeriodicCell(host.lattice)
-    points = rng.random((tries, 3))
-    radius = contact_radii([pair.guest_z])[0]
-    room = (cell.distances(points, host.frac_coords) >= radius + contact_radii(host.numbers)).all(axis=1)
-    points = points[room]
-    placed: list[Crystal] = []
-    for _ in range(20 * evaluations):
-        if len(placed) == evaluations or not len(points):
-            break
-        chosen = np.zeros((0, 3))
-        free = np.ones(len(points), dtype=bool)
-        while len(chosen) < pair.n_guest and free.any():
-            new = points[rng.choice(np.flatnonzero(free))]
-            chosen = np.concatenate([chosen, new[None]])
-            free &= cell.distances(points, new[None])[:, 0] >= 2.0 * radius
-        if len(chosen) == pair.n_guest and not invalid_samples(host, guests, chosen[None]).invalid[0]:
-            placed.append(host.with_guests(guests, chosen))
+    found = random_valid(pair.host, pair.guest_z, pair.n_guest, evaluations, seeded(f"{pair.name}:{seed}"), tries)
+    placed = [pair.host.with_guests([pair.guest_z] * pair.n_guest, frac) for frac in found]
     if not placed:
         return []
     energies = np.nan_to_num(evaluate(placed, what="e").energies.numpy(), nan=np.inf)

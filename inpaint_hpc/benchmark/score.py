@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from inpaint_hpc.archive.records import TaskRecord
 from inpaint_hpc.archive.rows import Candidate
+from inpaint_hpc.crystals.checking import READING_NOTES
 from inpaint_hpc.errors import InputError
-from inpaint_hpc.sampling.placement_distances import Placed, compare_placements
+from inpaint_hpc.sampling.placement_distances import STOL, Placed, compare_placements
 
+from .choosing import COUNT, FRAMEWORK, SPECIES
 from .metrics import share_of
 
+GROUPS = {"1": (1, 1), "2-3": (2, 3), "4-7": (4, 7), "8+": (8, 10**6)}  # numbers of guests
+SHARES = ("one_sample", "top1", "any_k", "les", "chance")
 FIRST = (1, 2, 3, 5, 10, 32)  # candidates that recall is given for
 
 
@@ -39,6 +44,10 @@ class ScoredTask:
         evaluations: energies computed until candidates were ranked as placed; None where not known.
         seconds: wall time.
         failed: the task has no result, which counts as wrong.
+        les: after full relaxation the first candidate matches or is as low as the reference; None where not computed.
+        chance: share of random placements that are right; None where not computed.
+        framework: what is drawn again for intervals: the host's column of that name, or its id.
+        info: further columns of the host's file.
     """
 
     task_id: str
@@ -61,14 +70,29 @@ class ScoredTask:
     evaluations: int | None
     seconds: float
     failed: bool
+    les: bool | None = None
+    chance: float | None = None
+    framework: str = ""
+    info: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def ion(self) -> str:
+        """Symbols of the guests without their numbers."""
+        return re.sub(r"\d", "", self.guests)
+
+    @property
+    def guest_range(self) -> str:
+        """The group of `GROUPS` that the number of guests belongs to."""
+        return next(name for name, (low, high) in GROUPS.items() if low <= self.n_guests <= high)
 
     def row(self) -> dict[str, Any]:
-        """Row of a table; names carry units."""
+        """Row of a table; names carry units.  Columns of the host's file come last, save for names that are taken."""
         units = {"rmsd": "rmsd_A", "largest": "largest_A", "sample_rmsd": "sample_rmsd_A", "seconds": "seconds_s"}
-        return {units.get(name, name): value for name, value in asdict(self).items()}
+        own = {units.get(name, name): value for name, value in asdict(self).items() if name != "info"}
+        return {**own, **{name: value for name, value in self.info.items() if name not in own}}
 
 
-def score_record(record: TaskRecord, symprec: float = 0.1) -> ScoredTask | None:
+def score_record(record: TaskRecord, symprec: float = 0.1, stol: float = STOL) -> ScoredTask | None:
     """The score of a task; None where its guests were not taken out of a crystal.
 
     A candidate is taken at rest where it was relaxed, in fractional coordinates of the cell, as placed otherwise.
@@ -82,8 +106,8 @@ def score_record(record: TaskRecord, symprec: float = 0.1) -> ScoredTask | None:
         else one.relaxed.guest_frac_coords
         for one in record.candidates
     ]
-    drawn = _compared(record, samples, symprec)
-    found = _compared(record, np.array(placements).reshape(-1, len(record.guests), 3), symprec)
+    drawn = _compared(record, samples, symprec, stol)
+    found = _compared(record, np.array(placements).reshape(-1, len(record.guests), 3), symprec, stol)
     right = np.flatnonzero(found.right)
     agreements = [-_agreement(one) for one in record.candidates]
     agreed = np.flatnonzero(found.right[np.argsort(agreements, kind="stable")])
@@ -109,11 +133,20 @@ def score_record(record: TaskRecord, symprec: float = 0.1) -> ScoredTask | None:
         evaluations=record.n_evaluations,
         seconds=float(sum(record.seconds.values())),
         failed=record.failed,
+        framework=str(record.host.info.get(FRAMEWORK) or record.host_id),
+        info={
+            name: value
+            for name, value in record.host.info.items()
+            if isinstance(value, bool | int | float | str) and name not in (SPECIES, COUNT, READING_NOTES)
+        },
     )
 
 
 def score_tasks(
-    records: Iterable[TaskRecord], progress: Callable[[int], None] | None = None, symprec: float = 0.1
+    records: Iterable[TaskRecord],
+    progress: Callable[[int], None] | None = None,
+    symprec: float = 0.1,
+    stol: float = STOL,
 ) -> list[ScoredTask]:
     """Scores of all tasks whose guests were taken out of crystals.
 
@@ -121,13 +154,14 @@ def score_tasks(
         records: of an archive.
         progress: called with the number of tasks so far.
         symprec: distance tolerance in A of the hosts' symmetry.
+        stol: as `compare_placements`.
 
     Raises:
         InputError: there is no such task.
     """
     scored = []
     for done, record in enumerate(records, start=1):
-        one = score_record(record, symprec)
+        one = score_record(record, symprec, stol)
         if one is not None:
             scored.append(one)
         if progress is not None:
@@ -144,19 +178,19 @@ def summary(scored: Sequence[ScoredTask], by: str = "guests") -> list[dict[str, 
 
     Args:
         scored: of `score_tasks`.
-        by: 'ion' (its symbol, however many), 'n_guests', or another attribute.
+        by: 'ion' (its symbol, however many), 'n_guests', 'guest_range' (`GROUPS`), or another attribute.
 
     Returns:
-        Rows with `group`, `tasks`, `hosts`, `failed`, the shares `one_sample`, `top1` and `any_k`, each with `_low` and
-        `_high`, the 95 % interval of a bootstrap over hosts; `recall` and `recall_by_agreement`, the share with a right
+        Rows with `group`, `tasks`, `hosts`, `frameworks`, `failed`, the shares `one_sample`, `top1`, `any_k` and, where
+        they were computed, `les` and `chance`, each with `_low` and `_high`, the 95 % interval of a bootstrap over
+        frameworks; `recall` and `recall_by_agreement`, the share with a right
         one among the first k candidates, by k; `within_A`, the share whose first candidate has an RMSD of at most so
         many A; `guest_rmsd_median` of the first candidates that are right, A; means of `candidates`, `evaluations` and
         `seconds`.
     """
     groups: dict[Any, list[ScoredTask]] = {}
     for one in scored:
-        key = one.guests.rstrip("0123456789") if by == "ion" else getattr(one, by)
-        groups.setdefault(key, []).append(one)
+        groups.setdefault(getattr(one, by), []).append(one)
     rows = [_summed(str(key), groups[key]) for key in sorted(groups)]
     return rows if len(rows) == 1 else [*rows, _summed("all", scored)]
 
@@ -166,11 +200,15 @@ def _summed(group: str, scored: Sequence[ScoredTask]) -> dict[str, Any]:
         "group": group,
         "tasks": len(scored),
         "hosts": len({one.host_id for one in scored}),
+        "frameworks": len({one.framework for one in scored}),
         "failed": sum(one.failed for one in scored),
     }
-    frameworks = [one.host_id for one in scored]
-    for name, attribute in (("one_sample", "one_sample"), ("top1", "top1"), ("any_k", "any")):
-        share = share_of([float(getattr(one, attribute)) for one in scored], frameworks)
+    frameworks = [one.framework for one in scored]
+    for name in SHARES:
+        values = [getattr(one, {"any_k": "any"}.get(name, name)) for one in scored]
+        if None in values:
+            continue
+        share = share_of([float(value) for value in values], frameworks)
         row |= {name: share.mean, f"{name}_low": share.low, f"{name}_high": share.high}
     right = [one.rmsd for one in scored if one.top1 and one.rmsd is not None]
     evaluations = [one.evaluations for one in scored if one.evaluations is not None]
@@ -191,9 +229,9 @@ def _summed(group: str, scored: Sequence[ScoredTask]) -> dict[str, Any]:
     }
 
 
-def _compared(record: TaskRecord, frac_coords: np.ndarray, symprec: float) -> Placed:
+def _compared(record: TaskRecord, frac_coords: np.ndarray, symprec: float, stol: float) -> Placed:
     assert record.reference_frac_coords is not None
-    return compare_placements(record.host, record.guests, record.reference_frac_coords, frac_coords, symprec)
+    return compare_placements(record.host, record.guests, record.reference_frac_coords, frac_coords, symprec, stol)
 
 
 def _agreement(candidate: Candidate) -> float:

@@ -204,11 +204,13 @@ class Supercell(Section):
 
 
 class GuestCase(Section):
-    """Guests to place in every host; one of `place`, `remove` and `from_columns`.
+    """Guests to place in every host; one of `place`, `remove`, `remove_last` and `from_columns`.
 
     Attributes:
         place: element -> number, or numbers: one task for each combination.  May be written without `place`.
         remove: one task for each of these elements that the host holds: take all its atoms out, put as many back.
+        remove_last: take the last atoms of each host out, one species, and put as many back; columns of its file say
+            which and how many.
         from_columns: one species per host, as columns of its file say.
         supercell: place the guests in a supercell of the host.
         samples: valid samples wanted, instead of the campaign's.
@@ -216,6 +218,7 @@ class GuestCase(Section):
 
     place: dict[Element, Count] | None = None
     remove: Elements = ()
+    remove_last: ColumnGuests | None = None
     from_columns: ColumnGuests | None = None
     supercell: Supercell | None = None
     samples: int | None = Field(None, gt=0)
@@ -245,8 +248,11 @@ class GuestCase(Section):
 
     @model_validator(mode="after")
     def _one_kind(self) -> GuestCase:
-        if sum([bool(self.place), bool(self.remove), self.from_columns is not None]) != 1:
-            raise ValueError("give exactly one of elements to place, 'remove' and 'from_columns'")
+        columns = [self.remove_last is not None, self.from_columns is not None]
+        if sum([bool(self.place), bool(self.remove), *columns]) != 1:
+            raise ValueError("give exactly one of elements to place, 'remove', 'remove_last' and 'from_columns'")
+        if self.remove_last is not None and self.supercell is not None:
+            raise ValueError("'remove_last' needs the host's own cell: the last atoms of a supercell are others")
         return self
 
 

@@ -29,6 +29,7 @@ guests:
   # - Li: [1, 4, 8]
   # - Li: {column: n_li}        # number of guests from a column of the host's file
   # - remove: [Li, Na]          # remove all Li and place as many again; likewise Na
+  # - remove_last: {species: guest_z, count: n_guest}         # remove the last atoms of each host, as columns say
   # - from_columns: {species: guest_z, count: n_guest}        # both from columns of the file
   # - Li: 1
   #   supercell: 2              # dilute guests: a 2x2x2 cell; also [2, 2, 1] or {min_width: 9.0} (A)

@@ -2,60 +2,135 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from inpaint_hpc.cli.benchmark_compare import compare
 from inpaint_hpc.cli.run import finish
-from inpaint_hpc.cli.score import print_summary, write_scores
+from inpaint_hpc.cli.score import print_summary, read_scores
+
+if TYPE_CHECKING:
+    from inpaint_hpc.benchmark.score import ScoredTask
 
 
-@click.command()
-@click.argument("protocol", type=click.Choice(["wbm"]))
-@click.argument("sources", nargs=-1, required=True, metavar="INPUT...")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("benchmark"), show_default=True,
-              help="Folder of the benchmark; the same command goes on there.")  # fmt: skip
-@click.option("--ions", default="Li,Na,K,Mg,Ca,Zn,Al", show_default=True, help="Ions to take out, by commas.")
-@click.option("--limit", type=click.IntRange(min=1), help="So many hosts for each ion, by hash of their ids.")
-@click.option("--max-atoms", type=click.IntRange(min=2), default=40, show_default=True, help="Largest crystal.")
-@click.option("--samples", type=click.IntRange(min=1), default=16, show_default=True, help="Samples of each task.")
-@click.option("--steps", type=click.IntRange(min=1), default=40, show_default=True, help="Steps of the sampler.")
-@click.option("--relax", type=click.Choice(["none", "guests", "positions", "cell"]), default="none", show_default=True,
-              help="What is relaxed before candidates are ranked.")  # fmt: skip
-@click.option("--weights", metavar="NAME|PATH", help="Name of packaged weights, or a .safetensors file.")
-@click.option("--cluster", type=click.Choice(["ray", "inline"]), default="ray", show_default=True,
-              help="Ray actors on this machine, or one worker in this process.")  # fmt: skip
-@click.option("--actors", type=click.IntRange(min=1), help="Number of workers.")
-@click.option("--threads", type=click.IntRange(min=1), help="Torch threads per worker.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Torch device.")
-@click.option("--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False), help="Write a row for each task.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write everything as JSON.")
-def benchmark(protocol: str, sources: tuple[str, ...], out: Path, **options: Any) -> int:
-    """Take ions out of relaxed crystals, place them again, and say how often they are back.
+@click.group()
+def benchmark() -> None:
+    """Take ions out of known crystals, place them again, and say how often they are back.
 
-    PROTOCOL wbm: all atoms of one ion are taken out of each crystal of INPUT (files in any format), as Dai et al. did
-    with WBM.  The benchmark is a campaign in OUT, run here; on a cluster, `inpaint-hpc submit OUT/campaign.yaml` runs
-    it, and this command then scores it.
+    A benchmark is a campaign in its folder, run here; on a cluster, `inpaint-hpc submit OUT/campaign.yaml` runs it, and
+    the same command then scores it.
 
     Exit status: 0 if every task has a result, 1 if some are missing, 2 after an error, 130 after Ctrl-C.
     """
-    from ase.data import atomic_numbers
 
-    from inpaint_hpc.benchmark.protocols import hosts_of, prepare, rejected_of
+
+benchmark.add_command(compare)
+
+
+def _options(max_atoms: int, les: bool = False) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """The options that all protocols share."""
+    options = [
+        click.argument("sources", nargs=-1, required=True, metavar="INPUT..."),
+        click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("benchmark"),
+                     show_default=True, help="Folder of the benchmark; the same command goes on there."),
+        click.option("--ions", default="Li,Na,K,Mg,Ca,Zn,Al", show_default=True, help="Ions to take out, by commas."),
+        click.option("--limit", type=click.IntRange(min=1),
+                     help="So many hosts, of wbm for each ion, by hash of their ids."),
+        click.option("--max-atoms", type=click.IntRange(min=2), default=max_atoms, show_default=True,
+                     help="Largest crystal, with its ions."),
+        click.option("--anions", metavar="SYMBOLS",
+                     help="Only crystals that hold at least one of these, by commas, and no other of N, O, F, P, S, "
+                     "Cl, As, Se, Br, Te, I."),
+        click.option("--exclude", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+                     help="File with ids of crystals to leave out, one a line."),
+        click.option("--samples", type=click.IntRange(min=1), default=16, show_default=True,
+                     help="Samples of each task."),
+        click.option("--steps", type=click.IntRange(min=1), default=40, show_default=True,
+                     help="Steps of the sampler."),
+        click.option("--relax", type=click.Choice(["none", "guests", "positions", "cell"]), default="none",
+                     show_default=True, help="What is relaxed before candidates are ranked."),
+        click.option("--weights", metavar="NAME|PATH", help="Name of packaged weights, or a .safetensors file."),
+        click.option("--cluster", type=click.Choice(["ray", "inline"]), default="ray", show_default=True,
+                     help="Ray actors on this machine, or one worker in this process."),
+        click.option("--actors", type=click.IntRange(min=1), help="Number of workers."),
+        click.option("--threads", type=click.IntRange(min=1), help="Torch threads per worker."),
+        click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Torch device."),
+        click.option("--les/--no-les", default=les, show_default=True,
+                     help="Relax the first candidate and the reference fully with CHGNet."),
+        click.option("--random", "n_random", type=click.IntRange(min=1), metavar="N",
+                     help="Also the chance that a random placement is right, of N for each task."),
+        click.option("--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False),
+                     help="Write a row for each task."),
+        click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False),
+                     help="Write everything as JSON."),
+    ]  # fmt: skip
+
+    def decorate(command: Callable[..., int]) -> Callable[..., int]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+@benchmark.command()
+@_options(max_atoms=40)
+def wbm(**options: Any) -> int:
+    """All atoms of one ion at a time are taken out of each crystal of INPUT.
+
+    INPUT: files in any format.  Dai et al. did so with WBM.
+    """
+    return _run("wbm", **options)
+
+
+@benchmark.command("wbm-single")
+@_options(max_atoms=40)
+def wbm_single(**options: Any) -> int:
+    """One atom of the ion at a time is taken out, the others stay.
+
+    INPUT: files in any format.  Each symmetry-distinct site of the ion is one task, which takes out its first atom.
+    """
+    return _run("wbm-single", **options)
+
+
+@benchmark.command()
+@_options(max_atoms=60, les=True)
+def electrodes(**options: Any) -> int:
+    """Hosts of insertion electrodes, relaxed without the ions, are filled.
+
+    INPUT: packed files of electrode pairs; pairs that they mark as not recommended are left out.  The ions belong where
+    the discharged crystal has them, in fractional coordinates; right is up to 0.3 (V / N)^(1/3) from there, as the host
+    has moved.
+    """
+    return _run("electrodes", **options)
+
+
+def _run(protocol: str, sources: tuple[str, ...], out: Path, **options: Any) -> int:
+    from inpaint_hpc.archive.read import Archive
+    from inpaint_hpc.benchmark.choosing import Choice, read_ids
+    from inpaint_hpc.benchmark.protocols import hosts_of, prepare, rejected_of, stol_of
+    from inpaint_hpc.benchmark.random_placement import with_chance
+    from inpaint_hpc.benchmark.results import document_of, rows_of, write_csv, write_json, write_results
     from inpaint_hpc.campaign.run_directory import RunDirectory
     from inpaint_hpc.cluster.local import choose_workers
-    from inpaint_hpc.errors import InputError
     from inpaint_hpc.planning.create_run import create_run
 
-    ions = [ion.strip() for ion in options["ions"].split(",") if ion.strip()]
-    unknown = [ion for ion in ions if ion not in atomic_numbers or ion == "X"]
-    if unknown or not ions:
-        raise InputError(f"--ions: {', '.join(unknown) or 'nothing'} is no element; write symbols such as Li,Na")
+    choice = Choice(
+        ions=_symbols("--ions", options["ions"]),
+        limit=options["limit"],
+        max_atoms=options["max_atoms"],
+        anions=() if options["anions"] is None else _symbols("--anions", options["anions"]),
+        exclude=() if options["exclude"] is None else frozenset(read_ids(options["exclude"])),
+    )
     sections: dict[str, Any] = {"sampling": {"steps": options["steps"]}, "pipeline": {"relax": options["relax"]}}
     if options["weights"]:
         sections["weights"] = options["weights"]
-    config = prepare(out, sources, ions, options["limit"], options["max_atoms"], options["samples"], **sections)
+    config = prepare(out, sources, choice, options["samples"], protocol, **sections)
     if rejected := rejected_of(out):
         click.echo(f"left out: {len(rejected)} crystals that cannot be used, the first: {rejected[0]}", err=True)
     place = Path(config.output)
@@ -69,7 +144,61 @@ def benchmark(protocol: str, sources: tuple[str, ...], out: Path, **options: Any
         status = finish(run, verify=False, no_collect=False, top=0, **chosen)
         if not archive.exists():
             return status
+    by, stol = "guest_range" if protocol == "electrodes" else "ion", stol_of(out)
     wanted = hosts_of(out)
-    rows = write_scores(archive, "ion", options["csv_file"], options["json_file"], wanted=wanted, protocol=protocol)
-    print_summary(rows, "ion")
+    scored, attributes = read_scores(archive, stol=stol, wanted=wanted)
+    found = {(one.ion, one.host) for one in scored}
+    missing = sorted(f"{host} + {ion}" for ion in wanted for host in wanted[ion] if (ion, host) not in found)
+    if missing:
+        click.echo(f"not in the archive, and not counted: {len(missing)} hosts, the first: {missing[0]}", err=True)
+    if options["les"]:
+        scored = _with_les(archive, out, scored, options["device"])
+    if options["n_random"]:
+        with Archive(archive) as opened:
+            scored = with_chance(scored, opened.iter_records(), options["n_random"], stol=stol)
+    rows = rows_of(scored, by, attributes)
+    how = {"protocol": protocol, "by": by, "symprec_A": 0.1, "stol": stol, "missing": missing}
+    document = document_of(scored, rows, attributes, **how)
+    if options["csv_file"] is not None:
+        write_csv(options["csv_file"], scored)
+    if options["json_file"] is not None:
+        write_json(options["json_file"], document)
+    write_results(out / "results", scored, document, sorted((place / "workers").glob("*.json")))
+    print_summary(rows, by)
     return status
+
+
+def _with_les(archive: Path, out: Path, scored: list[ScoredTask], device: str | None) -> list[ScoredTask]:
+    from inpaint_hpc.archive.read import Archive
+    from inpaint_hpc.benchmark.les import lowest_states
+    from inpaint_hpc.crystals.packed import read_packed
+
+    whole = out / "references.h5"
+    references = {crystal.name: crystal for crystal in read_packed(whole)} if whole.exists() else {}
+    wanted, done = {one.task_id for one in scored}, 0
+
+    def progress(count: int) -> None:
+        nonlocal done
+        done += count
+        if sys.stderr.isatty():
+            click.echo(f"\r{done} tasks relaxed for LES", nl=False, err=True)
+
+    device = None if device == "auto" else device
+    with Archive(archive) as opened:
+        states = lowest_states(opened.iter_records(), out / "les.json", references, wanted, device, progress)
+    if done and sys.stderr.isatty():
+        click.echo(err=True)
+    # A task without a candidate has found no state at all.
+    return [replace(one, les=one.task_id in states and states[one.task_id].les) for one in scored]
+
+
+def _symbols(option: str, text: str) -> tuple[str, ...]:
+    from ase.data import atomic_numbers
+
+    from inpaint_hpc.errors import InputError
+
+    symbols = tuple(dict.fromkeys(symbol.strip() for symbol in text.split(",") if symbol.strip()))
+    unknown = [symbol for symbol in symbols if symbol not in atomic_numbers or symbol == "X"]
+    if unknown or not symbols:
+        raise InputError(f"{option}: {', '.join(unknown) or 'nothing'} is no element; write symbols such as Li,Na")
+    return symbols

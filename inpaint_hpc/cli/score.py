@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import sys
 from collections.abc import Container, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from inpaint_hpc.benchmark.score import ScoredTask
 
 
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path, exists=True), metavar="RUN | ARCHIVE")
 @click.option(
     "--by",
-    type=click.Choice(["ion", "guests", "n_guests"]),
+    type=click.Choice(["ion", "guests", "n_guests", "guest_range"]),
     default="ion",
     show_default=True,
-    help="One row of the table for each ion, each composition of guests, or each number of guests.",
+    help="One row of the table for each ion, each composition of guests, each number of them, or ranges of it.",
 )
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False), help="Write a row for each task.")
 @click.option(
@@ -32,13 +33,21 @@ import click
     show_default=True,
     help="Distance tolerance of the hosts' symmetry (A).",
 )
-def score(source: Path, by: str, csv_file: Path | None, json_file: Path | None, symprec: float) -> None:
+@click.option(
+    "--stol",
+    type=click.FloatRange(min=0, min_open=True),
+    default=0.2,
+    show_default=True,
+    help="Right is up to this times (V / N)^(1/3).",
+)
+def score(source: Path, by: str, csv_file: Path | None, json_file: Path | None, symprec: float, stol: float) -> None:
     """Score a campaign that took ions out of crystals (`remove:`) and placed them again.
 
     Nothing is sampled: the archive keeps where the ions were.  A placement is right if no guest is further than
     0.2 (V / N)^(1/3) from its place, up to the host's symmetry; N counts all atoms, V is the volume of the cell.
-    Intervals are 95 % of a bootstrap over hosts.
+    Intervals are 95 % of a bootstrap over hosts, or over frameworks where the hosts' file has a column of that name.
     """
+    from inpaint_hpc.benchmark.results import document_of, rows_of, write_csv, write_json
     from inpaint_hpc.campaign.run_directory import RunDirectory
     from inpaint_hpc.errors import InputError
 
@@ -47,31 +56,28 @@ def score(source: Path, by: str, csv_file: Path | None, json_file: Path | None, 
         path = RunDirectory(source).archive_path
         if not path.exists():
             raise InputError(f"{source}: has no archive yet; `inpaint-hpc collect {source}` makes it of what is there")
-    print_summary(write_scores(path, by, csv_file, json_file, symprec), by)
+    scored, attributes = read_scores(path, symprec, stol)
+    rows = rows_of(scored, by, attributes)
+    if csv_file is not None:
+        write_csv(csv_file, scored)
+    if json_file is not None:
+        write_json(json_file, document_of(scored, rows, attributes, by=by, symprec_A=symprec, stol=stol))
+    print_summary(rows, by)
 
 
-def write_scores(
-    path: Path,
-    by: str,
-    csv_file: Path | None,
-    json_file: Path | None,
-    symprec: float = 0.1,
-    wanted: Mapping[str, Container[str]] | None = None,
-    **more: Any,
-) -> list[dict[str, Any]]:
-    """Score an archive and write the files that are asked for; returns the rows of the summary.
+def read_scores(
+    path: Path, symprec: float = 0.1, stol: float = 0.2, wanted: Mapping[str, Container[str]] | None = None
+) -> tuple[list[ScoredTask], dict[str, Any]]:
+    """Scores of an archive's tasks, and the attributes of the archive.
 
     Args:
         path: the archive.
-        by: as `summary`.
-        csv_file, json_file: what to write.
         symprec: distance tolerance of the hosts' symmetry, A.
+        stol: right is up to this times (V / N)^(1/3).
         wanted: hosts that count, by ion; None counts all.
-        more: further values of the JSON document.
     """
     from inpaint_hpc.archive.read import Archive
-    from inpaint_hpc.benchmark.score import score_tasks, summary
-    from inpaint_hpc.sampling.settings import SamplingSettings
+    from inpaint_hpc.benchmark.score import score_tasks
 
     show = sys.stderr.isatty()
     with Archive(path) as archive:
@@ -81,28 +87,10 @@ def write_scores(
             if show and (done % 100 == 0 or done == total):
                 click.echo(f"\r{done} of {total} tasks", nl=done == total, err=True)
 
-        scored = score_tasks(archive.iter_records(), progress, symprec)
-        settings = archive.attributes
-    if wanted is not None:
-        scored = [one for one in scored if one.host in wanted.get(one.guests.rstrip("0123456789"), ())]
-    sampling = (settings.get("configuration") or {}).get("sampling")
-    rows = [{**row, "nfe": SamplingSettings(**sampling).nfe if sampling else None} for row in summary(scored, by)]
-    if csv_file is not None:
-        with csv_file.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(scored[0].row()))
-            writer.writeheader()
-            writer.writerows(one.row() for one in scored)
-    if json_file is not None:
-        document = {
-            **more,
-            "by": by,
-            "symprec_A": symprec,
-            "weights_sha256": settings.get("weights_sha256"),
-            "summary": {row["group"]: row for row in rows},
-            "tasks": [one.row() for one in scored],
-        }
-        json_file.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    return rows
+        scored = score_tasks(archive.iter_records(), progress, symprec, stol)
+        if wanted is not None:
+            scored = [one for one in scored if one.host in wanted.get(one.ion, ())]
+        return scored, archive.attributes
 
 
 def print_summary(rows: list[dict[str, Any]], by: str) -> None:
@@ -110,18 +98,17 @@ def print_summary(rows: list[dict[str, Any]], by: str) -> None:
     from rich import box
     from rich.table import Table
 
+    from inpaint_hpc.benchmark.results import TITLES, percent
     from inpaint_hpc.cli.output import stdout_console
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in (by, "hosts", "one sample", "first", "any", "RMSD (A)", "failed"):
-        table.add_column(name, justify="left" if name == by else "right")
+    shares = [name for name in TITLES if all(name in row for row in rows)]
+    titles = [TITLES[name] for name in shares]
+    for name in ({"guest_range": "guests"}.get(by, by), "hosts", *titles, "RMSD (A)", "failed"):
+        table.add_column(name, justify="right" if table.columns else "left")
     for row in rows:
         rmsd = row["guest_rmsd_median"]
-        shares = [_percent(row, name) for name in ("one_sample", "top1", "any_k")]
+        cells = [percent(row, name) for name in shares]
         failed = str(row["failed"] or "")
-        table.add_row(row["group"], str(row["hosts"]), *shares, "" if rmsd is None else f"{rmsd:.3f}", failed)
+        table.add_row(row["group"], str(row["hosts"]), *cells, "" if rmsd is None else f"{rmsd:.3f}", failed)
     stdout_console().print(table)
-
-
-def _percent(row: dict[str, Any], name: str) -> str:
-    return f"{100 * row[name]:.0f} % ({100 * row[f'{name}_low']:.0f}-{100 * row[f'{name}_high']:.0f})"

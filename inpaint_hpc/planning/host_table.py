@@ -148,6 +148,14 @@ class HostTable:
             frac_coords=self.frac_coords[keep],
         )
 
+    def without_last(self, count: int) -> HostTable:
+        """The same hosts without the last `count` atoms of each, which have more."""
+        keep = np.ones(len(self.numbers), dtype=bool)
+        keep[self.offsets[1:, None] - np.arange(1, count + 1)] = False
+        return replace(
+            self, n_atoms=self.n_atoms - count, numbers=self.numbers[keep], frac_coords=self.frac_coords[keep]
+        )
+
     def digests(self) -> list[bytes]:
         """sha256 of each host's content; `archive.records.host_id` gives the same in hexadecimal."""
         numbers = memoryview(self.numbers.astype("<i8").tobytes())

@@ -8,7 +8,7 @@ from itertools import product
 
 import numpy as np
 
-from inpaint_hpc.campaign.config import MAX_COUNT, ColumnCount, GuestCase, Supercell
+from inpaint_hpc.campaign.config import MAX_COUNT, ColumnCount, ColumnGuests, GuestCase, Supercell
 from inpaint_hpc.crystals.supercells import MAX_ATOMS
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.sampling.contact_distances import PACKING, contact_radii, require_room
@@ -77,6 +77,8 @@ def _blocks(hosts: HostTable, case: GuestCase, samples: int, excluded: Excluded)
         for z, count in np.unique(np.stack([species, counts], axis=1)[counts > 0], axis=0):
             rows = np.flatnonzero((species == z) & (counts == count))
             yield TaskBlock(hosts, rows, (int(z),) * int(count), samples)
+    elif case.remove_last is not None:
+        yield from _last_removed(hosts, case.remove_last, samples, excluded)
     else:
         for element in case.remove:
             yield from _removed(hosts, element, samples, excluded)
@@ -116,6 +118,24 @@ def _removed(hosts: HostTable, element: str, samples: int, excluded: Excluded) -
         taken = full.take(chosen)
         references = taken.frac_coords[taken.numbers == z].reshape(len(chosen), count, 3)
         yield TaskBlock(empty, chosen, (z,) * count, samples, references)
+
+
+def _last_removed(hosts: HostTable, columns: ColumnGuests, samples: int, excluded: Excluded) -> Iterator[TaskBlock]:
+    """Remove the last atoms of each host, as many of one species as its columns say, to be placed again."""
+    species, counts = _species(hosts, columns.species), _counts(hosts, columns.count)
+    excluded.add("hosts with 0 guests in their column", int((counts == 0).sum()))
+    excluded.add("hosts of nothing but their guests", int((counts >= hosts.n_atoms).sum()))
+    good = (counts > 0) & (counts < hosts.n_atoms)
+    for z, count in np.unique(np.stack([species, counts], axis=1)[good], axis=0).tolist():
+        rows = np.flatnonzero(good & (species == z) & (counts == count))
+        last = hosts.offsets[rows + 1][:, None] - np.arange(count, 0, -1)
+        other = (hosts.numbers[last] != z).any(axis=1)
+        if other.any():
+            name = hosts.names[int(rows[other.argmax()])]
+            raise InputError(f"{name}: its last {count} atoms are not the guests that its columns name")
+        chosen = hosts.take(rows)
+        empty = chosen.without_last(count)
+        yield TaskBlock(empty, np.arange(len(rows)), (z,) * count, samples, hosts.frac_coords[last])
 
 
 def _have_room(block: TaskBlock, excluded: Excluded) -> np.ndarray:

@@ -43,7 +43,12 @@ class Placed:
 
 
 def compare_placements(
-    host: Crystal, guests: Sequence[int], reference: np.ndarray, frac_coords: np.ndarray, symprec: float = 0.1
+    host: Crystal,
+    guests: Sequence[int],
+    reference: np.ndarray,
+    frac_coords: np.ndarray,
+    symprec: float = 0.1,
+    stol: float = STOL,
 ) -> Placed:
     """Distances of placements from the right one.
 
@@ -53,6 +58,7 @@ def compare_placements(
         reference: fractional coordinates of the right placement, (n, 3).
         frac_coords: of the placements, (S, n, 3); one with a coordinate that is not finite is infinitely far.
         symprec: distance tolerance in A of the host's symmetry.
+        stol: a placement is right up to this times (V / N)^(1/3).
 
     Raises:
         ValueError: an empty host, no guests, or a reference that is not finite.
@@ -60,7 +66,7 @@ def compare_placements(
     frac_coords = np.asarray(frac_coords, dtype=np.float64).reshape(-1, len(guests), 3)
     rmsd, largest = np.full((2, len(frac_coords)), np.inf)
     known = np.flatnonzero(np.logical_and.reduce(np.isfinite(frac_coords), axis=(1, 2)))
-    limit = STOL * (host.volume / (len(host) + len(guests))) ** (1.0 / 3.0)
+    limit = stol * (host.volume / (len(host) + len(guests))) ** (1.0 / 3.0)
     # What is right is found within a small radius; only the others need a wide one.
     for radius in (1.5 * limit, FARTHEST):
         moved = guest_displacements(host, guests, reference, frac_coords[known], radius, symprec)

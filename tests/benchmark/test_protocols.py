@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from tiny_network import save_tiny_weights
 
 from inpaint_hpc.archive.read import Archive
-from inpaint_hpc.benchmark.protocols import chosen_hosts
+from inpaint_hpc.benchmark.choosing import Choice, chosen_hosts
 from inpaint_hpc.campaign.config import load_config
 from inpaint_hpc.campaign.run_directory import RunDirectory
 from inpaint_hpc.campaign.run_results import collect_run
@@ -32,9 +32,9 @@ def test_the_first_by_hash_whatever_the_order_and_the_limit():
     holds = [c for c in crystals if 0 < (c.numbers == 3).sum() < len(c) <= 4]
     for order in (crystals, crystals[::-1]):
         for limit in (None, 1, 5, 1000):
-            found = chosen_hosts(order, ["Li", "Na"], limit, max_atoms=4)
+            found = chosen_hosts(order, Choice(["Li", "Na"], limit, max_atoms=4))
             assert [c.name for c in found["Li"]] == [c.name for c in hash_order(holds)[:limit]]
-    assert chosen_hosts(crystals, ["K"], None, 4) == {"K": []}
+    assert chosen_hosts(crystals, Choice(["K"], None, 4)) == {"K": []}
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_a_benchmark_is_a_campaign_and_a_table(run, tmp_path):
     assert result.exit_code == 0, result.output
     document = json.loads((tmp_path / "out.json").read_text())
     chosen = json.loads((tmp_path / "bm" / "benchmark.json").read_text())["hosts"]
-    expected = chosen_hosts(read_packed(SMOKE), ["Li", "Na"], 2, 40)
+    expected = chosen_hosts(read_packed(SMOKE), Choice(["Li", "Na"], 2))
     assert chosen == {ion: [crystal.name for crystal in crystals] for ion, crystals in expected.items()}
     for ion, names in chosen.items():
         row = document["summary"][ion]
@@ -96,6 +96,8 @@ def test_the_campaign_can_be_run_by_other_verbs(run, tmp_path):
     [
         (["--ions", "Li,Qq"], "--ions: Qq is no element"),
         (["--ions", ","], "--ions: nothing is no element"),
+        (["--anions", "O,Zz"], "--anions: Zz is no element"),
+        (["--anions", "Te"], "holds Li, Na and something else, with anions of Te; see --ions"),
         (["--ions", "He"], "no crystal of at most 40 atoms holds He and something else"),
     ],
 )
@@ -113,6 +115,20 @@ def test_a_benchmark_whose_archive_lacks_tasks_goes_on(run, tmp_path):
     assert run().exit_code == 0
     again = json.loads((tmp_path / "out.json").read_text())
     assert len(again["tasks"]) == len(whole["tasks"]) and not directory.pending_units()
+
+
+def test_ids_are_excluded_and_anions_chosen(run, tmp_path):
+    crystals = read_packed(SMOKE)
+    first = chosen_hosts(crystals, Choice(["Li"], 2))["Li"]
+    (tmp_path / "ids").write_text(first[0].name + "\n")
+    result = run("--ions", "Li", "--anions", "O,F", "--exclude", str(tmp_path / "ids"), "--random", "3")
+    assert result.exit_code == 0, result.output
+    document = json.loads((tmp_path / "out.json").read_text())
+    expected = chosen_hosts(crystals, Choice(["Li"], 2, anions=["O", "F"], exclude=[first[0].name]))["Li"]
+    assert sorted(one["host"] for one in document["tasks"]) == sorted(crystal.name for crystal in expected)
+    assert "chance" in document["summary"]["Li"] and "les" not in document["summary"]["Li"]
+    other = run("--ions", "Li", "--anions", "O,F")
+    assert other.exit_code == 2 and "is a benchmark with other exclude; use another --out" in other.output
 
 
 def test_what_cannot_be_read_is_left_out_and_counted(run, tmp_path):

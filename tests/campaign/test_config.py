@@ -97,7 +97,10 @@ def test_all_kinds_of_cases_and_hosts_survive_being_frozen():
         ({"guests": {"Li": {"columns": "n"}}}, "is written {column: NAME}"),
         ({"guests": {"Pm": 1, "Cm": 1}}, "unknown element 'Cm'"),
         ({"guests": {"remove": "Xx"}}, "unknown element 'Xx'"),
-        ({"guests": {"Li": 1, "remove": "Li"}}, "exactly one of elements to place, 'remove' and 'from_columns'"),
+        (
+            {"guests": {"Li": 1, "remove": "Li"}},
+            "exactly one of elements to place, 'remove', 'remove_last' and 'from_columns'",
+        ),
         ({"guests": {"Li": 1, "place": {"Na": 1}}}, "either below 'place' or beside it"),
         ({"guests": {}}, "exactly one of elements to place"),
         ({"guests": []}, "guests: is empty"),

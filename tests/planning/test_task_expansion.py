@@ -84,6 +84,26 @@ def test_removed_atoms_come_back_as_references():
     assert found == len(crystals) - without - alone - excluded.counts["no room for the guests"] > 10
 
 
+def test_the_last_atoms_come_back_as_references_and_others_stay():
+    inside = Crystal([3, 25, 3, 3], np.arange(12).reshape(4, 3) / 12, 9 * np.eye(3), "inside", {"z": "Li", "n": 2})
+    one = replace(inside, name="one", info={"z": "Li", "n": 1})
+    none, everything = (replace(inside, name=f"n{n}", info={"z": "Li", "n": n}) for n in (0, 4))
+    case, excluded = GuestCase.model_validate({"remove_last": {"species": "z", "count": "n"}}), Excluded()
+    table = HostTable.from_crystals([inside, one, none, everything])
+    blocks = list(expand(table, case, 4, excluded))
+    assert [(b.hosts.names, b.guests) for b in blocks] == [(["one"], (3,)), (["inside"], (3, 3))]
+    for block, full in zip(blocks, (one, inside), strict=True):
+        empty = block.hosts[int(block.rows[0])]
+        assert np.array_equal(np.concatenate([empty.frac_coords, block.references[0]]), full.frac_coords)
+        assert empty.numbers.tolist() == full.numbers.tolist()[: len(empty)]
+    reasons = {"hosts with 0 guests in their column": 1, "hosts of nothing but their guests": 1}
+    assert excluded.counts == reasons
+    with pytest.raises(InputError, match="other: its last 3 atoms are not the guests"):
+        list(expand(HostTable.from_crystals([replace(one, name="other", info={"z": "Li", "n": 3})]), case, 4, excluded))
+    with pytest.raises(ValueError, match="needs the host's own cell"):
+        GuestCase.model_validate({"remove_last": {"species": "z", "count": "n"}, "supercell": 2})
+
+
 def test_exactly_what_the_pipeline_would_refuse_is_left_out():
     rng = np.random.default_rng(3)
     crystals = []
