@@ -5,7 +5,7 @@ import json
 import tracemalloc
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
 
@@ -22,6 +22,7 @@ VALUES = st.recursive(
 NIO = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.2), ["Ni", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]]).as_dict()
 
 
+@settings(deadline=None)
 @given(VALUES, st.sampled_from([None, 1]), st.integers(1, 9))
 def test_elements_and_names_are_those_of_the_whole(value, indent, chunk):
     with pytest.MonkeyPatch.context() as patch:
