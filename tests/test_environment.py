@@ -63,6 +63,22 @@ def test_workers_with_the_backend_of_a_notebook(make_config, tmp_path):
     assert b"(1 done, 0 failed)" in said(run("run", tmp_path / "c.yaml", "--actors", "1", MPLBACKEND=NOTEBOOK))
 
 
+# Commands one after the other in one process, since each would import torch; NUL ends what each says on both streams.
+SEVERAL = """
+import sys
+from inpaint_hpc.cli.main import main
+words = sys.argv[1:] + [";"]
+while words:
+    end = words.index(";")
+    sys.argv[1:], words = words[:end], words[end + 1 :]
+    try:
+        main()
+    except SystemExit as done:
+        print(f"{done.code}\\0", end="", flush=True)
+        print("\\0", end="", flush=True, file=sys.stderr)
+"""
+
+
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8"])
 def test_a_host_whose_name_the_terminal_cannot_show(tmp_path, encoding):
     """Greek letters; and in UTF-8 a byte of a name in another encoding."""
@@ -71,13 +87,18 @@ def test_a_host_whose_name_the_terminal_cannot_show(tmp_path, encoding):
     shown = {"latin-1": rb"\u03bb-MnO2", "ascii": rb"\u03bb-MnO2", "utf-8": rb"\xe9-MnO2"}[encoding]
     path = os.path.join(folder, name + b".cif")
     shutil.copy(os.fsencode(LAMBDA), path)
-    words = ("inpaint", os.fsdecode(path), *FEW, "--no-score")
-    assert shown in said(run(*words, "--out", tmp_path / "o", PYTHONIOENCODING=encoding))
-    answer = json.loads(said(run(*words, "--json", "--out", tmp_path / "p", PYTHONIOENCODING=encoding)))
-    assert answer["hosts"][0]["host"] == name.decode("utf-8", "backslashreplace")
-    missing = run("inpaint", os.fsdecode(path) + "x", *FEW, PYTHONIOENCODING=encoding)
-    assert missing.returncode == 2 and missing.stderr.count(b"\n") == 1
-    assert b"-MnO2.cifx: no such file" in missing.stderr
+    words = ("inpaint", os.fsdecode(path), *FEW, "--no-score", "--out", str(tmp_path / "o"))
+    missing = ("inpaint", f"{os.fsdecode(path)}x", *FEW)
+    command = [sys.executable, "-c", SEVERAL, *words, ";", *words, "--json", ";", *missing]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": encoding}
+    done = subprocess.run(command, capture_output=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    table, answer, nothing = done.stdout.split(b"\0")[:3]
+    assert shown in table and table.endswith(b"\n0")
+    assert answer.endswith(b"\n0")
+    assert json.loads(answer[:-1])["hosts"][0]["host"] == name.decode("utf-8", "backslashreplace")
+    error = done.stderr.split(b"\0")[2]
+    assert nothing == b"2" and error.count(b"\n") == 1 and b"-MnO2.cifx: no such file" in error
 
 
 def test_a_host_whose_name_is_in_another_encoding_can_be_written(make_config, tmp_path):

@@ -186,8 +186,8 @@ def test_doctor_reports_what_is_installed():
     assert report["devices"][0]["name"] == "cpu"
     assert report["slurm"].keys() >= {"sbatch", "squeue"}
     assert result.returncode == (1 if report["problems"] else 0)
-    text = run("doctor")
-    assert text.returncode == result.returncode
+    text = CliRunner().invoke(cli, ["doctor"])
+    assert text.exit_code == result.returncode
     assert f"torch          {report['packages']['torch']}" in text.stdout
 
 
@@ -201,7 +201,7 @@ def test_doctor_says_what_becomes_of_gpus():
 
 
 def test_doctor_finds_the_shipped_weights_intact():
-    report = json.loads(run("doctor", "--json").stdout)
+    report = json.loads(CliRunner().invoke(cli, ["doctor", "--json"]).stdout)
     assert report["weights"]
     assert all(weights["verified"] for weights in report["weights"])
     assert report["problems"] == []
@@ -211,7 +211,8 @@ def test_doctor_finds_slurm(tmp_path):
     sbatch = tmp_path / "sbatch"
     sbatch.write_text("#!/bin/sh\n")
     sbatch.chmod(0o755)
-    report = json.loads(run("doctor", "--json", env={"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}).stdout)
+    environment = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    report = json.loads(CliRunner().invoke(cli, ["doctor", "--json"], env=environment).stdout)
     assert report["slurm"]["sbatch"] == str(sbatch)
 
 

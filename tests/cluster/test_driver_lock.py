@@ -19,7 +19,7 @@ from inpaint_hpc.cluster.driver_lock import DriverLock
 lock = DriverLock(sys.argv[1])
 lock.acquire()
 print("held", flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 

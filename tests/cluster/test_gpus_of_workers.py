@@ -182,7 +182,7 @@ def test_workers_that_share_a_gpu_share_its_memory(node, monkeypatch, tmp_path):
             return self.budget
 
     found = {}
-    for actors in (1, 4):
+    for actors in (1, 2):
         node({"CUDA_VISIBLE_DEVICES": "0"}, 1)
         executor = make_executor(tmp_path, Workers(actors, "cuda", 1, gpus=1), factory=TellingWorker)
         executor.start()
@@ -197,4 +197,4 @@ def test_workers_that_share_a_gpu_share_its_memory(node, monkeypatch, tmp_path):
             executor.close()
         found[actors] = reports[0]
     # Alone what is free, together a share of the card, whatever others have left of it so far.
-    assert found == {1: int(0.6 * 80 * 2**30) // BYTES_PER_EDGE, 4: int(0.6 * 25 * 2**30) // BYTES_PER_EDGE}
+    assert found == {1: int(0.6 * 80 * 2**30) // BYTES_PER_EDGE, 2: int(0.6 * 50 * 2**30) // BYTES_PER_EDGE}

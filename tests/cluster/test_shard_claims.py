@@ -17,7 +17,7 @@ from inpaint_hpc.cluster.shard_claims import Claims
 claims = Claims(sys.argv[1], "other")
 claims.open(alone=True)
 print(claims.take(3), flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 

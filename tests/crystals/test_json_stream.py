@@ -5,7 +5,7 @@ import json
 import tracemalloc
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
 
@@ -22,6 +22,7 @@ VALUES = st.recursive(
 NIO = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.2), ["Ni", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]]).as_dict()
 
 
+@settings(deadline=None)
 @given(VALUES, st.sampled_from([None, 1]), st.integers(1, 9))
 def test_elements_and_names_are_those_of_the_whole(value, indent, chunk):
     with pytest.MonkeyPatch.context() as patch:
@@ -63,12 +64,12 @@ def test_an_endless_element_is_refused_before_it_fills_the_memory(monkeypatch):
     ],
 )
 def test_only_one_structure_is_in_memory(pattern, tmp_path, monkeypatch):
-    monkeypatch.setattr(json_stream, "CHUNK", 1 << 14)
+    monkeypatch.setattr(json_stream, "CHUNK", 1 << 12)
     path, row = tmp_path / "a.json", json.dumps(NIO)
-    path.write_text(pattern([row] * 2000))
+    path.write_text(pattern([row] * 1000))
     next(iter_hosts(path))  # imports
     tracemalloc.start()
-    assert sum(1 for _ in iter_hosts(path)) == 2000
+    assert sum(1 for _ in iter_hosts(path)) == 1000
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < path.stat().st_size / 3

@@ -8,7 +8,9 @@ from inpaint_hpc.scoring.chgnet.batch import evaluate
 
 
 def test_kernels_change_nothing(device, monkeypatch):
-    crystals = [*smoke()[::60], SODIUM, DIMERS]
+    # The interpreter takes seconds for each: those of up to nine atoms have more rows than a block already.
+    some = smoke()[::60] if device == "cuda" else smoke()[:180:60]
+    crystals = [*some, SODIUM, DIMERS]
     found = evaluate(crystals, device=device)
     monkeypatch.setenv("INPAINT_HPC_KERNELS", "0")
     expected = evaluate(crystals)

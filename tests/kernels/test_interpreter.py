@@ -7,18 +7,14 @@ from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__)
-
 
 @pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="this is the interpreter")
-@pytest.mark.parametrize("file", sorted({p.name for p in HERE.parent.glob("test_*.py")} - {HERE.name}))
-def test_in_the_interpreter(file):
+def test_this_folder_in_the_interpreter():
+    """In one process: to import torch, CHGNet and Triton takes longer than most files take to run."""
     pytest.importorskip("triton")
-    options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
-    environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", HERE.with_name(file), *options],
-        env=environment,
+        [sys.executable, "-m", "pytest", Path(__file__).parent, "-q", "-p", "no:cacheprovider", "-p", "no:xdist"],
+        env={**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
     )

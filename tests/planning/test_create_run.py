@@ -107,15 +107,15 @@ def test_removed_atoms_are_kept_in_the_order_of_the_tasks(make_run, tmp_path):
     crystals = [random_crystal(rng, name=f"c{k}", numbers=(3, 11, 8, 25, 25)) for k in range(30)]
     write_packed(tmp_path / "hosts.h5", crystals)
     run = make_run(hosts=str(tmp_path / "hosts.h5"), guests=[{"remove": ["Li", "Na"]}, {"Li": 1}])
-    given = {crystal.name: crystal for crystal in read_hosts(tmp_path / "hosts.h5")}
-    removed = [task for task in all_tasks(run) if task.reference is not None]
+    given, tasks = {crystal.name: crystal for crystal in read_hosts(tmp_path / "hosts.h5")}, all_tasks(run)
+    removed = [task for task in tasks if task.reference is not None]
     assert len({task.guests for task in removed}) > 3 and len(removed) < run.n_tasks
     for task in removed:
         full = given[task.host.name]
         assert np.array_equal(task.reference, full.frac_coords[full.numbers == task.guests[0]])
         assert np.array_equal(task.host.frac_coords, full.without(task.guests[0]).frac_coords)
     chosen = np.array([run.n_tasks - 1, 0, 5])
-    assert [task.id for task in run.tasks(chosen)] == [all_tasks(run)[row].id for row in chosen]
+    assert [task.id for task in run.tasks(chosen)] == [tasks[row].id for row in chosen]
 
 
 def test_shards_are_balanced_by_cost(make_run, tmp_path):
