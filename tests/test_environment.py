@@ -30,7 +30,7 @@ def run(*words, as_nobody=False, **variables):
         environment |= variables
         capabilities = [f"--{kind}-caps=+dac_read_search" for kind in ("inh", "ambient")]
         command = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *capabilities, *command]
-    return subprocess.run(command, capture_output=True, env=environment, timeout=300)
+    return subprocess.run(command, capture_output=True, env=environment, timeout=600)
 
 
 @pytest.fixture

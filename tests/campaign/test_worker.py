@@ -42,7 +42,7 @@ def records(run):
     return [record for path in run.result_paths() for record in Archive(path).iter_records()]
 
 
-def until(condition, seconds=120.0):
+def until(condition, seconds=600.0):
     """Wait for what another thread will bring about."""
     end = time.monotonic() + seconds
     while not condition():

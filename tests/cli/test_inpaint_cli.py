@@ -89,7 +89,7 @@ def test_json_of_a_real_process_with_energies(tiny_weights, tmp_path):
     command = [sys.executable, "-m", "inpaint_hpc", "inpaint", LAYERED, "--guest", "Li", "--steps", 4, "--samples", 2]
     command += ["--weights", tiny_weights.path, "--json", "--out", tmp_path / "out", "--format", "extxyz"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    result = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment, timeout=300)
+    result = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment, timeout=600)
     assert result.returncode == 0, result.stderr
     content = json.loads(result.stdout)
     assert content["weights"] == {"name": "tiny", "sha256": tiny_weights.sha256}

@@ -29,7 +29,7 @@ SMOKE = ROOT / "tests" / "data" / "smoke.h5"
 def run(*args, **keywords):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)} | keywords.pop("env", {})
     command = [sys.executable, "-m", "inpaint_hpc", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, **keywords)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600, **keywords)
 
 
 def one_line_error(result, code=2):
@@ -152,7 +152,7 @@ def test_folder_that_cannot_be_made_is_one_line(tmp_path):
 def test_interrupt_is_one_line(tmp_path):
     """Ctrl-C in a verb that is at work: a verb of this test's own, which says when it has begun."""
     (tmp_path / "waiting.py").write_text(
-        "import click, time\n@click.command()\ndef waiting():\n    print('begun', flush=True)\n    time.sleep(60)\n"
+        "import click, time\n@click.command()\ndef waiting():\n    print('begun', flush=True)\n    time.sleep(600)\n"
     )
     # A shell that starts its jobs in the background has them ignore SIGINT, and children inherit that.
     script = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
@@ -163,7 +163,7 @@ def test_interrupt_is_one_line(tmp_path):
     )
     assert process.stdout.readline() == "begun\n"
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=30)
+    _, stderr = process.communicate(timeout=600)
     assert process.returncode == 130
     assert stderr.strip() == "Error: interrupted"
 

@@ -53,14 +53,14 @@ def run_slice(*arguments, python=sys.executable):
     command = [str(ROOT / "slurm" / "train-slice"), *map(str, arguments), "--python", str(python)]
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
 
 
 def run_there(pack, results):
     """What a machine does with the parts: a clean environment, and nothing but them."""
     command = ["bash", str(pack / "run.sh"), str(results)]
     environment = {"PATH": os.environ["PATH"], "HOME": str(pack)}
-    return subprocess.run(command, cwd=pack, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=pack, env=environment, capture_output=True, text=True, timeout=600)
 
 
 def said(done):

@@ -80,5 +80,5 @@ def test_loaded_once_and_without_a_word():
         "host = Crystal([12, 8], [[0, 0, 0], [0.5, 0.5, 0.5]], np.eye(3) * 3.0)\n"
         "assert not evaluate_candidates([host])[0].failed\n"
     )
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=600)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
