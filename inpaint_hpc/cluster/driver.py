@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from inpaint_hpc.campaign.work_units import UnitReport, WorkUnit
@@ -37,17 +38,33 @@ LINGER_SECONDS = 300.0
 _LOG = logging.getLogger("inpaint_hpc.driver")
 
 
+@dataclass(frozen=True)
+class DriveOptions:
+    """How a driver works.
+
+    Attributes:
+        stop_at: time (s since 1970) at which the workers will be lost.  Units not expected to end before it, judging by
+            finished ones, are not dispatched.
+        verify: read all results first, and redo those that are damaged.
+        shards: only these; all by default.
+        name: name of heartbeat, lock and log; drivers of different parts of a run need different ones.
+        grace: time for units in flight to end when the driver is stopped, s.
+        claim_timeout: s without a heartbeat of another driver after which its claims are void.
+    """
+
+    stop_at: float | None = None
+    verify: bool = False
+    shards: Collection[int] | None = None
+    name: str = "driver"
+    grace: float = 5.0
+    claim_timeout: float = EXPIRY
+
+
 def drive(
     run: RunDirectory,
     executor: Executor,
     progress: Callable[[DriveState], None] | None = None,
-    stop_at: float | None = None,
-    *,
-    verify: bool = False,
-    shards: Collection[int] | None = None,
-    name: str = "driver",
-    grace: float = 5.0,
-    claim_timeout: float = EXPIRY,
+    options: DriveOptions | None = None,
 ) -> DriveReport:
     """Run all units of a campaign that are not done, on the workers of an executor, which is closed at the end.
 
@@ -59,20 +76,14 @@ def drive(
         run: the campaign.
         executor: the workers; not started yet.
         progress: called about twice a second, and when a unit ends.
-        stop_at: time (s since 1970) at which the workers will be lost.  Units not expected to end before it, judging by
-            finished ones, are not dispatched.
-        verify: read all results first, and redo those that are damaged.
-        shards: only these; all by default.
-        name: name of heartbeat, lock and log; drivers of different parts of a run need different ones.
-        grace: time for units in flight to end when the driver is stopped, s.
-        claim_timeout: s without a heartbeat of another driver after which its claims are void.
+        options: how.
 
     Raises:
         StorageError: results cannot be written; finished results are kept.
         ClusterError: no workers can be started, or they die whatever they are given.
         InputError: another driver on this host is working on the run, or workers cannot load the frozen files.
     """
-    return _Drive(run, executor, progress, stop_at, verify, shards, name, grace, claim_timeout).run()
+    return _Drive(run, executor, progress, options or DriveOptions()).run()
 
 
 class _Drive:
@@ -81,20 +92,14 @@ class _Drive:
         directory: RunDirectory,
         executor: Executor,
         progress: Callable[[DriveState], None] | None,
-        stop_at: float | None,
-        verify: bool,
-        shards: Collection[int] | None,
-        name: str,
-        grace: float,
-        claim_timeout: float,
+        options: DriveOptions,
     ) -> None:
-        self.directory, self.executor, self.progress = directory, executor, progress
-        self.stop_at, self.verify, self.name, self.grace = stop_at, verify, name, grace
-        self.shards = None if shards is None else frozenset(shards)
+        self.directory, self.executor, self.progress, self.options = directory, executor, progress, options
+        self.shards = None if options.shards is None else frozenset(options.shards)
         self.state = DriveState()
         self.pending = WorkQueue(self._cost)
         self.in_flight: dict[WorkUnit, float] = {}
-        self.claims = Claims(directory.path, name, claim_timeout)
+        self.claims = Claims(directory.path, options.name, options.claim_timeout)
         self.sharing = Sharing(directory, self.claims, self.pending)
         self.deaths_in_a_row = 0
         self.cost_done = self.seconds_done = 0.0
@@ -107,16 +112,16 @@ class _Drive:
         self.seen: dict[int, Any] = {}
         self.started = self.waiting_since = time.time()
         self.shown = 0.0
-        self.journal = directory.log(name)
+        self.journal = directory.log(options.name)
 
     def run(self) -> DriveReport:
-        lock = DriverLock(self.directory.path / f"{self.name}.lock")
+        lock = DriverLock(self.directory.path / f"{self.options.name}.lock")
         alone = lock.acquire()
         if not alone:
             _LOG.warning("a driver on another host is also working on this run")
         self.claims.open(alone)
         try:
-            if self.verify:
+            if self.options.verify:
                 self._set_damaged_aside()
             self._find_pending()
             with self._heartbeats(lock), self._signals():
@@ -172,9 +177,9 @@ class _Drive:
 
     def _dispatch(self) -> None:
         while self.pending and self.executor.idle():
-            unit = self.pending.pop(None if self.stop_at is None else self._affordable(self.stop_at))
+            unit = self.pending.pop(None if self.options.stop_at is None else self._affordable(self.options.stop_at))
             if unit is None:
-                self._stop("time", self.stop_at)
+                self._stop("time", self.options.stop_at)
                 return
             if not self.sharing.claim(unit):
                 self.sharing.release(unit.shard, self.in_flight)
@@ -190,8 +195,8 @@ class _Drive:
         now = time.time()
         if not self.sharing or self.pending or self.in_flight:
             self.waiting_since = now
-        elif self.stop_at is not None and now > self.stop_at:
-            self._stop("time", self.stop_at)
+        elif self.options.stop_at is not None and now > self.options.stop_at:
+            self._stop("time", self.options.stop_at)
         elif pace is None and now - self.waiting_since > LINGER_SECONDS:
             self._stop("others", now)
 
@@ -268,7 +273,7 @@ class _Drive:
     def _fail(self, error: InpaintHpcError) -> None:
         """Dispatch nothing more, and raise after the units in flight have had time to end."""
         self.fatal = self.fatal or error
-        self.give_up_at = time.time() + self.grace
+        self.give_up_at = time.time() + self.options.grace
 
     # Bookkeeping
 
@@ -344,7 +349,7 @@ class _Drive:
     @contextlib.contextmanager
     def _heartbeats(self, lock: DriverLock) -> Iterator[None]:
         """Write NAME.json every few seconds, and its final state at the end."""
-        self.beat = DriverHeartbeat(self.directory, self.name, lock.refresh, self.claims.beat)
+        self.beat = DriverHeartbeat(self.directory, self.options.name, lock.refresh, self.claims.beat)
         self._write_record("starting")
         self.beat.start()
         status = "failed"
@@ -370,7 +375,7 @@ class _Drive:
         def stop(number: int, frame: FrameType | None) -> None:
             if self.stopped:
                 raise KeyboardInterrupt
-            self._stop(signal.Signals(number).name, time.time() + self.grace)
+            self._stop(signal.Signals(number).name, time.time() + self.options.grace)
             if self.starting:
                 raise Interrupted
             self.executor.interrupt()

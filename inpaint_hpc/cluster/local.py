@@ -17,7 +17,7 @@ from inpaint_hpc.environment import available_cores
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.gpus import gpus_here
 
-from .driver import drive
+from .driver import DriveOptions, drive
 from .driver_state import DriveReport, DriveState
 from .executor import Executor
 from .inline_executor import InlineExecutor
@@ -140,4 +140,5 @@ def run_campaign(
         device or resources.device,
     )
     clean_up(run.path)
-    return drive(run, make_executor(run.path, workers, cluster), progress, stop_at, verify=verify)
+    options = DriveOptions(stop_at=stop_at, verify=verify)
+    return drive(run, make_executor(run.path, workers, cluster), progress, options)

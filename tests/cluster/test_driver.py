@@ -16,7 +16,7 @@ from inpaint_hpc.archive.read import Archive
 from inpaint_hpc.campaign.run_directory import RunDirectory
 from inpaint_hpc.campaign.run_results import collect_run
 from inpaint_hpc.campaign.worker import ShardWorker
-from inpaint_hpc.cluster.driver import drive
+from inpaint_hpc.cluster.driver import DriveOptions, drive
 from inpaint_hpc.cluster.driver_lock import DriverLock
 from inpaint_hpc.cluster.executor import ClusterError
 from inpaint_hpc.cluster.inline_executor import InlineExecutor
@@ -24,7 +24,8 @@ from inpaint_hpc.errors import InputError, StorageError
 
 
 def run_inline(run, factory=None, **options):
-    return drive(run, InlineExecutor(run.path, "cpu", 1, factory), **options)
+    progress = options.pop("progress", None)
+    return drive(run, InlineExecutor(run.path, "cpu", 1, factory), progress, DriveOptions(**options))
 
 
 def result_times(run):

@@ -16,7 +16,7 @@ from inpaint_hpc.campaign.work_units import UnitReport, WorkUnit
 from inpaint_hpc.campaign.worker import ShardWorker
 from inpaint_hpc.cluster import driver as driver_module
 from inpaint_hpc.cluster import shard_sharing
-from inpaint_hpc.cluster.driver import drive
+from inpaint_hpc.cluster.driver import DriveOptions, drive
 from inpaint_hpc.cluster.inline_executor import InlineExecutor
 from inpaint_hpc.cluster.shard_claims import Claims
 
@@ -24,7 +24,7 @@ _DRIVE = """
 import json, sys, time
 from inpaint_hpc.campaign.run_directory import RunDirectory
 from inpaint_hpc.campaign.worker import ShardWorker
-from inpaint_hpc.cluster.driver import drive
+from inpaint_hpc.cluster.driver import DriveOptions, drive
 from inpaint_hpc.cluster.inline_executor import InlineExecutor
 
 class Slow(ShardWorker):
@@ -36,7 +36,7 @@ class Slow(ShardWorker):
 run = RunDirectory(sys.argv[1])
 name = sys.argv[2]
 make = lambda *arguments: Slow(*arguments[:3], f"worker-{name}")
-report = drive(run, InlineExecutor(run.path, "cpu", 1, make), name=f"driver-{name}")
+report = drive(run, InlineExecutor(run.path, "cpu", 1, make), options=DriveOptions(name=f"driver-{name}"))
 print(json.dumps({"left": report.tasks_pending, "done": report.state.units_done}), flush=True)
 """
 
@@ -90,7 +90,7 @@ def test_an_idle_driver_helps_one_that_is_much_too_slow(tiny_run, monkeypatch):
     thread = threading.Thread(target=beat)
     thread.start()
     try:
-        report = drive(run, InlineExecutor(run.path, "cpu", 1), name="driver-fast")
+        report = drive(run, InlineExecutor(run.path, "cpu", 1), options=DriveOptions(name="driver-fast"))
     finally:
         beating.set()
         thread.join()
@@ -116,7 +116,7 @@ def test_parts_that_another_driver_did_are_not_done_again(tiny_run):
                 other.release(0)
             return super().run_unit(unit)
 
-    report = drive(run, InlineExecutor(run.path, "cpu", 1, Telling), name="driver-mine")
+    report = drive(run, InlineExecutor(run.path, "cpu", 1, Telling), options=DriveOptions(name="driver-mine"))
     assert report.tasks_pending == 0 and report.state.tasks_done == run.n_tasks
     assert f"0.2-{n}" in units and "0" not in units
     other.close()
@@ -131,7 +131,7 @@ def test_a_driver_that_only_waits_for_others_does_not_wait_for_ever(tiny_run, mo
         assert other.take(shard)
     monkeypatch.setattr(driver_module, "LINGER_SECONDS", 2.0 if why == "others" else 600.0)
     stop_at = time.time() + (2.0 if why == "time" else 600.0)
-    report = drive(run, InlineExecutor(run.path, "cpu", 1), stop_at=stop_at, name="driver-mine")
+    report = drive(run, InlineExecutor(run.path, "cpu", 1), options=DriveOptions(stop_at=stop_at, name="driver-mine"))
     assert report.stopped == why and report.state.units_done == 0 and report.tasks_pending == run.n_tasks
     assert run.result_units() == [] and os.listdir(run.path / "claims")
     other.close()

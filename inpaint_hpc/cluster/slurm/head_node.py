@@ -74,7 +74,7 @@ class HeadNode:
         return ended
 
     def _drive(self, run: RunDirectory) -> DriveReport:
-        from inpaint_hpc.cluster.driver import drive
+        from inpaint_hpc.cluster.driver import DriveOptions, drive
         from inpaint_hpc.cluster.ray.executor import RayExecutor
         from inpaint_hpc.cluster.ray.node import clean_up, write_token
 
@@ -111,7 +111,8 @@ class HeadNode:
         limit = "without a time limit" if self.end is None else f"{self.end - time.time():.0f} s to go"
         log(context, f"{actors * context.nodes} workers on {context.nodes} nodes, {device}, {limit}")
         name, timeout = f"driver-{context.job}", allocation.claim_timeout
-        return drive(run, executor, None, stop_at, name=name, grace=_GRACE, claim_timeout=timeout)
+        options = DriveOptions(stop_at=stop_at, name=name, grace=_GRACE, claim_timeout=timeout)
+        return drive(run, executor, options=options)
 
     def _collect(self, run: RunDirectory) -> None:
         """Make the archive, unless another allocation of the same campaign is making it or has made it."""
