@@ -48,15 +48,37 @@ class ExportReport:
     without: int
 
 
+@dataclass(frozen=True)
+class Selection:
+    """Which candidates are written.
+
+    Attributes:
+        top: only the best so many candidates of each task; None takes all.
+        tasks: only these tasks, as `Archive.number` takes them.
+        hosts: only tasks whose host's name fits one of these patterns, e.g. 'mp-*'.
+        guests: only tasks that place all of these elements.
+        relaxed: the structures after relaxation; candidates that were not relaxed are left out.  Tables hold both.
+
+    Raises:
+        InputError: `top` below 1.
+    """
+
+    top: int | None = 1
+    tasks: Sequence[int | str] | None = None
+    hosts: Sequence[str] | None = None
+    guests: Sequence[str] | None = None
+    relaxed: bool = False
+
+    def __post_init__(self) -> None:
+        if self.top is not None and self.top < 1:
+            raise InputError(f"top must be at least 1, not {self.top}")
+
+
 def export(
     archive: Archive | str | Path,
     out: str | Path,
     format: str,
-    top: int | None = 1,
-    tasks: Sequence[int | str] | None = None,
-    hosts: Sequence[str] | None = None,
-    guests: Sequence[str] | None = None,
-    relaxed: bool = False,
+    selection: Selection | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ExportReport:
     """Write candidates of an archive to files, in memory that does not depend on their number.
@@ -69,11 +91,7 @@ def export(
         archive: the archive or its path.
         out: a folder for formats of one file each, otherwise a file.
         format: one of `FORMATS`.
-        top: only the best so many candidates of each task; None takes all.
-        tasks: only these tasks, as `Archive.number` takes them.
-        hosts: only tasks whose host's name fits one of these patterns, e.g. 'mp-*'.
-        guests: only tasks that place all of these elements.
-        relaxed: the structures after relaxation; candidates that were not relaxed are left out.  Tables hold both.
+        selection: which candidates; by default the best of each task, as placed.
         progress: called with (done, total) tasks.
 
     Raises:
@@ -82,8 +100,7 @@ def export(
     """
     if format not in FORMATS:
         raise InputError(f"unknown format '{format}'; choose one of {', '.join(FORMATS)}")
-    if top is not None and top < 1:
-        raise InputError(f"top must be at least 1, not {top}")
+    chosen = selection or Selection()
     out = Path(out)
     if format in SINGLE_FILE and out.is_dir():
         raise InputError(f"{out}: is a folder; {format} goes into one file, e.g. {out / f'candidates.{format}'}")
@@ -91,31 +108,32 @@ def export(
         raise InputError(f"{out}: is a file; {format} goes into a folder, one file per structure")
     if not isinstance(archive, Archive):
         with Archive(archive) as opened:
-            return export(opened, out, format, top, tasks, hosts, guests, relaxed, progress)
-    numbers = _numbers(archive, tasks, hosts, guests)
+            return export(opened, out, format, chosen, progress)
+    numbers = _numbers(archive, chosen)
     written = with_any = 0
     with _WRITERS[format](out, format, archive) as write:
         for done, record in enumerate(archive.iter_records(numbers)):
-            ranks = list(range(len(record.candidates))[:top])
-            if relaxed and format not in ("csv", "parquet"):
+            ranks = list(range(len(record.candidates))[: chosen.top])
+            if chosen.relaxed and format not in ("csv", "parquet"):
                 found = record.candidates["relaxed_guest_frac_coords"]
                 ranks = [] if found is None else [rank for rank in ranks if np.isfinite(found[rank]).all()]
             for rank in ranks:
-                write(record, rank, relaxed)
+                write(record, rank, chosen.relaxed)
             written += len(ranks)
             with_any += len(ranks) > 0
             if progress is not None:
                 progress(done + 1, len(numbers))
         if not written:
-            what = "relaxed candidate" if relaxed else "candidate"
+            what = "relaxed candidate" if chosen.relaxed else "candidate"
             raise InputError(f"{archive.path}: none of the {len(numbers)} tasks asked for has a {what} to export")
     return ExportReport(out, written, with_any, len(numbers) - with_any)
 
 
-def _numbers(archive: Archive, tasks: Any, hosts: Sequence[str] | None, guests: Sequence[str] | None) -> np.ndarray:
+def _numbers(archive: Archive, chosen: Selection) -> np.ndarray:
     """Numbers of the tasks that fit."""
     from ase.data import atomic_numbers
 
+    tasks, hosts, guests = chosen.tasks, chosen.hosts, chosen.guests
     numbers = np.arange(len(archive)) if tasks is None else np.unique([archive.number(task) for task in tasks])
     unknown = [symbol for symbol in guests or () if symbol not in atomic_numbers]
     if unknown:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -30,15 +31,7 @@ FORMATS = ("cif", "poscar", "extxyz", "json", "csv", "parquet")
 @click.option("--guest", "guests", multiple=True, metavar="EL", help="Only tasks that place this element; repeatable.")
 @click.option("--relaxed", is_flag=True, help="Write structures as they are after relaxation.")
 def export(
-    archive: Path,
-    format: str,
-    out: Path,
-    top: int,
-    everything: bool,
-    tasks: tuple[str, ...],
-    hosts: tuple[str, ...],
-    guests: tuple[str, ...],
-    relaxed: bool,
+    archive: Path, format: str, out: Path, top: int, everything: bool, relaxed: bool, **only: tuple[str, ...]
 ) -> None:
     """Write structures or a table of candidates from an archive.
 
@@ -47,20 +40,13 @@ def export(
 
     Example: inpaint-hpc export RUN/archive.h5 --format csv --out best.csv --guest Li
     """
+    from inpaint_hpc.archive.export import Selection
     from inpaint_hpc.archive.export import export as write
     from inpaint_hpc.cli.collect import FileProgress
 
+    limits: dict[str, Any] = {name: values or None for name, values in only.items()}
+    selection = Selection(None if everything else top, relaxed=relaxed, **limits)
     with FileProgress({"export": "writing"}) as bars:
-        report = write(
-            archive,
-            out,
-            format,
-            None if everything else top,
-            tasks or None,
-            hosts or None,
-            guests or None,
-            relaxed,
-            lambda done, total: bars("export", done, total),
-        )
+        report = write(archive, out, format, selection, lambda done, total: bars("export", done, total))
     without = f"; {report.without} without any" if report.without else ""
     click.echo(f"{report.path}: {report.candidates} candidates of {report.tasks} tasks{without}")

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from made_up_results import make_record, task_id, write_units
 
-from inpaint_hpc.archive.export import FORMATS, export
+from inpaint_hpc.archive.export import FORMATS, Selection, export
 from inpaint_hpc.archive.read import Archive
 from inpaint_hpc.archive.write import write_result
 from inpaint_hpc.cli.export import FORMATS as CLI_FORMATS
@@ -40,7 +40,7 @@ def test_one_file_per_structure(path, tmp_path, format, suffix, tolerance):
     from pymatgen.core import Structure
 
     calls = []
-    report = export(path, tmp_path / "out", format, 2, progress=lambda *call: calls.append(call))
+    report = export(path, tmp_path / "out", format, Selection(2), progress=lambda *call: calls.append(call))
     files = sorted((tmp_path / "out").rglob("*.*"))
     shown = sum(min(2, len(record.candidates)) for record in RECORDS)
     assert report.candidates == len(files) == shown
@@ -60,7 +60,7 @@ def test_one_file_per_structure(path, tmp_path, format, suffix, tolerance):
 def test_extxyz(path, tmp_path):
     from ase.io import read
 
-    report = export(path, tmp_path / "all.extxyz", "extxyz", None)
+    report = export(path, tmp_path / "all.extxyz", "extxyz", Selection(None))
     frames = read(tmp_path / "all.extxyz", ":")
     assert report.candidates == len(frames) == sum(len(record.candidates) for record in RECORDS)
     first, record = frames[0], RECORDS[0]
@@ -75,7 +75,7 @@ def test_extxyz(path, tmp_path):
 
 @pytest.mark.parametrize("format", ["csv", "parquet"])
 def test_tables(path, tmp_path, format):
-    report = export(path, tmp_path / f"table.{format}", format, 2)
+    report = export(path, tmp_path / f"table.{format}", format, Selection(2))
     table = pd.read_csv(tmp_path / "table.csv") if format == "csv" else pd.read_parquet(tmp_path / "table.parquet")
     with Archive(path) as archive:
         expected = archive.candidates(per_guest=True).query("rank < 2").reset_index(drop=True)
@@ -94,7 +94,7 @@ def test_tables(path, tmp_path, format):
 
 def test_what_is_taken(path, tmp_path):
     def taken(**chosen):
-        export(path, tmp_path / "a.csv", "csv", **chosen)
+        export(path, tmp_path / "a.csv", "csv", Selection(**chosen))
         return set(pd.read_csv(tmp_path / "a.csv").task)
 
     assert taken(tasks=[1, task_id(2)[:9]]) == {task_id(1), task_id(2)}
@@ -102,7 +102,7 @@ def test_what_is_taken(path, tmp_path):
     assert taken(guests=["Li"]) == {task_id(k) for k in WITH if 3 in RECORDS[k].guests}
     assert taken(guests=["Li", "Mg"]) == {task_id(k) for k in WITH if {3, 12} <= set(RECORDS[k].guests)}
     with Archive(path) as archive:
-        assert export(archive, tmp_path / "b.csv", "csv", tasks=[0]).candidates == 1
+        assert export(archive, tmp_path / "b.csv", "csv", Selection(tasks=[0])).candidates == 1
         assert archive.record(0).task_id == task_id(0)
 
 
@@ -120,7 +120,7 @@ def test_mistakes(path, tmp_path, monkeypatch):
         ("a.csv", "csv", {"tasks": ["nope"]}, "no task or host 'nope'"),
     ):
         with pytest.raises(InputError, match=match):
-            export(path, tmp_path / out, format, **chosen)
+            export(path, tmp_path / out, format, Selection(**chosen))
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(InputError, match=r"parquet needs pyarrow: `pip install pyarrow`, or choose --format csv"):
         export(path, tmp_path / "a.parquet", "parquet")
@@ -137,14 +137,14 @@ def test_an_energy_never_loses_its_kind(tmp_path):
         task, count = archive.record(0), len(archive.record(0).candidates)
     assert count and task.provenance.potential == "CHGNet 0.3.0"
     for format in ("csv", "parquet"):
-        export(tmp_path / "a.h5", tmp_path / f"a.{format}", format, None)
+        export(tmp_path / "a.h5", tmp_path / f"a.{format}", format, Selection(None))
         table = pd.read_csv(tmp_path / "a.csv") if format == "csv" else pd.read_parquet(tmp_path / "a.parquet")
         assert table["potential"].tolist() == ["CHGNet 0.3.0"] * count
         assert table["treatment"].tolist() == ["cell"] * count
         assert table["energy_per_guest_eV"].tolist() == [-3.5] * count
         assert table["relaxed_energy_per_guest_eV"].tolist() == [-3.75] * count
     placed = tmp_path / "placed.extxyz"
-    export(tmp_path / "a.h5", placed, "extxyz", None)
+    export(tmp_path / "a.h5", placed, "extxyz", Selection(None))
     frame = read(placed, ":")[0]
     assert "energy_per_atom_eV" in frame.info and "relaxed_energy_per_atom_eV" not in frame.info
     assert (frame.info["potential"], frame.info["treatment"]) == ("CHGNet 0.3.0", "cell")

@@ -311,7 +311,7 @@ def test_from_pipeline_through_records_and_archive_and_back(tmp_path):
 
 
 def test_a_campaign_relaxes_and_exports_what_it_relaxed(make_run, tmp_path):
-    from inpaint_hpc.archive.export import export
+    from inpaint_hpc.archive.export import Selection, export
     from inpaint_hpc.campaign.worker import ShardWorker
 
     pipeline = {"score": True, "relax": "guests", "top_k": 1, "fmax": 0.2, "redraws": 2}
@@ -328,8 +328,8 @@ def test_a_campaign_relaxes_and_exports_what_it_relaxed(make_run, tmp_path):
         outcomes = [outcome for outcome in found["relaxation"] if outcome]
         assert len(outcomes) == 1 and found["relaxed_steps"].max() > 0 and found["relaxed_host_frac_coords"] is None
         assert found["relaxation"][0] == outcomes[0]
-        export(archive, tmp_path / "relaxed.extxyz", "extxyz", top=None, relaxed=True)
-        export(archive, tmp_path / "table.csv", "csv", top=1)
+        export(archive, tmp_path / "relaxed.extxyz", "extxyz", Selection(None, relaxed=True))
+        export(archive, tmp_path / "table.csv", "csv")
         (written,) = read_hosts([tmp_path / "relaxed.extxyz"])
         expected = record.host.with_guests(record.guests, found["relaxed_guest_frac_coords"][0])
         np.testing.assert_allclose(written.positions, expected.positions, atol=1e-6)
