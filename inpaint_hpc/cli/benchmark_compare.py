@@ -40,7 +40,7 @@ def compare(first: Path, second: Path, by: str, stol: float | None, json_file: P
     sources = [find_source(path) for path in (first, second)]
     if stol is None:  # one for both, also where one of them is a mere archive
         stol = max((one.stol for one in sources if one.folder), default=0.2)
-    rows = paired_differences(*(_scores(one, stol) for one in sources), by)
+    rows = paired_differences(_scores(sources[0], stol), _scores(sources[1], stol), by)
     if not any(row["pairs"] for row in rows):
         raise InputError(f"{first} and {second}: no host with the same guests is in both")
     if json_file is not None:
