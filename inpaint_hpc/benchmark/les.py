@@ -51,6 +51,7 @@ def lowest_states(
     wanted: Container[str] | None = None,
     device: object = None,
     progress: Callable[[int], None] | None = None,
+    compute: bool = True,
 ) -> dict[str, LowestState]:
     """LES by task id, of the tasks that have a candidate; what `kept` has already is not computed again.
 
@@ -61,6 +62,7 @@ def lowest_states(
         wanted: ids of the tasks that count; None counts all.
         device: torch device.
         progress: called with the number of tasks that have been relaxed since the last call.
+        compute: relax what is not in `kept`; otherwise it is left out.
     """
     known = _read(kept)
     found: dict[str, LowestState] = {}
@@ -78,7 +80,7 @@ def lowest_states(
         digest = hashlib.sha256(_content(candidate) + _content(reference)).hexdigest()
         if record.task_id in known and known[record.task_id].digest == digest:
             found[record.task_id] = known[record.task_id]
-        else:
+        elif compute:
             waiting.append((record.task_id, digest, candidate, reference))
     # Similar sizes relax in similar time, which keeps batches full.
     waiting.sort(key=lambda task: len(task[2]))

@@ -8,7 +8,7 @@ from typing import Any
 from .metrics import share_of
 from .score import ScoredTask
 
-COMPARED = {"one_sample": "one_sample", "top1": "top1", "any_k": "any"}
+COMPARED = {"one_sample": "one_sample", "top1": "top1", "any_k": "any", "les": "les"}
 
 
 def paired_differences(
@@ -22,8 +22,9 @@ def paired_differences(
 
     Returns:
         Rows with `group`, `pairs`, `only_first` and `only_second` (tasks without a partner) and, for each of
-        `one_sample`, `top1` and `any_k`, a dictionary: shares of pairs `first` and `second`, their `difference` and
-        `low` and `high`, its 95 % interval of a bootstrap over frameworks; None without pairs.
+        `one_sample`, `top1`, `any_k` and, where all pairs have it, `les`, a dictionary: shares of pairs `first` and
+        `second`, their `difference` and `low` and `high`, its 95 % interval of a bootstrap over frameworks; None
+        without pairs.
     """
     one, two = ({(task.host, task.guests): task for task in scored} for scored in (first, second))
     groups: dict[Any, None] = dict.fromkeys(sorted({getattr(task, by) for task in [*first, *second]}))
@@ -42,6 +43,8 @@ def _compared(group: str, one: dict[Any, ScoredTask], two: dict[Any, ScoredTask]
     }
     frameworks = [one[key].framework for key in both]
     for name, attribute in COMPARED.items():
+        if attribute == "les" and (not both or any(side[key].les is None for key in both for side in (one, two))):
+            continue
         a, b = ([float(getattr(side[key], attribute)) for key in both] for side in (one, two))
         gain = share_of([y - x for x, y in zip(a, b, strict=True)], frameworks)
         row[name] = {

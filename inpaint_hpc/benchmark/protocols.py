@@ -142,7 +142,12 @@ def rejected_of(folder: Path) -> list[str]:
 
 def stol_of(folder: Path) -> float:
     """Right is up to this times (V / N)^(1/3), in a benchmark's protocol."""
-    return STOLS.get(json.loads((folder / BENCHMARK).read_text(encoding="utf-8"))["protocol"], 0.2)
+    return STOLS.get(protocol_of(folder), 0.2)
+
+
+def protocol_of(folder: Path) -> str:
+    """Name of a benchmark's protocol."""
+    return str(json.loads((folder / BENCHMARK).read_text(encoding="utf-8"))["protocol"])
 
 
 def hosts_of(folder: Path) -> dict[str, set[str]]:

@@ -208,7 +208,7 @@ def _summed(group: str, scored: Sequence[ScoredTask]) -> dict[str, Any]:
         values = [getattr(one, {"any_k": "any"}.get(name, name)) for one in scored]
         if None in values:
             continue
-        share = share_of([float(value) for value in values], frameworks)
+        share = share_of([float(value) for value in values], frameworks, wilson=name != "chance")
         row |= {name: share.mean, f"{name}_low": share.low, f"{name}_high": share.high}
     right = [one.rmsd for one in scored if one.top1 and one.rmsd is not None]
     evaluations = [one.evaluations for one in scored if one.evaluations is not None]

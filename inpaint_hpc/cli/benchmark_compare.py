@@ -11,6 +11,7 @@ from inpaint_hpc.cli.score import read_scores
 
 if TYPE_CHECKING:
     from inpaint_hpc.benchmark.score import ScoredTask
+    from inpaint_hpc.benchmark.sources import Source
 
 
 @click.command()
@@ -31,46 +32,37 @@ def compare(first: Path, second: Path, by: str, stol: float | None, json_file: P
     from rich.table import Table
 
     from inpaint_hpc.benchmark.paired_differences import COMPARED, paired_differences
-    from inpaint_hpc.benchmark.protocols import BENCHMARK, stol_of
     from inpaint_hpc.benchmark.results import TITLES, write_json
+    from inpaint_hpc.benchmark.sources import find_source
     from inpaint_hpc.cli.output import stdout_console
     from inpaint_hpc.errors import InputError
 
+    sources = [find_source(path) for path in (first, second)]
     if stol is None:  # one for both, also where one of them is a mere archive
-        stol = max((stol_of(path) for path in (first, second) if (path / BENCHMARK).exists()), default=0.2)
-    rows = paired_differences(_scores(first, stol), _scores(second, stol), by)
+        stol = max((one.stol for one in sources if one.folder), default=0.2)
+    rows = paired_differences(_scores(sources[0], stol), _scores(sources[1], stol), by)
     if not any(row["pairs"] for row in rows):
         raise InputError(f"{first} and {second}: no host with the same guests is in both")
     if json_file is not None:
         write_json(json_file, {"first": str(first), "second": str(second), "by": by, "groups": rows})
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    titles = [TITLES[name] for name in COMPARED]
+    shares = [name for name in COMPARED if any(name in row for row in rows)]
+    titles = [TITLES[name] for name in shares]
     for name in ({"guest_range": "guests"}.get(by, by), "pairs", *titles, "only in A", "only in B"):
         table.add_column(name, justify="right" if table.columns else "left")
     for row in rows:
-        cells = [_points(row[name]) for name in COMPARED]
+        cells = [_points(row.get(name)) for name in shares]
         alone = [str(row[name] or "") for name in ("only_first", "only_second")]
         table.add_row(row["group"], str(row["pairs"]), *cells, *alone)
     stdout_console().print(table)
 
 
-def _points(one: dict[str, Any]) -> str:
-    if one["difference"] is None:
+def _points(one: dict[str, Any] | None) -> str:
+    if one is None or one["difference"] is None:
         return "-"
     return f"{100 * one['difference']:+.0f} ({100 * one['low']:+.0f} to {100 * one['high']:+.0f})"
 
 
-def _scores(path: Path, stol: float) -> list[ScoredTask]:
-    from inpaint_hpc.benchmark.protocols import BENCHMARK, hosts_of
-    from inpaint_hpc.campaign.run_directory import RunDirectory
-    from inpaint_hpc.errors import InputError
-
-    archive, wanted = path, None
-    if (path / BENCHMARK).exists():
-        wanted, archive = hosts_of(path), path / "run" / "archive.h5"
-    elif path.is_dir():
-        archive = RunDirectory(path).archive_path
-    if not archive.exists():
-        raise InputError(f"{path}: has no archive yet")
-    scored, _ = read_scores(archive, stol=stol, wanted=wanted)
-    return scored
+def _scores(source: Source, stol: float) -> list[ScoredTask]:
+    scored, _ = read_scores(source.archive, stol=stol, wanted=source.wanted)
+    return source.with_kept_les(scored)

@@ -14,13 +14,12 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("source", type=click.Path(path_type=Path, exists=True), metavar="RUN | ARCHIVE")
+@click.argument("source", type=click.Path(path_type=Path, exists=True), metavar="BENCHMARK | RUN | ARCHIVE")
 @click.option(
     "--by",
     type=click.Choice(["ion", "guests", "n_guests", "guest_range"]),
-    default="ion",
-    show_default=True,
-    help="One row of the table for each ion, each composition of guests, each number of them, or ranges of it.",
+    help="One row of the table for each ion, each composition of guests, each number of them, or ranges of it.  "
+    "[default: the benchmark's, ion otherwise]",
 )
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False), help="Write a row for each task.")
 @click.option(
@@ -36,27 +35,26 @@ if TYPE_CHECKING:
 @click.option(
     "--stol",
     type=click.FloatRange(min=0, min_open=True),
-    default=0.2,
-    show_default=True,
-    help="Right is up to this times (V / N)^(1/3).",
+    help="Right is up to this times (V / N)^(1/3).  [default: the benchmark's, 0.2 otherwise]",
 )
-def score(source: Path, by: str, csv_file: Path | None, json_file: Path | None, symprec: float, stol: float) -> None:
+def score(
+    source: Path, by: str | None, csv_file: Path | None, json_file: Path | None, symprec: float, stol: float | None
+) -> None:
     """Score a campaign that took ions out of crystals (`remove:`) and placed them again.
 
-    Nothing is sampled: the archive keeps where the ions were.  A placement is right if no guest is further than
-    0.2 (V / N)^(1/3) from its place, up to the host's symmetry; N counts all atoms, V is the volume of the cell.
-    Intervals are 95 % of a bootstrap over hosts, or over frameworks where the hosts' file has a column of that name.
+    Of a folder of `inpaint-hpc benchmark` the hosts that it chose count, with its tolerance, and with LES where it has
+    been computed.  Nothing is sampled: the archive keeps where the ions were.  A placement is right if no guest is
+    further than 0.2 (V / N)^(1/3) from its place, up to the host's symmetry; N counts all atoms, V is the volume of the
+    cell.  Intervals are 95 % of a bootstrap over hosts, or over frameworks where the hosts' file has a column of that
+    name.
     """
     from inpaint_hpc.benchmark.results import document_of, rows_of, write_csv, write_json
-    from inpaint_hpc.campaign.run_directory import RunDirectory
-    from inpaint_hpc.errors import InputError
+    from inpaint_hpc.benchmark.sources import find_source
 
-    path = source
-    if source.is_dir():
-        path = RunDirectory(source).archive_path
-        if not path.exists():
-            raise InputError(f"{source}: has no archive yet; `inpaint-hpc collect {source}` makes it of what is there")
-    scored, attributes = read_scores(path, symprec, stol)
+    found = find_source(source)
+    by, stol = by or found.by, stol or found.stol
+    scored, attributes = read_scores(found.archive, symprec, stol, found.wanted)
+    scored = found.with_kept_les(scored)
     rows = rows_of(scored, by, attributes)
     if csv_file is not None:
         write_csv(csv_file, scored)

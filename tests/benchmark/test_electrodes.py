@@ -53,6 +53,13 @@ def test_hosts_are_empty_and_references_are_kept(run, tmp_path):
     assert all({"hosts", "any_k", "top1", "les", "les_low"} <= row.keys() for row in summary.values())
     same = CliRunner().invoke(cli, ["benchmark", "compare", str(tmp_path / "bm"), str(tmp_path / "bm" / "run")])
     assert same.exit_code == 0 and "+0 (+0 to +0)" in same.output and document["missing"] == []
+    assert "LES" not in same.output  # a run directory has none
+    both = CliRunner().invoke(cli, ["benchmark", "compare", str(tmp_path / "bm"), str(tmp_path / "bm")])
+    assert both.exit_code == 0 and "LES" in both.output
+    # `score` takes protocol, tolerance, hosts and LES from the folder.
+    scored = CliRunner().invoke(cli, ["score", str(tmp_path / "bm"), "--json", str(tmp_path / "scored.json")])
+    assert scored.exit_code == 0, scored.output
+    assert {**document, **json.loads((tmp_path / "scored.json").read_text())} == document
     # Columns of the source stay with the rows.
     for one in document["tasks"]:
         assert one["framework"] == pairs[one["host"]].info["framework"]

@@ -1,0 +1,68 @@
+"""What can be scored: the folder of a benchmark, a run directory, or an archive."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from inpaint_hpc.archive.read import Archive
+from inpaint_hpc.campaign.run_directory import RunDirectory
+from inpaint_hpc.crystals.packed import read_packed
+from inpaint_hpc.errors import InputError
+from inpaint_hpc.sampling.placement_distances import STOL
+
+from .les import lowest_states
+from .protocols import BENCHMARK, hosts_of, protocol_of, stol_of
+from .score import ScoredTask
+
+
+@dataclass(frozen=True)
+class Source:
+    """An archive and how its benchmark, if it is of one, scores it.
+
+    Attributes:
+        archive: the archive.
+        folder: of the benchmark; None without one.
+        stol: right is up to this times (V / N)^(1/3).
+        by: what groups of its table are.
+        wanted: names of hosts that count, by ion; None counts all.
+    """
+
+    archive: Path
+    folder: Path | None = None
+    stol: float = STOL
+    by: str = "ion"
+    wanted: dict[str, set[str]] | None = None
+
+    def with_kept_les(self, scored: Sequence[ScoredTask]) -> list[ScoredTask]:
+        """Scores with LES where the benchmark's folder has it of every task; nothing is computed."""
+        if self.folder is None or not (self.folder / "les.json").exists():
+            return list(scored)
+        whole = self.folder / "references.h5"
+        references = {crystal.name: crystal for crystal in read_packed(whole)} if whole.exists() else {}
+        with Archive(self.archive) as opened:
+            states = lowest_states(opened.iter_records(), self.folder / "les.json", references, compute=False)
+        if any(one.candidates and one.task_id not in states for one in scored):
+            return list(scored)
+        return [replace(one, les=one.task_id in states and states[one.task_id].les) for one in scored]
+
+
+def find_source(path: Path) -> Source:
+    """The source at a path.
+
+    Raises:
+        InputError: there is no archive yet, or no run directory.
+    """
+    if not path.is_dir():
+        return Source(path)
+    if not (path / BENCHMARK).exists():
+        archive = RunDirectory(path).archive_path
+        if not archive.exists():
+            raise InputError(f"{path}: has no archive yet; `inpaint-hpc collect {path}` makes it of what is there")
+        return Source(archive)
+    archive = path / "run" / "archive.h5"
+    if not archive.exists():
+        raise InputError(f"{path}: has no archive yet; the command that made it, or `inpaint-hpc collect`, makes one")
+    by = "guest_range" if protocol_of(path) == "electrodes" else "ion"
+    return Source(archive, path, stol_of(path), by, hosts_of(path))
