@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -127,6 +127,21 @@ def export(
             what = "relaxed candidate" if chosen.relaxed else "candidate"
             raise InputError(f"{archive.path}: none of the {len(numbers)} tasks asked for has a {what} to export")
     return ExportReport(out, written, with_any, len(numbers) - with_any)
+
+
+def export_ranks(archive: Archive, out: str | Path, format: str, ranks: Mapping[int, Sequence[int]]) -> None:
+    """Write the table, 'csv' or 'parquet', of the candidates with these ranks of each task, by its number.
+
+    Raises:
+        InputError: `out` is a folder, or pyarrow is not installed and 'parquet' needs it.
+    """
+    if Path(out).is_dir():
+        raise InputError(f"{out}: is a folder; {format} goes into one file")
+    with _WRITERS[format](Path(out), format, archive) as write:
+        numbers = np.array(sorted(ranks), dtype=np.int64)
+        for number, record in zip(numbers.tolist(), archive.iter_records(numbers), strict=True):
+            for rank in ranks[number]:
+                write(record, rank, False)
 
 
 def _numbers(archive: Archive, chosen: Selection) -> np.ndarray:
