@@ -46,7 +46,7 @@ def score(
     been computed.  Nothing is sampled: the archive keeps where the ions were.  A placement is right if no guest is
     further than 0.2 (V / N)^(1/3) from its place, up to the host's symmetry; N counts all atoms, V is the volume of the
     cell.  Intervals are 95 % of a bootstrap over hosts, or over frameworks where the hosts' file has a column of that
-    name.
+    name; Wilson's where all of them agree.
     """
     from inpaint_hpc.benchmark.results import document_of, rows_of, write_csv, write_json
     from inpaint_hpc.benchmark.sources import find_source
