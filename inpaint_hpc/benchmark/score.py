@@ -182,11 +182,10 @@ def summary(scored: Sequence[ScoredTask], by: str = "guests") -> list[dict[str, 
 
     Returns:
         Rows with `group`, `tasks`, `hosts`, `frameworks`, `failed`, the shares `one_sample`, `top1`, `any_k` and, where
-        they were computed, `les` and `chance`, each with `_low` and `_high`, the 95 % interval of a bootstrap over
-        frameworks; `recall` and `recall_by_agreement`, the share with a right
-        one among the first k candidates, by k; `within_A`, the share whose first candidate has an RMSD of at most so
-        many A; `guest_rmsd_median` of the first candidates that are right, A; means of `candidates`, `evaluations` and
-        `seconds`.
+        they were computed, `les` and `chance`, each with `_low` and `_high`, the 95 % interval of `share_of` over
+        frameworks; `recall` and `recall_by_agreement`, the share with a right one among the first k candidates, by k;
+        `within_A`, the share whose first candidate has an RMSD of at most so many A; `guest_rmsd_median` of the first
+        candidates that are right, A; means of `candidates`, `evaluations` and `seconds`.
     """
     groups: dict[Any, list[ScoredTask]] = {}
     for one in scored:
