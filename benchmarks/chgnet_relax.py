@@ -70,12 +70,14 @@ def _speeds(model, crystals, guests, modes, fmax, max_steps, weights, device, ro
 
 
 def _compare(model, crystals, guests, mode, fmax, max_steps, weights, device, row_budget) -> dict:
-    from inpaint_hpc.scoring.relaxation.relax import relax
+    from inpaint_hpc.scoring.relaxation.relax import RelaxSettings, relax
 
     options = {"model": weights, "device": device, "row_budget": row_budget}
-    relax(crystals[:2], guests[:2], mode, max_steps=2, **options)
+    relax(crystals[:2], guests[:2], RelaxSettings(mode, max_steps=2), **options)
     _native(model, crystals[:1], guests, mode, fmax, 1, device)
-    batched, fast = shared.timed(lambda: relax(crystals, guests, mode, fmax, max_steps, **options), device)
+    batched, fast = shared.timed(
+        lambda: relax(crystals, guests, RelaxSettings(mode, fmax, max_steps), **options), device
+    )
     native, slow = shared.timed(lambda: _native(model, crystals, guests, mode, fmax, max_steps, device), device)
     steps = {"chgnet": sum(s for _, s, _ in native), "batched": sum(r.steps for r in batched)}
     converged = {"chgnet": sum(c for _, _, c in native), "batched": sum(r.converged for r in batched)}

@@ -9,7 +9,7 @@ import numpy as np
 
 from inpaint_hpc.scoring.chgnet.batch import BatchEvaluator, crystals_batch
 from inpaint_hpc.scoring.chgnet.models import load_chgnet_network, quiet
-from inpaint_hpc.scoring.relaxation.relax import relax
+from inpaint_hpc.scoring.relaxation.relax import RelaxSettings, relax
 
 from .tools import Bench, sound_crystals
 
@@ -64,9 +64,9 @@ def _speeds(bench: Bench, crystals: list, together: int, mode: str) -> dict[str,
     few = 1 if bench.tiny else 4
     steps = 5 if bench.tiny else MAX_STEPS
     batch = [crystals[k % len(crystals)] for k in range(together)]
-    relax(batch[:2], mode=mode, max_steps=2, device=bench.device)
+    relax(batch[:2], settings=RelaxSettings(mode, max_steps=2), device=bench.device)
     fast, seconds, peak = bench.peak_memory(
-        lambda: relax(batch, mode=mode, fmax=FMAX, max_steps=steps, device=bench.device)
+        lambda: relax(batch, settings=RelaxSettings(mode, FMAX, steps), device=bench.device)
     )
     native = _native(bench, batch[:few], mode, steps)
     apart = [abs(r.energy_per_atom - e) for r, e in zip(fast, native.pop("energies"), strict=False)]
@@ -116,7 +116,7 @@ def _equality(bench: Bench, out: dict[str, Any], checks: dict[str, bool]) -> Non
     """Structures of mixed sizes relaxed together, in refilled batches, and each alone."""
     n, steps = (4, 5) if bench.tiny else (24, EQUALITY_STEPS)
     crystals = sound_crystals(bench, n, 2, 12 if bench.tiny else 40, SHIFT)
-    options = {"mode": "cell", "fmax": FMAX, "max_steps": steps, "device": bench.device}
+    options = {"settings": RelaxSettings("cell", FMAX, steps), "device": bench.device}
     rows = BatchEvaluator(load_chgnet_network(device=bench.device)).estimated_rows(crystals_batch(crystals))
     budget = int(rows.sum() / 4)
     many, seconds = bench.timed(lambda: relax(crystals, row_budget=budget, **options))

@@ -14,6 +14,7 @@ from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.pipeline.provenance import provenance_of_file
 from inpaint_hpc.scoring.chgnet.models import weights_digest, weights_of_potential
+from inpaint_hpc.scoring.relaxation.relax import RelaxSettings
 
 from .metal_references import metal_energy
 from .voltage import FilledHost, VoltageProfile, cell_energies, voltage_profile
@@ -174,8 +175,7 @@ def _profile(
     if present:
         notes.append(f"the host holds {present} of these atoms already; counts are of those added")
     metal = metal_energy(ion, weights, device)
-    name = host.name or host.formula
-    return voltage_profile(name, ion, empty, group.filled, metal, charge, treatment, weights, notes)
+    return voltage_profile(ion, empty, group.filled, metal, charge, treatment, weights, notes)
 
 
 def _empty_host(
@@ -187,10 +187,10 @@ def _empty_host(
     if known is not None and energy is not None:
         volume = host.volume if treatment == "none" or known.relaxed_volume is None else known.relaxed_volume
         notes = [f"{host.name}: the relaxation of the host had not converged"] if known.relaxation == UNFINISHED else []
-        return FilledHost(0.0, energy, volume, host.name), notes
-    mode = "none" if treatment == "guests" else treatment
+        return FilledHost(0.0, energy, volume, host.name or host.formula), notes
     limits = [one.fmax for one in group.origins if one.fmax is not None]
     steps = max((one.relax_steps for one in group.origins), default=0)
     fmax = min(limits, default=0.05)
-    energies, volumes, notes = cell_energies([host], mode, weights, fmax, steps or 500, device)
-    return FilledHost(0.0, energies[0], volumes[0], host.name), notes
+    settings = None if treatment in ("none", "guests") else RelaxSettings(treatment, fmax, steps or 500)
+    energies, volumes, notes = cell_energies([host], settings, weights, device)
+    return FilledHost(0.0, energies[0], volumes[0], host.name or host.formula), notes

@@ -14,7 +14,7 @@ from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.scoring.chgnet.models import DEFAULT_WEIGHTS
 from inpaint_hpc.scoring.chgnet.network import ChgnetNetwork
-from inpaint_hpc.scoring.relaxation.relax import relax
+from inpaint_hpc.scoring.relaxation.relax import RelaxSettings, relax
 
 if TYPE_CHECKING:
     import torch
@@ -86,7 +86,9 @@ def compute_metal_energy(
         InputError: the element has no simple metal structure, or the model cannot evaluate it.
     """
     metal = metal_crystal(number)
-    relaxed = relax([metal], mode="cell", fmax=1e-3, max_stress=0.02, max_steps=2000, model=model, device=device)[0]
+    relaxed = relax(
+        [metal], settings=RelaxSettings("cell", fmax=1e-3, max_stress=0.02, max_steps=2000), model=model, device=device
+    )[0]
     if relaxed.diverged:
         raise InputError(f"no energy of metallic {metal.name} by this CHGNet: {relaxed.reason}")
     if abs(relaxed.crystal.volume / metal.volume - 1) > LARGEST_VOLUME_CHANGE:

@@ -21,7 +21,7 @@ from inpaint_hpc.pipeline.settings import PipelineSettings
 from inpaint_hpc.sampling.contact_distances import contact_radii
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
-from inpaint_hpc.scoring.relaxation.relax import relax
+from inpaint_hpc.scoring.relaxation.relax import RelaxSettings, relax
 from inpaint_hpc.sites.find_sites import find_sites
 from inpaint_hpc.sites.pooling import PoolingSettings
 from inpaint_hpc.sites.site_network import SiteNetwork
@@ -54,18 +54,38 @@ class Series:
     results: tuple[InpaintResult, ...]
 
 
+@dataclass(frozen=True)
+class SeriesExtent:
+    """Which numbers of guests, in which cells.
+
+    Attributes:
+        counts: numbers of guests in the host's cell; None takes 1 to `most_guests`.
+        cells: orderings are also searched in supercells of up to this many host cells, for every number of guests
+            between the lowest and the highest of `counts`.
+        shapes: maximum number of supercells per size, the most compact of the symmetry-inequivalent ones.
+
+    Raises:
+        InputError: no cell or no shape.
+    """
+
+    counts: Sequence[int] | None = None
+    cells: int = 1
+    shapes: int = 2
+
+    def __post_init__(self) -> None:
+        if self.cells < 1 or self.shapes < 1:
+            raise InputError(f"a series needs at least one cell and one shape, not {self.cells} and {self.shapes}")
+
+
 def concentration_series(
     network: Network,
     host: Crystal,
     guest: int,
-    counts: Sequence[int] | None = None,
-    samples: int = 16,
+    extent: SeriesExtent | None = None,
     sampling: SamplingSettings | None = None,
     pipeline: PipelineSettings | None = None,
     device: torch.device | str | None = None,
     progress: Progress | None = None,
-    cells: int = 1,
-    shapes: int = 2,
 ) -> Series:
     """Place 1, 2, 3 ... guests, relax the best of each in the same way as the host, and combine the energies.
 
@@ -73,21 +93,18 @@ def concentration_series(
         network: a score network.
         host: the host.
         guest: atomic number.
-        counts: numbers of guests; None takes 1 to `most_guests`.
-        samples: joint samples for each number.
+        extent: numbers of guests and supercells; by default 1 to `most_guests` in the host's own cell.
         sampling, pipeline: settings; by default the two best candidates are relaxed with the cell.
         device: of the network and of CHGNet.
         progress: called with the stage, what is done and the total.
-        cells: orderings are also searched in supercells of up to this many host cells, for every number of guests
-            between the lowest and the highest of `counts`.
-        shapes: maximum number of supercells per size, the most compact of the symmetry-inequivalent ones.
 
     Raises:
         InputError: no number of guests, one that the cell cannot hold, a host that CHGNet cannot relax, or no candidate
             for any number.
     """
-    sampling = sampling or SamplingSettings(samples=samples)
+    extent, sampling = extent or SeriesExtent(), sampling or SamplingSettings()
     pipeline = pipeline or PipelineSettings(relax="cell", top_k=2, relax_steps=200)
+    counts, cells = extent.counts, extent.cells
     from_empty = counts is None or 0 in counts
     if counts is None:
         counts = range(1, most_guests(network, host, guest, sampling, device, progress) + 1)
@@ -95,8 +112,6 @@ def concentration_series(
     wanted = [n for n in numbers if n]
     if not wanted or wanted[0] < 0:
         raise InputError("a series needs numbers of guests of at least 1, such as 1..4")
-    if cells < 1 or shapes < 1:
-        raise InputError(f"a series needs at least one cell and one shape, not {cells} and {shapes}")
     if cells * len(host) > MAX_ATOMS:
         raise InputError(
             f"{host.name or 'host'}: {cells} cells have {cells * len(host)} atoms (at most {MAX_ATOMS}); take fewer"
@@ -104,7 +119,7 @@ def concentration_series(
     places = [(Task(host, [guest] * n), 1) for n in wanted]
     lowest = 0 if from_empty else wanted[0]
     for size in range(2, cells + 1):
-        for larger in _supercells(host, size, shapes, pipeline.symprec):
+        for larger in _supercells(host, size, extent.shapes, pipeline.symprec):
             counted = range(max(1, lowest * size), wanted[-1] * size + 1)
             places += [(Task(larger, [guest] * n), size) for n in counted]
     results = run_tasks(network, [task for task, _ in places], sampling, pipeline, device, progress)
@@ -126,7 +141,6 @@ def concentration_series(
     if not filled:
         raise InputError(f"{host.name or 'host'}: no candidate for any number of guests")
     profile = voltage_profile(
-        host.name or host.formula,
         guest,
         empty,
         filled,
@@ -194,9 +208,8 @@ def _empty(host: Crystal, pipeline: PipelineSettings, device: torch.device | str
     """The host without guests, relaxed like the filled ones."""
     mode = "cell" if pipeline.relax == "cell" else "positions"
     steps = pipeline.relax_steps if pipeline.relax in ("positions", "cell") else 0
-    found = relax(
-        [host], mode=mode, fmax=pipeline.fmax, max_steps=steps, model=pipeline.chgnet, device=device
-    )[0]  # fmt: skip
+    settings = RelaxSettings(mode, pipeline.fmax, steps)
+    (found,) = relax([host], settings=settings, model=pipeline.chgnet, device=device)
     if not np.isfinite(found.energy_per_atom):
         raise InputError(f"{host.name or 'host'}: no energy of the empty host by CHGNet: {found.reason}")
-    return FilledHost(0.0, found.energy_per_atom * len(host), found.crystal.volume, host.name)
+    return FilledHost(0.0, found.energy_per_atom * len(host), found.crystal.volume, host.name or host.formula)

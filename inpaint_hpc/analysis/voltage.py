@@ -17,7 +17,7 @@ from inpaint_hpc.crystals.ions import ion_charge
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.scoring.chgnet.batch import evaluate
 from inpaint_hpc.scoring.chgnet.models import DEFAULT_WEIGHTS
-from inpaint_hpc.scoring.relaxation.relax import relax
+from inpaint_hpc.scoring.relaxation.relax import RelaxSettings, relax
 
 from .intercalation import (
     IntercalationHull,
@@ -39,6 +39,9 @@ TREATMENTS = {
     "positions": "positions relaxed in the host's cell",
     "cell": "positions and cell relaxed",
 }
+
+
+WHOLE_CELL = RelaxSettings("cell")
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,6 @@ class VoltageProfile:
 
 
 def voltage_profile(
-    host: str,
     ion: int,
     empty: FilledHost,
     filled: Iterable[FilledHost],
@@ -159,9 +161,8 @@ def voltage_profile(
     """Combine the energies of one host; formulas and sources in `inpaint_hpc.analysis.intercalation`.
 
     Args:
-        host: its name.
         ion: atomic number of the guest.
-        empty: the host.
+        empty: the host; its label is the name of the profile.
         filled: hosts with guests; there may be several of one count.
         metal: energy of the guest's metal, eV per atom, of the same potential.
         charge: of the ion; None takes the usual one.
@@ -175,18 +176,16 @@ def voltage_profile(
     counts, energies = [0.0, *(one.count for one in filled)], [empty.energy, *(one.energy for one in filled)]
     hull = intercalation_hull(counts, energies)
     steps = tuple(voltage_curve(counts, energies, metal, charge))
-    return VoltageProfile(host, ion, charge, metal, empty, filled, hull, steps, treatment, chgnet, tuple(notes))
+    return VoltageProfile(empty.label, ion, charge, metal, empty, filled, hull, steps, treatment, chgnet, tuple(notes))
 
 
 def structure_profile(
     host: Crystal,
     filled: Sequence[Crystal],
     ion: int | None = None,
-    treatment: str = "cell",
+    settings: RelaxSettings | None = WHOLE_CELL,
     charge: float | None = None,
     chgnet: str = DEFAULT_WEIGHTS,
-    fmax: float = 0.05,
-    max_steps: int = 500,
     device: torch.device | str | None = None,
 ) -> VoltageProfile:
     """The profile of structures: energies by CHGNet, as they are or relaxed.
@@ -195,45 +194,44 @@ def structure_profile(
         host: the empty (or emptiest) host.
         filled: the same framework with more of the ion, in cells of any size.
         ion: atomic number of the guest; None takes the one element that all of `filled` have more of.
-        treatment: 'none', 'positions' or 'cell': what is relaxed, in the host as well.
+        settings: of relaxation in mode 'positions' or 'cell', of the host as well; None takes all as they are.
         charge, chgnet: as `voltage_profile`.
-        fmax, max_steps, device: of relaxations, as `relax`.
+        device: of CHGNet.
 
     Raises:
         InputError: frameworks that differ, no ion or several, or a structure that CHGNet cannot evaluate.
     """
-    if treatment not in ("none", "positions", "cell"):
-        raise InputError(f"structures are relaxed in none, positions or cell, not '{treatment}'")
+    treatment = "none" if settings is None else settings.mode
+    if treatment == "guests":
+        raise InputError("structures are relaxed in positions or cell, or not at all; 'guests' has no meaning here")
     counts = [_count(host, one, ion) for one in filled]
     found = {z for z, _, _ in counts}
     if len(found) != 1:
         raise InputError("the filled structures hold different guests; give those of one element")
     (number,) = found
-    energies, volumes, notes = cell_energies([host, *filled], treatment, chgnet, fmax, max_steps, device)
+    energies, volumes, notes = cell_energies([host, *filled], settings, chgnet, device)
     entries = [
         FilledHost(count, energy / cells, volume / cells, one.name)
         for (_, count, cells), energy, volume, one in zip(counts, energies[1:], volumes[1:], filled, strict=True)
     ]
-    empty = FilledHost(0.0, energies[0], volumes[0], host.name)
+    empty = FilledHost(0.0, energies[0], volumes[0], host.name or host.formula)
     metal = metal_energy(number, chgnet, device)
-    return voltage_profile(host.name or host.formula, number, empty, entries, metal, charge, treatment, chgnet, notes)
+    return voltage_profile(number, empty, entries, metal, charge, treatment, chgnet, notes)
 
 
 def cell_energies(
     crystals: Sequence[Crystal],
-    treatment: str,
+    settings: RelaxSettings | None,
     chgnet: str,
-    fmax: float,
-    max_steps: int,
     device: torch.device | str | None,
 ) -> tuple[list[float], list[float], list[str]]:
     """Energies in eV and volumes in A^3 of cells, and what did not converge."""
-    if treatment == "none":
+    if settings is None:
         result = evaluate(crystals, chgnet, device, "e")
         failed = [(c, error) for c, error in zip(crystals, result.errors, strict=True) if error]
         energies, volumes, notes = result.energies.tolist(), [c.volume for c in crystals], []
     else:
-        results = relax(crystals, mode=treatment, fmax=fmax, max_steps=max_steps, model=chgnet, device=device)
+        results = relax(crystals, settings=settings, model=chgnet, device=device)
         failed = [(c, r.reason) for c, r in zip(crystals, results, strict=True) if r.diverged]
         energies = [r.energy_per_atom * len(r.crystal) for r in results]
         volumes = [r.crystal.volume for r in results]

@@ -20,10 +20,10 @@ from inpaint_hpc.files import atomic_path
 from inpaint_hpc.scoring.chgnet.models import DEFAULT_WEIGHTS
 from inpaint_hpc.scoring.relaxation.relax import Relaxation, relax
 
-from .many_guests import FULL_FMAX, FULL_STEPS, SAME_STATE
+from .many_guests import FULL_RELAXATION, SAME_STATE
 
 BATCH = 8  # tasks that are relaxed at once, after which the file is written
-HOW = {"chgnet": DEFAULT_WEIGHTS, "fmax_eV_per_A": FULL_FMAX, "steps": FULL_STEPS}
+HOW = {"chgnet": DEFAULT_WEIGHTS, "fmax_eV_per_A": FULL_RELAXATION.fmax, "steps": FULL_RELAXATION.max_steps}
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def lowest_states(
     for start in range(0, len(waiting), BATCH):
         part = waiting[start : start + BATCH]
         crystals = [crystal for _, _, candidate, reference in part for crystal in (candidate, reference)]
-        relaxed = relax(crystals, mode="cell", fmax=FULL_FMAX, max_steps=FULL_STEPS, device=device)
+        relaxed = relax(crystals, settings=FULL_RELAXATION, device=device)
         for k, (task, digest, _, reference) in enumerate(part):
             found[task] = _state(digest, relaxed[2 * k], relaxed[2 * k + 1], reference)
         _write(kept, {**known, **found})

@@ -22,7 +22,7 @@ from inpaint_hpc.pipeline.inpaint import inpaint
 from inpaint_hpc.pipeline.ranking_stage import lowest_and_agreed, most_promising
 from inpaint_hpc.sampling.deduplication import deduplicate
 from inpaint_hpc.scoring.chgnet.batch import evaluate
-from inpaint_hpc.scoring.relaxation.relax import Relaxation, relax
+from inpaint_hpc.scoring.relaxation.relax import Relaxation, RelaxSettings, relax
 
 from .random_placement import random_valid, seeded
 from .score import GROUPS
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from inpaint_hpc.sampling.strategies import Network
 
 SHORT, SHORT_STEPS = 8, 15  # candidates whose guests are relaxed, and by how many steps
-FULL, FULL_STEPS, FULL_FMAX = 2, 100, 0.1  # candidates relaxed fully
+FULL, FULL_RELAXATION = 2, RelaxSettings("cell", fmax=0.1, max_steps=100)  # candidates relaxed fully, and how
 SAME_STATE = 5e-3  # eV per atom
 
 
@@ -118,12 +118,12 @@ class StagedRelaxation:
         if not best:
             return Stages(False, False, False, float("inf"), 0)
         new = [key for key in best if key not in self._short]
-        found = relax([crystals[key] for key in new], self.pair.n_guest, "guests", max_steps=SHORT_STEPS)
+        found = relax([crystals[key] for key in new], self.pair.n_guest, RelaxSettings("guests", max_steps=SHORT_STEPS))
         self._short.update(zip(new, found, strict=True))
         ranked = sorted(best, key=lambda key: (self._short[key].diverged, self._short[key].energy_per_atom))
         last = lowest_and_agreed(ranked, lambda key: 0.0 if self._short[key].diverged else agreement(key), FULL)
         new = [key for key in last if key not in self._full]
-        found = relax([self._short[key].crystal for key in new], mode="cell", fmax=FULL_FMAX, max_steps=FULL_STEPS)
+        found = relax([self._short[key].crystal for key in new], settings=FULL_RELAXATION)
         self._full.update(zip(new, found, strict=True))
         lowest = min((self._full[key] for key in last), key=lambda r: (r.diverged, r.energy_per_atom))
         steps = [self._short[key].steps + 1 for key in best] + [self._full[key].steps + 1 for key in last]
@@ -139,7 +139,7 @@ class StagedRelaxation:
 def lowest_state(pair: ElectrodePair, row: dict[str, Any], seed: int = 0) -> dict[str, Any]:
     """LES of the tool, of joint sampling alone and of random placement, for a row of `hand_out`."""
     result = row["result"]
-    reference = relax([pair.reference], mode="cell", fmax=FULL_FMAX, max_steps=FULL_STEPS)[0]
+    reference = relax([pair.reference], settings=FULL_RELAXATION)[0]
     ranked = StagedRelaxation(pair)
     everything = {rank: result.crystal(rank) for rank in range(len(result))}
     sampled = {rank: everything[rank] for rank, c in enumerate(result.candidates) if "joint" in c.origin}

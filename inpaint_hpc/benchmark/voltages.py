@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from inpaint_hpc.crystals.ions import ion_charge
 from inpaint_hpc.crystals.packed import ElectrodePair, hash_order
 from inpaint_hpc.pipeline.inpaint import inpaint
 from inpaint_hpc.scoring.chgnet.models import DEFAULT_WEIGHTS
-from inpaint_hpc.scoring.relaxation.relax import Relaxation, relax
+from inpaint_hpc.scoring.relaxation.relax import Relaxation, RelaxSettings, relax
 
 if TYPE_CHECKING:
     import torch
@@ -74,13 +75,8 @@ def pair_voltage(
         `volume_change_percent` and `reported_volume_change_percent`, `candidates`, `error`, `seconds`.
     """
     start = time.perf_counter()
-    settings: dict[str, Any] = {
-        "fmax": protocol.fmax,
-        "max_steps": protocol.max_steps,
-        "model": protocol.chgnet,
-        "device": device,
-    }
-    host, true = relax([pair.host, pair.reference], mode="cell", **settings)
+    whole = partial(relax, settings=RelaxSettings("cell", protocol.fmax, protocol.max_steps), model=protocol.chgnet)
+    host, true = whole([pair.host, pair.reference], device=device)
     found = inpaint(
         network,
         pair.host,
@@ -94,7 +90,7 @@ def pair_voltage(
         device=device,
     )
     usable = [c for c in found.candidates if c.ranking_energy is not None and not c.error]
-    placed = relax([found.crystal(usable[0].rank)], mode="cell", **settings)[0] if usable else None
+    placed = whole([found.crystal(usable[0].rank)], device=device)[0] if usable else None
     metal, charge = metal_energy(pair.guest_z, protocol.chgnet, device), ion_charge(pair.guest_z)
 
     def voltage(filled: Relaxation | None) -> float | None:

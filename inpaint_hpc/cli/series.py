@@ -102,7 +102,7 @@ def series(hosts: tuple[str, ...], guest: str, counts: str, **options: Any) -> N
 
     from ase.data import atomic_numbers
 
-    from inpaint_hpc.analysis.series import concentration_series
+    from inpaint_hpc.analysis.series import SeriesExtent, concentration_series
     from inpaint_hpc.cli.output import PipelineProgress
     from inpaint_hpc.network.weights import load_network
     from inpaint_hpc.pipeline.result_files import write_candidates
@@ -128,14 +128,11 @@ def series(hosts: tuple[str, ...], guest: str, counts: str, **options: Any) -> N
                     network,
                     host,
                     atomic_numbers[element],
-                    wanted,
-                    sampling.samples,
+                    SeriesExtent(wanted, options["cells"], options["shapes"]),
                     sampling,
                     pipeline,
                     device,
                     progress,
-                    options["cells"],
-                    options["shapes"],
                 )
             )
     if options["archive"]:

@@ -95,7 +95,6 @@ def sites(hosts: tuple[str, ...], guests: tuple[str, ...], **options: Any) -> in
             crystals,
             guest,
             count if "=" in guests[0] else None,
-            symprec=options["symprec"],
             energies=options["energies"],
             settings=pooling,
             device=device,

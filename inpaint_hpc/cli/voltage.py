@@ -102,14 +102,12 @@ def _profiles(
     if len(ions) > 1:
         raise InputError("structures have one guest element; give --ion once")
     from inpaint_hpc.crystals.reading import read_hosts
+    from inpaint_hpc.scoring.relaxation.relax import RelaxSettings
 
     host, *filled = read_hosts(list(sources))
     ion = ions[0] if ions else None
-    return [
-        structure_profile(
-            host, filled, ion, options["relax"], charge, options["chgnet"], options["fmax"], device=device
-        )
-    ]
+    settings = None if options["relax"] == "none" else RelaxSettings(options["relax"], options["fmax"])
+    return [structure_profile(host, filled, ion, settings, charge, options["chgnet"], device)]
 
 
 def print_profile(profile: VoltageProfile) -> None:

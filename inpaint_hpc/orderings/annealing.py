@@ -13,6 +13,8 @@ from .ordering_space import OrderingSpace
 Energies = Callable[[np.ndarray], np.ndarray]
 """Orderings int64 (M, n) -> energies in eV (M,); not finite where an ordering is impossible."""
 
+PROPOSALS = 8  # moves of which the guide chooses one
+
 
 def anneal(
     space: OrderingSpace,
@@ -23,7 +25,6 @@ def anneal(
     cold: float = 0.02,
     seed: int | Sequence[int] = 0,
     guide: Energies | None = None,
-    proposals: int = 8,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Chains of orderings, each from its own start, cooled geometrically.
 
@@ -34,13 +35,12 @@ def anneal(
         steps: moves tried by each chain.
         hot, cold: first and last temperature, eV.
         seed: seed of moves and decisions.
-        guide: cheap energies; one of `proposals` moves is drawn by their Boltzmann weights and tried.
-        proposals: moves that `guide` chooses from.
+        guide: cheap energies; one of 8 moves is drawn by their Boltzmann weights and tried.
 
     Returns:
         Every ordering that was evaluated, (C * (steps + 1), n), sites in increasing order, and its energy.
     """
-    return driven(annealing(space, starts, steps, hot, cold, seed, guide, proposals), energies)
+    return driven(annealing(space, starts, steps, hot, cold, seed, guide), energies)
 
 
 def annealing(
@@ -51,7 +51,6 @@ def annealing(
     cold: float,
     seed: int | Sequence[int],
     guide: Energies | None = None,
-    proposals: int = 8,
 ) -> Steps[tuple[np.ndarray, np.ndarray]]:
     """`anneal` step by step: yields orderings, is sent their energies."""
     rng = np.random.default_rng(seed)
@@ -60,7 +59,7 @@ def annealing(
     seen, values = [current.copy()], [energy.copy()]
     for step in range(steps):
         temperature = hot * (cold / hot) ** (step / max(1, steps - 1))
-        moved = _moves(space, current, rng, guide, proposals, temperature)
+        moved = _moves(space, current, rng, guide, temperature)
         value = _finite((yield moved))
         seen.append(moved)
         values.append(value)
@@ -76,14 +75,13 @@ def _moves(
     current: np.ndarray,
     rng: np.random.Generator,
     guide: Energies | None,
-    proposals: int,
     temperature: float,
 ) -> np.ndarray:
     """A neighbour of every ordering (C, n): one guest on another site of its element; itself if there is none."""
     if guide is None:
         return _move(space, current, rng)
-    several = np.stack([_move(space, current, rng) for _ in range(proposals)], axis=1)
-    weights = -_finite(guide(several.reshape(-1, current.shape[1]))).reshape(len(current), proposals) / temperature
+    several = np.stack([_move(space, current, rng) for _ in range(PROPOSALS)], axis=1)
+    weights = -_finite(guide(several.reshape(-1, current.shape[1]))).reshape(len(current), PROPOSALS) / temperature
     # Gumbel's trick: the largest of log weight + noise is a draw by the weights.
     choice = (weights + rng.gumbel(size=weights.shape)).argmax(axis=1)
     return several[np.arange(len(current)), choice]

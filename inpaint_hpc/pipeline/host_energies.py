@@ -12,7 +12,7 @@ from inpaint_hpc.archive.records import host_id
 from inpaint_hpc.archive.rows import CONVERGED, UNFINISHED, HostEnergies
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.scoring.chgnet.batch import evaluate
-from inpaint_hpc.scoring.relaxation.relax import relax
+from inpaint_hpc.scoring.relaxation.relax import RelaxSettings, relax
 
 from .settings import PipelineSettings
 
@@ -55,9 +55,7 @@ def _computed(hosts: list[Crystal], pipeline: PipelineSettings, device: Any) -> 
         fine = [k for k, energy in enumerate(energies) if energy is not None]
         relaxations = relax(
             [hosts[k] for k in fine],
-            mode=pipeline.relax,
-            fmax=pipeline.fmax,
-            max_steps=pipeline.relax_steps,
+            settings=RelaxSettings(pipeline.relax, pipeline.fmax, pipeline.relax_steps),
             model=pipeline.chgnet,
             device=device,
         )

@@ -33,6 +33,7 @@ from .provenance import provenance
 from .ranking_stage import TaskCandidates, rank_by_energy
 from .rejection_sampling import Progress, ValidSamples, draw_valid
 from .results import DIVERGED, UNFINISHED, Candidate, InpaintResult
+from .run_context import RunContext
 from .settings import PipelineSettings
 from .wyckoff_cache import WyckoffCache
 
@@ -103,8 +104,7 @@ def generate(
     composition: str | Mapping[Any, int],
     lattice: np.ndarray | None = None,
     volume_per_atom: float | None = None,
-    family: str = "cubic",
-    shape: Mapping[str, float] | None = None,
+    shape: Mapping[str, Any] | None = None,
     samples: int = 16,
     *,
     device: Any = None,
@@ -116,7 +116,8 @@ def generate(
     Args:
         composition: atoms in the cell, "Li4 Mn4 O8" or element -> count.
         lattice: rows a, b, c in A, (3, 3); or else
-        volume_per_atom: A^3, with `family` and `shape` (axis ratios and angles) as in `bravais_lattice`.
+        volume_per_atom: A^3, with
+        shape: family ('cubic' by default), axis ratios and angles, as in `bravais_lattice`.
         samples, device, progress, settings: as in `inpaint`.
 
     Returns:
@@ -125,7 +126,7 @@ def generate(
     Raises:
         InputError: as `inpaint`, or a formula or cell that is not possible.
     """
-    task = generation_task(composition, lattice, volume_per_atom, family, name="", **(shape or {}))
+    task = generation_task(composition, lattice, volume_per_atom, **(shape or {}))
     sampling, pipeline = _split_settings(samples, settings)
     return run_tasks(network, [task], sampling, pipeline, device, progress)[0]
 
@@ -141,11 +142,12 @@ def run_tasks(
     """Run the pipeline for tasks of any hosts; one result per task, in order; see `inpaint`."""
     pipeline = pipeline or PipelineSettings()
     _require_known_elements(tasks)
-    draws = draw_valid(network, tasks, sampling, pipeline.redraws, device, progress)
     where = device if device is not None else _device_of(network)
+    run = RunContext(network, sampling, pipeline, where, progress)
+    draws = draw_valid(network, tasks, sampling, pipeline.redraws, where, progress)
     rows = searched_rows(tasks, sampling, pipeline)
-    chains = draw_sequential(network, tasks, rows, sampling, pipeline, device, progress)
-    found = search(network, tasks, rows, draws, chains, sampling, pipeline, where, progress)
+    chains = draw_sequential(run, tasks, rows)
+    found = search(run, tasks, rows, draws, chains)
     placements = []
     origin = "joint" if sampling.strategy in ("auto", "conditional") else sampling.strategy
     for row, (task, drawn) in enumerate(zip(tasks, draws, strict=True)):
@@ -161,13 +163,12 @@ def run_tasks(
         placements.append(TaskCandidates(task, wyckoff_cache, candidates, searched=row in found))
         drawn.seconds["deduplicate"] = time.perf_counter() - start
     if pipeline.score:
-        refine = refiner(network, sampling, pipeline, device)
+        refine = refiner(run)
         rank_by_energy(placements, pipeline, where, progress, refine=refine)
     for drawn, one in zip(draws, placements, strict=True):
         drawn.seconds.update(one.seconds)
     return [
-        _result(network, one, drawn, sampling, pipeline, found.get(row))
-        for row, (drawn, one) in enumerate(zip(draws, placements, strict=True))
+        _result(run, one, drawn, found.get(row)) for row, (drawn, one) in enumerate(zip(draws, placements, strict=True))
     ]
 
 
@@ -237,16 +238,11 @@ def _describe(
 
 
 def _result(
-    network: Any,
-    one: TaskCandidates,
-    drawn: ValidSamples,
-    sampling: SamplingSettings,
-    pipeline: PipelineSettings,
-    found: OccupancySearchResult | None,
+    run: RunContext, one: TaskCandidates, drawn: ValidSamples, found: OccupancySearchResult | None
 ) -> InpaintResult:
-    task = one.task
+    task, sampling, pipeline = one.task, run.sampling, run.pipeline
     candidates = with_coordination(task, one.candidates)
-    weights = _weights(network)
+    weights = _weights(run.network)
     return InpaintResult(
         host=task.host,
         guests=task.guests,
@@ -261,7 +257,7 @@ def _result(
         drawn=drawn,
         evaluations=one.evaluations + (found.evaluations if found else 0),
         networks=found.networks if found else (),
-        confidence=_confidence(network, task, candidates, sampling, pipeline),
+        confidence=_confidence(run.network, task, candidates, sampling, pipeline),
         host_energies=one.host_energies,
         provenance=provenance(sampling, pipeline, weights.get("sha256", "")),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,8 +15,9 @@ from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
 
 from .ranking_stage import Refine
-from .rejection_sampling import Progress, ValidSamples, draw_valid
+from .rejection_sampling import ValidSamples, draw_valid
 from .results import Candidate
+from .run_context import RunContext
 from .settings import PipelineSettings, searches
 from .wyckoff_cache import WyckoffCache
 
@@ -33,64 +34,53 @@ def searched_rows(tasks: Sequence[Task], sampling: SamplingSettings, pipeline: P
     return [row for row, task in enumerate(tasks) if len(task.host) and searches(sampling, len(task.guests))]
 
 
-def draw_sequential(
-    network: Any,
-    tasks: Sequence[Task],
-    rows: Sequence[int],
-    sampling: SamplingSettings,
-    pipeline: PipelineSettings,
-    device: Any = None,
-    progress: Progress | None = None,
-) -> dict[int, ValidSamples]:
+def draw_sequential(run: RunContext, tasks: Sequence[Task], rows: Sequence[int]) -> dict[int, ValidSamples]:
     """`pipeline.sequential` samples of the tasks in `rows`, one guest after another, by row."""
-    if not pipeline.sequential or not rows:
+    if not run.pipeline.sequential or not rows:
         return {}
-    one_by_one = replace(sampling, strategy=SEQUENTIAL, samples=pipeline.sequential)
+    one_by_one, progress = replace(run.sampling, strategy=SEQUENTIAL, samples=run.pipeline.sequential), run.progress
     report = None if progress is None else (lambda _, done, total: progress(SEQUENTIAL, done, total))
-    drawn = draw_valid(network, [tasks[row] for row in rows], one_by_one, 0, device, report)
+    drawn = draw_valid(run.network, [tasks[row] for row in rows], one_by_one, 0, run.device, report)
     return dict(zip(rows, drawn, strict=True))
 
 
 def search(
-    network: Any,
+    run: RunContext,
     tasks: Sequence[Task],
     rows: Sequence[int],
     draws: Sequence[ValidSamples],
     chains: Mapping[int, ValidSamples],
-    sampling: SamplingSettings,
-    pipeline: PipelineSettings,
-    device: Any = None,
-    progress: Progress | None = None,
 ) -> dict[int, OccupancySearchResult]:
     """Orderings on the site networks of the tasks in `rows`, built from samples of both kinds, by row."""
     if not rows:
         return {}
     from inpaint_hpc.orderings.search_occupancy import SearchSettings, search_occupancy
 
+    pipeline = run.pipeline
     samples = [[d.frac_coords for d in (draws[row], chains.get(row)) if d is not None] for row in rows]
     found = search_occupancy(
-        network,
+        run.network,
         [tasks[row] for row in rows],
         [np.concatenate(parts) for parts in samples],
-        sampling,
+        run.sampling,
         SearchSettings(
             pipeline.evaluations, 2 * pipeline.candidates, pipeline.tolerance, pipeline.symprec, pipeline.chgnet
         ),
-        device,
-        progress,
+        run.device,
+        run.progress,
     )
     return dict(zip(rows, found, strict=True))
 
 
-def refiner(network: Any, sampling: SamplingSettings, pipeline: PipelineSettings, device: Any = None) -> Refine | None:
+def refiner(run: RunContext) -> Refine | None:
     """The function that refines placements by the score model; None if `pipeline.settle` is 0."""
-    if not pipeline.settle:
+    if not run.pipeline.settle:
         return None
 
     def refine(tasks: Sequence[Task], frac_coords: Sequence[np.ndarray]) -> list[np.ndarray]:
         from inpaint_hpc.orderings.denoise_placements import refine_many
 
-        return refine_many(network, tasks, frac_coords, sampling, pipeline.settle, device=device)
+        return refine_many(run.network, tasks, frac_coords, run.sampling, run.pipeline.settle, device=run.device)
 
     return refine
 

@@ -16,7 +16,7 @@ from inpaint_hpc.sampling.contact_distances import invalid_samples
 from inpaint_hpc.sampling.minimum_image import PeriodicCell
 from inpaint_hpc.sampling.tasks import Task
 from inpaint_hpc.scoring.chgnet.energies import PotentialResult, evaluate_candidates
-from inpaint_hpc.scoring.relaxation.relax import Relaxation, relax
+from inpaint_hpc.scoring.relaxation.relax import Relaxation, RelaxSettings, relax
 
 from .host_energies import host_energies
 from .rejection_sampling import Progress
@@ -193,9 +193,7 @@ def _relax(group: list[TaskCandidates], pipeline: PipelineSettings, device: Any,
     relaxations = relax(
         crystals,
         [len(one.task.guests) for one, _ in chosen],
-        pipeline.relax,
-        pipeline.fmax,
-        pipeline.relax_steps,
+        RelaxSettings(pipeline.relax, pipeline.fmax, pipeline.relax_steps),
         model=pipeline.chgnet,
         device=device,
         progress=report,
@@ -217,9 +215,7 @@ def _lowest_after_a_few_steps(
     found = relax(
         crystals,
         [len(one.task.guests) for one, _ in chosen],
-        "guests",
-        pipeline.fmax,
-        pipeline.stage_steps,
+        RelaxSettings("guests", pipeline.fmax, pipeline.stage_steps),
         model=pipeline.chgnet,
         device=device,
     )

@@ -30,14 +30,13 @@ def find_sites(
     guest: str | int,
     n_guests: int | Sequence[int] | None = None,
     *,
-    symprec: float = 0.1,
     energies: int | None = 12,
     settings: PoolingSettings | None = None,
     device: Any = None,
     progress: Progress | None = None,
 ) -> SiteNetwork:
     """The sites for an ion in a host; see `find_sites_many`."""
-    options = {"symprec": symprec, "energies": energies, "settings": settings, "device": device, "progress": progress}
+    options = {"energies": energies, "settings": settings, "device": device, "progress": progress}
     return find_sites_many(network, [host], guest, n_guests, **options)[0]
 
 
@@ -47,7 +46,6 @@ def find_sites_many(
     guest: str | int,
     n_guests: int | Sequence[int] | None = None,
     *,
-    symprec: float = 0.1,
     energies: int | None = 12,
     settings: PoolingSettings | None = None,
     device: Any = None,
@@ -62,9 +60,8 @@ def find_sites_many(
         n_guests: number of guests in joint samples, one number or several.  By default as many as fill the most
             occupied orbit of single guests that can be full, and twice as many: ions that find the best sites taken go
             to the next best.
-        symprec: distance tolerance in A of the hosts' symmetry.
         energies: number of orbits, most occupied first, for which CHGNet energies are computed; None for all.
-        settings: of the pooling; by default `PoolingSettings(symprec=symprec)`.
+        settings: of the pooling; its `symprec` is that of the networks too.
         device: torch device of sampling and CHGNet; by default that of the network.
         progress: called with (stage, done, total), stage 'sites' or 'energies'.
 
@@ -72,14 +69,14 @@ def find_sites_many(
         InputError: unknown element, an empty host, or more guests than a cell can hold.
     """
     (number,) = guest_numbers([guest])
-    settings = settings or PoolingSettings(symprec=symprec)
+    settings = settings or PoolingSettings()
     numbers = [number] * len(hosts)
     arguments = (settings, device, progress)
     if n_guests is not None:
         pools = pool_many(network, hosts, numbers, [n_guests] * len(hosts), *arguments)
     else:
         alone = pool_many(network, hosts, numbers, [1] * len(hosts), *arguments)
-        counts = [_joint_counts(pool, symprec, settings.merge) for pool in alone]
+        counts = [_joint_counts(pool, settings) for pool in alone]
         crowded = [k for k, count in enumerate(counts) if count]
         more = pool_many(
             network,
@@ -92,7 +89,7 @@ def find_sites_many(
         pools = list(alone)
         for k, pool in zip(crowded, more, strict=True):
             pools[k] = pool
-    networks = [pool.network(symprec, settings.merge) for pool in pools]
+    networks = [pool.network(settings.symprec, settings.merge) for pool in pools]
     return _with_energies(networks, energies, device, progress)
 
 
@@ -106,12 +103,12 @@ def room_for(host: Crystal, number: int) -> int:
     return max(0, int((PACKING - packing_fraction(host.numbers, host.volume)) / each + 1e-9))
 
 
-def _joint_counts(pool: Pool, symprec: float, merge: float) -> list[int]:
+def _joint_counts(pool: Pool, settings: PoolingSettings) -> list[int]:
     """Numbers of guests that fill the best orbit once and twice, as far as the cell has room.
 
     The best is the most occupied one whose sites are so far apart that guests can be on all of them.
     """
-    network = pool.network(symprec, merge)
+    network = pool.network(settings.symprec, settings.merge)
     contact = 2.0 * float(contact_radii(np.array([pool.number]))[0])
     possible = [k for k in range(len(network.orbits)) if network.orbit_distances[k, k] >= contact]
     if not possible:

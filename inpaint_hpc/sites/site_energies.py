@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from inpaint_hpc.sampling.minimum_image import PeriodicCell
-from inpaint_hpc.scoring.relaxation.relax import Relaxation, relax
+from inpaint_hpc.scoring.relaxation.relax import Relaxation, RelaxSettings, relax
 
 from .clustering import assign_sites
 from .site_network import Orbit, SiteNetwork
@@ -28,7 +28,6 @@ def with_energies_many(
     max_steps: int = 200,
     device: Any = None,
     progress: Callable[[int], None] | None = None,
-    **relaxation: Any,
 ) -> list[SiteNetwork]:
     """Networks with energies: one guest on a site of each orbit, relaxed in the frozen host, all of them in batches.
 
@@ -41,7 +40,6 @@ def with_energies_many(
         max_steps: maximum number of relaxation steps.
         device: torch device of CHGNet.
         progress: called with the number of sites finished since the last call.
-        relaxation: further options of `scoring.relaxation.relax.relax`.
 
     Raises:
         InputError: as `relax`.
@@ -52,7 +50,7 @@ def with_energies_many(
         for network, orbits in zip(networks, chosen, strict=True)
         for orbit in orbits
     ]
-    relaxed = iter(relax(crystals, 1, "guests", fmax, max_steps, device=device, progress=progress, **relaxation))
+    relaxed = iter(relax(crystals, 1, RelaxSettings("guests", fmax, max_steps), device=device, progress=progress))
     return [
         replace(
             network,

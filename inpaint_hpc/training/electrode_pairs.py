@@ -16,7 +16,7 @@ from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.packed import ElectrodePair
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.scoring.chgnet.models import DEFAULT_WEIGHTS
-from inpaint_hpc.scoring.relaxation.relax import Relaxation, relax
+from inpaint_hpc.scoring.relaxation.relax import Relaxation, RelaxSettings, relax
 
 IONS = (3, 11, 19, 12, 20, 30, 13)
 # Elements that change their valence when an ion leaves, and those that hold a framework together.
@@ -86,7 +86,7 @@ def deintercalated_pairs(
     report = PairReport() if report is None else report
     filled = [_guests_last(crystal, ion) for crystal, ion in chosen]
     hosts = [Crystal(c.numbers[:n], c.frac_coords[:n], c.lattice, c.name) for c, n in filled]
-    relaxations = relax(hosts, 0, "cell", fmax, steps, model=model, device=device, progress=progress)
+    relaxations = relax(hosts, 0, RelaxSettings("cell", fmax, steps), model=model, device=device, progress=progress)
     pairs = []
     for (_, ion), (reference, n), found in zip(chosen, filled, relaxations, strict=True):
         if found.diverged:

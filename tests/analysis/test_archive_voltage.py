@@ -17,7 +17,7 @@ from inpaint_hpc.errors import InputError
 from inpaint_hpc.pipeline.provenance import provenance_of_file
 from inpaint_hpc.scoring.chgnet.batch import evaluate
 from inpaint_hpc.scoring.chgnet.models import weights_digest
-from inpaint_hpc.scoring.relaxation.relax import relax
+from inpaint_hpc.scoring.relaxation.relax import RelaxSettings, relax
 
 
 def energy(crystal, weights="0.3.0") -> float:
@@ -50,7 +50,7 @@ def test_old_runs_by_two_potentials_stay_apart(tmp_path, order):
 
 
 def test_treatments_stay_apart_and_other_knobs_do_not(tmp_path):
-    (one,) = relax([filled(1)], mode="positions", fmax=0.3)
+    (one,) = relax([filled(1)], settings=RelaxSettings("positions", fmax=0.3))
     static = energy(filled(1))
     other = replace(record([3], SITES[0], static, one), task_id="ab" * 32)  # other settings, another id
     paths = [
@@ -94,7 +94,7 @@ def test_energies_of_the_host_in_the_archive_are_used(tmp_path):
 
 
 def test_unfinished_relaxations_and_mixed_guests_are_said(tmp_path):
-    (one,) = relax([filled(1)], mode="positions", fmax=0.3)
+    (one,) = relax([filled(1)], settings=RelaxSettings("positions", fmax=0.3))
     task = record([3], SITES[0], energy(filled(1)), one)
     (candidate,) = task.candidates
     unfinished = replace(candidate, relaxed=replace(candidate.relaxed, outcome="unfinished"))

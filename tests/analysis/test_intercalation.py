@@ -23,7 +23,7 @@ from inpaint_hpc.analysis.metal_references import (
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.ions import ION_CHARGES, ion_charge
 from inpaint_hpc.errors import InputError
-from inpaint_hpc.scoring.relaxation.relax import relax
+from inpaint_hpc.scoring.relaxation.relax import RelaxSettings, relax
 
 # Entries of a made-up host H with 0 to 4 guests: n, eV.
 COUNTS = [0, 1, 1, 2, 3, 4, 2]
@@ -137,7 +137,7 @@ def test_voltage_of_lithium_in_layered_cobalt_oxide():
     oxygen = np.concatenate([shifts + [0, 0, 0.26], shifts - [0, 0, 0.26]])
     host = Crystal([27] * 3 + [8] * 6, np.concatenate([shifts, oxygen]), hexagonal)
     full = host.with_guests([3] * 3, shifts + [0, 0, 0.5])
-    empty, filled = relax([host, full], mode="cell", fmax=0.05)
+    empty, filled = relax([host, full], settings=RelaxSettings("cell", fmax=0.05))
     voltage = average_voltage(
         filled.energy_per_atom * len(full), empty.energy_per_atom * len(host), 3, metal_energy(3), ion_charge(3)
     )

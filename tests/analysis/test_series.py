@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from example_hosts import SPINEL
 
-from inpaint_hpc.analysis.series import capacity, concentration_series, most_guests
+from inpaint_hpc.analysis.series import SeriesExtent, capacity, concentration_series, most_guests
 from inpaint_hpc.cli.series import parse_counts
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.network.weights import load_network
@@ -35,7 +35,9 @@ def test_a_full_spinel_has_its_octahedral_sites_filled():
 def test_a_series_gives_hull_and_voltages():
     settings = PipelineSettings(relax="guests", top_k=1, relax_steps=5, evaluations=4)
     sampling = SamplingSettings(samples=2, steps=10)
-    found = concentration_series(load_network(None), SPINEL, 3, [0, 2, 1], sampling=sampling, pipeline=settings)
+    found = concentration_series(
+        load_network(None), SPINEL, 3, SeriesExtent([0, 2, 1]), sampling=sampling, pipeline=settings
+    )
     assert [len(result.guests) for result in found.results] == [1, 2]
     profile = found.profile
     assert [one.count for one in profile.filled] == [1, 2] and profile.empty.count == 0
@@ -51,7 +53,7 @@ def test_a_series_in_supercells_has_fractions_of_guests():
     settings = PipelineSettings(relax="none", evaluations=4, sequential=0)
     sampling = SamplingSettings(samples=2, steps=10)
     found = concentration_series(
-        load_network(None), SPINEL, 3, [0, 1], sampling=sampling, pipeline=settings, cells=2, shapes=1
+        load_network(None), SPINEL, 3, SeriesExtent([0, 1], cells=2, shapes=1), sampling, settings
     )
     profile = found.profile
     assert [(len(r.host), len(r.guests)) for r in found.results] == [(12, 1), (24, 1), (24, 2)]
@@ -64,14 +66,14 @@ def test_a_series_in_supercells_has_fractions_of_guests():
     assert max(whole) - min(whole) < 1.0
     assert profile.filled[0].volume == pytest.approx(SPINEL.volume)
     with pytest.raises(InputError, match="2000 cells have 24000 atoms"):
-        concentration_series(None, SPINEL, 3, [1], cells=2000)
+        concentration_series(None, SPINEL, 3, SeriesExtent([1], cells=2000))
     with pytest.raises(InputError, match="at least one cell and one shape"):
-        concentration_series(None, SPINEL, 3, [1], cells=0)
+        SeriesExtent([1], cells=0)
 
 
 def test_a_series_needs_guests():
     with pytest.raises(InputError, match="at least 1"):
-        concentration_series(None, SPINEL, 3, [0])
+        concentration_series(None, SPINEL, 3, SeriesExtent([0]))
 
 
 def test_a_spinel_host_holds_one_lithium_per_manganese():

@@ -19,7 +19,7 @@ from inpaint_hpc.cli.main import cli
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.scoring.chgnet.batch import evaluate
-from inpaint_hpc.scoring.relaxation.relax import relax
+from inpaint_hpc.scoring.relaxation.relax import RelaxSettings, relax
 
 SITES = np.array([[0.125] * 3, [0.875] * 3])  # 8a, both of them
 LITHIUM = METAL_ENERGIES["0.3.0"][3]
@@ -71,7 +71,7 @@ def archive_of(path, records, relax="none", **pipeline):
 
 def test_a_profile_by_hand():
     entries = [FilledHost(2, -58.5, 106.0, "b"), FilledHost(1, -54.0, 104.0, "a"), FilledHost(2, -58.0, 107.0, "c")]
-    profile = voltage_profile("H", 12, FilledHost(0, -50.0, 100.0), entries, -1.9)
+    profile = voltage_profile(12, FilledHost(0, -50.0, 100.0, "H"), entries, -1.9)
     rows = profile.rows()
     assert [row["label"] for row in rows] == ["a", "b", "c"] and profile.label == "Mg/Mg2+"
     assert rows[0]["intercalation_energy_eV"] == pytest.approx(-4.0 + 1.9)
@@ -80,11 +80,11 @@ def test_a_profile_by_hand():
     assert [row["stable"] for row in rows] == [False, True, False]
     assert [row["above_hull_eV"] for row in rows] == pytest.approx([0.25, 0, 0.5])
     assert [(s.start, s.stop, s.voltage) for s in profile.steps] == [(0, 2, pytest.approx(2.35 / 2))]
-    assert voltage_profile("H", 12, FilledHost(0, -50.0, 1), entries, -1.9, charge=1).rows()[1][
+    assert voltage_profile(12, FilledHost(0, -50.0, 1, "H"), entries, -1.9, charge=1).rows()[1][
         "average_voltage_V"
     ] == pytest.approx(2.35)
     with pytest.raises(InputError, match="at least one filled"):
-        voltage_profile("H", 12, FilledHost(0, -50.0, 1), [], -1.9)
+        voltage_profile(12, FilledHost(0, -50.0, 1, "H"), [], -1.9)
 
 
 def test_archive_and_structures_agree_and_are_the_formula(tmp_path):
@@ -103,13 +103,13 @@ def test_archive_and_structures_agree_and_are_the_formula(tmp_path):
     assert [rows[0]["average_voltage_V"], rows[2]["average_voltage_V"]] == pytest.approx(average, abs=1e-4)
     assert rows[1]["above_hull_eV"] == pytest.approx(1.3, abs=1e-3) and not rows[1]["stable"]
     assert rows[0]["volume_change_percent"] == 0.0 and 3.0 < average[1] < 4.6
-    direct = structure_profile(SPINEL, [filled(1), filled(2)], treatment="none")
+    direct = structure_profile(SPINEL, [filled(1), filled(2)], settings=None)
     assert [row["energy_eV"] for row in direct.rows()] == pytest.approx(energies[1:], abs=1e-4)
     assert [s.voltage for s in direct.steps] == pytest.approx([s.voltage for s in profile.steps], abs=1e-4)
 
 
 def test_the_host_is_relaxed_where_the_candidates_were(tmp_path):
-    host, one = relax([SPINEL, filled(1)], mode="cell", fmax=0.2)
+    host, one = relax([SPINEL, filled(1)], settings=RelaxSettings("cell", fmax=0.2))
     static = evaluate([filled(1)], what="e").energy_per_atom[0]
     path = archive_of(tmp_path / "a.h5", [record([3], SITES[0], float(static), one)], "cell", fmax=0.2)
     with Archive(path) as archive:
@@ -125,13 +125,13 @@ def test_cells_of_other_sizes_and_hosts_that_hold_some_already():
     double = np.concatenate([filled(2).frac_coords * [0.5, 1, 1], filled(2).frac_coords * [0.5, 1, 1] + [0.5, 0, 0]])
     lattice = SPINEL.lattice * [[2], [1], [1]]
     big = Crystal(np.tile(filled(2).numbers, 2), double, lattice, "double")
-    profile = structure_profile(SPINEL, [big, filled(2)], treatment="none")
+    profile = structure_profile(SPINEL, [big, filled(2)], settings=None)
     assert [one.count for one in profile.filled] == [2, 2]
     assert profile.filled[0].energy == pytest.approx(profile.filled[1].energy, abs=1e-3)
     assert profile.filled[0].volume == pytest.approx(SPINEL.volume)
-    step = structure_profile(filled(1), [filled(2)], treatment="none")
+    step = structure_profile(filled(1), [filled(2)], settings=None)
     assert step.filled[0].count == 1 and step.ion == 3
-    whole = structure_profile(SPINEL, [filled(1), filled(2)], treatment="none")
+    whole = structure_profile(SPINEL, [filled(1), filled(2)], settings=None)
     if len(whole.steps) == 2:
         assert step.steps[0].voltage == pytest.approx(whole.steps[1].voltage, abs=1e-4)
 
@@ -142,12 +142,12 @@ def test_what_has_no_voltage(tmp_path):
     with pytest.raises(InputError, match="and Na with more guests"):
         structure_profile(SPINEL, [filled(1)], ion=11)
     with pytest.raises(InputError, match="different guests"):
-        structure_profile(SPINEL, [filled(1), SPINEL.with_guests([12], SITES[:1])], treatment="none")
-    with pytest.raises(InputError, match="not 'guests'"):
-        structure_profile(SPINEL, [filled(1)], treatment="guests")
+        structure_profile(SPINEL, [filled(1), SPINEL.with_guests([12], SITES[:1])], settings=None)
+    with pytest.raises(InputError, match="'guests' has no meaning"):
+        structure_profile(SPINEL, [filled(1)], settings=RelaxSettings("guests"))
     apart = SPINEL.with_guests([3], SPINEL.frac_coords[:1])
     with pytest.raises(InputError, match="no energy by CHGNet: two atoms are"):
-        structure_profile(SPINEL, [apart], treatment="none")
+        structure_profile(SPINEL, [apart], settings=None)
     path = archive_of(tmp_path / "a.h5", [record([3], SITES[0], np.nan)])
     with Archive(path) as archive, pytest.raises(InputError, match="score: true"):
         archive_profiles(archive)

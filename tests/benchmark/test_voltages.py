@@ -10,7 +10,7 @@ import torch
 from inpaint_hpc.analysis.metal_references import METAL_ENERGIES
 from inpaint_hpc.benchmark.voltages import VoltageProtocol, choose_pairs, pair_voltage, voltage_errors
 from inpaint_hpc.crystals.packed import read_electrodes
-from inpaint_hpc.scoring.relaxation.relax import relax
+from inpaint_hpc.scoring.relaxation.relax import RelaxSettings, relax
 
 ELECTRODES = Path(__file__).parents[1] / "data" / "electrodes.h5"
 
@@ -49,7 +49,7 @@ def test_a_row_is_the_formula_and_right_guests_give_the_voltage_of_the_true_stru
     pair = min(choose_pairs(read_electrodes(ELECTRODES)), key=lambda pair: (len(pair.reference), pair.name))
     protocol = VoltageProtocol(samples=2, top_k=1, fmax=0.1, max_steps=120)
     row = pair_voltage(Knows(pair), pair, protocol)
-    host, true = relax([pair.host, pair.reference], mode="cell", fmax=0.1, max_steps=120)
+    host, true = relax([pair.host, pair.reference], settings=RelaxSettings("cell", fmax=0.1, max_steps=120))
     total = true.energy_per_atom * len(pair.reference) - host.energy_per_atom * len(pair.host)
     charge = {3: 1, 11: 1, 19: 1, 12: 2, 20: 2, 30: 2, 13: 3}[pair.guest_z]
     expected = -(total - pair.n_guest * METAL_ENERGIES["0.3.0"][pair.guest_z]) / (pair.n_guest * charge)

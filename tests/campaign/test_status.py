@@ -29,12 +29,12 @@ def run(make_run):
     return make_run(guests=[{"Li": "1..2"}], resources={"min_shards": 4})
 
 
-def pretend(run, unit, worker, seconds, ended, samples=10, invalid=2, failed=0, error=""):
+def pretend(run, unit, worker, seconds, ended, samples=10, failed=0, error=""):
     """A result and the report on it, without the work."""
     path = run.result_path(unit)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"result")
-    report = UnitReport(unit, len(unit), samples, invalid, failed, seconds, {}, worker, ended, error)
+    report = UnitReport(unit, len(unit), samples, 2, failed, seconds, {}, worker, ended, error)
     journal = run.report_journal(worker)
     journal.append(**report.as_dict())
     journal.close()

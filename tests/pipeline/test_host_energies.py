@@ -14,7 +14,7 @@ from inpaint_hpc.pipeline.settings import PipelineSettings
 from inpaint_hpc.pipeline.wyckoff_cache import WyckoffCache
 from inpaint_hpc.sampling.tasks import Task
 from inpaint_hpc.scoring.chgnet.models import load_chgnet_model, quiet
-from inpaint_hpc.scoring.relaxation.relax import relax
+from inpaint_hpc.scoring.relaxation.relax import RelaxSettings, relax
 
 SITES = np.array([[[0.125] * 3, [0.875] * 3]])
 
@@ -68,7 +68,7 @@ def test_in_a_frozen_host_the_host_stays_as_it_is():
 def test_a_host_is_relaxed_as_its_candidates_are(monkeypatch):
     monkeypatch.setattr(module, "_KNOWN", type(module._KNOWN)())
     one = ranked("cell")
-    (alone,) = relax([SPINEL], mode="cell", fmax=0.3, max_steps=20)
+    (alone,) = relax([SPINEL], settings=RelaxSettings("cell", fmax=0.3, max_steps=20))
     energies, relaxed = one.host_energies, one.candidates[0].relaxed
     assert energies.relaxed_energy == pytest.approx(alone.energy_per_atom * len(SPINEL), abs=1e-4)
     assert energies.relaxed_volume == pytest.approx(alone.crystal.volume, rel=1e-5)

@@ -11,7 +11,7 @@ from inpaint_hpc import Crystal, InputError, load_network, read_hosts
 from inpaint_hpc.sampling.minimum_image import PeriodicCell
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
-from inpaint_hpc.scoring.relaxation.relax import relax
+from inpaint_hpc.scoring.relaxation.relax import RelaxSettings, relax
 from inpaint_hpc.sites.clustering import assign_sites, network_from_positions
 from inpaint_hpc.sites.find_sites import find_sites, find_sites_many, room_for
 from inpaint_hpc.sites.pooling import PoolingSettings
@@ -74,7 +74,7 @@ def test_energies_are_those_of_a_relaxation_of_its_own():
     rough = network_from_positions(spinel, 3, [[0.13, 0.12, 0.14]], symprec=0.05)
     off = replace(rough, orbits=(replace(rough.orbits[0], frac_coords=rough.orbits[0].frac_coords + 0.03),))
     filled = with_energies(off)
-    (alone,) = relax([spinel.with_guests(3, off.orbits[0].frac_coords[0])], 1, "guests", max_steps=200)
+    (alone,) = relax([spinel.with_guests(3, off.orbits[0].frac_coords[0])], 1, RelaxSettings("guests", max_steps=200))
     assert filled.orbits[0].energy == pytest.approx(alone.energy_per_atom * 13, abs=1e-4)
     moved = PeriodicCell(spinel.lattice).vectors(alone.crystal.frac_coords[-1] - off.orbits[0].frac_coords[0])
     assert filled.orbits[0].shift == pytest.approx(np.linalg.norm(moved), abs=1e-4) and filled.orbits[0].shift > 0.1

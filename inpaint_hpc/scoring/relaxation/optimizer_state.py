@@ -159,13 +159,6 @@ class OptimizerState:
         cells = cell_forces(logarithms, self._stress[group.structures], volumes, counts)
         return torch.cat([forces, cells.view(-1, 3)])
 
-    def frames(self, group: Group) -> list[tuple[float, np.ndarray, np.ndarray]]:
-        """Energy per atom, positions and cell of each structure at its last sound evaluation."""
-        counts = self._counts[group.structures].tolist()
-        positions = torch.split(self._positions[group.atoms].cpu(), counts)
-        cells, energies = self._cells[group.structures].cpu(), self.energies[group.structures].tolist()
-        return [(e, x.numpy(), c.numpy()) for e, x, c in zip(energies, positions, cells, strict=True)]
-
     def crystal(self, k: int) -> Crystal:
         """A structure at its last sound evaluation; what could not move is bit-for-bit the input."""
         given = self.inputs[k]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from inpaint_hpc.scoring.chgnet.models import DEFAULT_WEIGHTS, load_chgnet_netwo
 from inpaint_hpc.scoring.chgnet.network import ChgnetNetwork
 
 from .fire import FireSettings
-from .optimizer_state import ENERGY_RISE, Group, OptimizerState
+from .optimizer_state import ENERGY_RISE, OptimizerState
 
 if TYPE_CHECKING:
     from chgnet.model.model import CHGNet
@@ -31,23 +31,48 @@ RISING_STEPS = 50
 
 
 @dataclass(frozen=True)
-class Trajectory:
-    """A structure at every evaluation, the first and the last one included: T frames.
+class RelaxSettings:
+    """What may move, and until when.
 
     Attributes:
-        energy_per_atom: eV, float64 (T,).
-        max_force: largest force on an atom that may move, eV/A, float64 (T,).
-        positions: Cartesian, A, not wrapped, float64 (T, n, 3).
-        cells: rows a, b, c in A, float64 (T, 3, 3).
+        mode: 'guests' moves the guests in a frozen host, 'positions' all atoms in a fixed cell, 'cell' all atoms and
+            the cell (as ASE's FrechetCellFilter).
+        fmax: converged when no force exceeds it, eV/A.  In mode 'cell' this holds for the forces on the cell as well,
+            `volume * stress / atoms` in eV/A, as in ASE.
+        max_steps: maximum number of steps per structure.
+        max_stress: in mode 'cell', largest component of the stress allowed too, GPa.
+        fire: parameters of FIRE.
+
+    Raises:
+        InputError: unknown mode, or a threshold that is not positive.
     """
 
-    energy_per_atom: np.ndarray
-    max_force: np.ndarray
-    positions: np.ndarray
-    cells: np.ndarray
+    mode: str = "guests"
+    fmax: float = 0.05
+    max_steps: int = 500
+    max_stress: float | None = None
+    fire: FireSettings = field(default_factory=FireSettings)
 
-    def __len__(self) -> int:
-        return len(self.energy_per_atom)
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise InputError(f"unknown mode of relaxation '{self.mode}'; choose one of {', '.join(MODES)}")
+        if not self.fmax > 0 or (self.max_stress is not None and not self.max_stress > 0):
+            raise InputError("the thresholds of force and stress must be positive")
+        if self.max_steps < 0:
+            raise InputError(f"the number of steps must not be negative, not {self.max_steps}")
+
+    def outcome(self, error: str, force: float, stress: float, rising: int, steps: int) -> tuple[str, str] | None:
+        """'converged', 'diverged' or 'unfinished', and the reason in one line; None while it is still relaxing."""
+        tight = self.max_stress is None or self.mode != "cell" or stress < self.max_stress
+        if error:
+            return "diverged", error
+        if force < self.fmax and tight:
+            return "converged", f"converged in {steps} steps"
+        if rising >= RISING_STEPS:
+            return "diverged", f"its energy stays {ENERGY_RISE} eV per atom or more above the lowest it had"
+        if steps >= self.max_steps:
+            return "unfinished", f"not converged in {steps} steps: largest force {force:.3f} eV/A"
+        return None
 
 
 @dataclass(frozen=True)
@@ -65,7 +90,6 @@ class Relaxation:
         converged: forces (and stress) fell below the threshold.
         diverged: the structure could not be evaluated or relaxed; `crystal` is not a minimum.
         reason: why it stopped, one line.
-        trajectory: if requested.
     """
 
     crystal: Crystal
@@ -77,7 +101,6 @@ class Relaxation:
     converged: bool
     diverged: bool
     reason: str
-    trajectory: Trajectory | None = None
 
     @property
     def max_force(self) -> float:
@@ -88,15 +111,11 @@ class Relaxation:
 def relax(
     crystals: Sequence[Crystal],
     n_guests: int | Sequence[int] = 0,
-    mode: str = "guests",
-    fmax: float = 0.05,
-    max_steps: int = 500,
-    max_stress: float | None = None,
+    settings: RelaxSettings | None = None,
+    *,
     model: str | CHGNet | ChgnetNetwork = DEFAULT_WEIGHTS,
     device: Any = None,
     row_budget: int | None = None,
-    fire: FireSettings | None = None,
-    trajectories: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> list[Relaxation]:
     """Relax structures by FIRE; a bad one is reported and does not affect the others.
@@ -107,65 +126,33 @@ def relax(
     Args:
         crystals: structures; guests are their last atoms.
         n_guests: how many guests, for all crystals or for each; used by mode 'guests' only.
-        mode: 'guests' moves the guests in a frozen host, 'positions' all atoms in a fixed cell, 'cell' all atoms and
-            the cell (as ASE's FrechetCellFilter).
-        fmax: converged when no force exceeds it, eV/A.  In mode 'cell' this holds for the forces on the cell as well,
-            `volume * stress / atoms` in eV/A, as in ASE.
-        max_steps: maximum number of steps per structure.
-        max_stress: in mode 'cell', largest component of the stress allowed too, GPa.
+        settings: what moves and until when; by default guests until 0.05 eV/A.
         model, device, row_budget: as `evaluate`; the budget decides how many structures move at once.
-        fire: parameters of FIRE; None takes ASE's.
-        trajectories: keep the trajectory of each structure.
         progress: called with the number of structures finished since the last call.
 
     Returns:
         One `Relaxation` per crystal, in order.
 
     Raises:
-        InputError: unknown mode, thresholds that are not positive, numbers of guests that do not fit, or as `evaluate`.
+        InputError: numbers of guests that do not fit, or as `evaluate`.
     """
+    settings = settings or RelaxSettings()
     counts = [n_guests] * len(crystals) if isinstance(n_guests, int) else list(n_guests)
-    _require_sense(crystals, counts, mode, fmax, max_steps, max_stress)
+    _require_guests(crystals, counts, settings.mode)
     evaluator = BatchEvaluator(load_chgnet_network(model, device), "efs", row_budget)
     if not crystals:
         return []
-    structures = OptimizerState(crystals, counts, mode, fire or FireSettings(), evaluator.network.device)
-    thresholds = _Thresholds(fmax, max_steps, max_stress if mode == "cell" else None)
-    return _Run(structures, evaluator, thresholds, trajectories, progress).results()
+    structures = OptimizerState(crystals, counts, settings.mode, settings.fire, evaluator.network.device)
+    return _Run(structures, evaluator, settings, progress).results()
 
 
-def _require_sense(crystals, counts, mode, fmax, max_steps, max_stress) -> None:
-    if mode not in MODES:
-        raise InputError(f"unknown mode of relaxation '{mode}'; choose one of {', '.join(MODES)}")
+def _require_guests(crystals: Sequence[Crystal], counts: list[int], mode: str) -> None:
     if len(counts) != len(crystals):
         raise InputError(f"{len(crystals)} crystals but {len(counts)} numbers of guests")
     for crystal, count in zip(crystals, counts, strict=True):
         if mode == "guests" and not 0 < count <= len(crystal):
             name = crystal.name or crystal.formula
             raise InputError(f"{name}: {count} guests among {len(crystal)} atoms; relaxing guests needs at least one")
-    if not fmax > 0 or (max_stress is not None and not max_stress > 0):
-        raise InputError("the thresholds of force and stress must be positive")
-    if max_steps < 0:
-        raise InputError(f"the number of steps must not be negative, not {max_steps}")
-
-
-@dataclass(frozen=True)
-class _Thresholds:
-    fmax: float
-    max_steps: int
-    max_stress: float | None
-
-    def outcome(self, error: str, force: float, stress: float, rising: int, steps: int) -> tuple[str, str] | None:
-        """'converged', 'diverged' or 'unfinished', and the reason in one line; None while it is still relaxing."""
-        if error:
-            return "diverged", error
-        if force < self.fmax and (self.max_stress is None or stress < self.max_stress):
-            return "converged", f"converged in {steps} steps"
-        if rising >= RISING_STEPS:
-            return "diverged", f"its energy stays {ENERGY_RISE} eV per atom or more above the lowest it had"
-        if steps >= self.max_steps:
-            return "unfinished", f"not converged in {steps} steps: largest force {force:.3f} eV/A"
-        return None
 
 
 class _Run:
@@ -175,13 +162,11 @@ class _Run:
         self,
         structures: OptimizerState,
         evaluator: BatchEvaluator,
-        thresholds: _Thresholds,
-        trajectories: bool,
+        settings: RelaxSettings,
         progress: Callable[[int], None] | None,
     ) -> None:
-        self.structures, self.evaluator, self.thresholds, self.progress = structures, evaluator, thresholds, progress
+        self.structures, self.evaluator, self.settings, self.progress = structures, evaluator, settings, progress
         self.rows = evaluator.estimated_rows(structures.batch)
-        self.frames: dict[int, list[tuple]] | None = {k: [] for k in range(len(structures))} if trajectories else None
         self.finished: dict[int, Relaxation] = {}
 
     def results(self) -> list[Relaxation]:
@@ -209,11 +194,10 @@ class _Run:
         errors = structures.record(group, crystals, evaluation)
         forces, stresses, rising = structures.criteria(group)
         steps = structures.steps[group.structures].tolist()
-        self._keep_frames(active, group, errors, forces)
         going = []
         for position, (k, rows) in enumerate(zip(active, evaluation.rows.tolist(), strict=True)):
             self.rows[k] = rows or self.rows[k]
-            outcome = self.thresholds.outcome(
+            outcome = self.settings.outcome(
                 errors[position], forces[position], stresses[position], rising[position], steps[position]
             )
             if outcome is None:
@@ -225,13 +209,6 @@ class _Run:
         if self.progress is not None and len(going) < len(active):
             self.progress(len(active) - len(going))
         return going
-
-    def _keep_frames(self, active: list[int], group: Group, errors: list[str], forces: list[float]) -> None:
-        if self.frames is None:
-            return
-        for k, frame, error, force in zip(active, self.structures.frames(group), errors, forces, strict=True):
-            if not error:
-                self.frames[k].append((force, *frame))
 
     def _relaxation(self, k: int, outcome: str, reason: str, steps: int) -> Relaxation:
         structures = self.structures
@@ -246,15 +223,4 @@ class _Run:
             converged=outcome == "converged",
             diverged=outcome == "diverged",
             reason=reason,
-            trajectory=None if self.frames is None else _trajectory(self.frames.pop(k), len(forces)),
         )
-
-
-def _trajectory(frames: list[tuple], n_atoms: int) -> Trajectory:
-    forces, energies, positions, cells = zip(*frames, strict=True) if frames else ((), (), (), ())
-    return Trajectory(
-        np.array(energies, dtype=np.float64),
-        np.array(forces, dtype=np.float64),
-        np.array(positions, dtype=np.float64).reshape(-1, n_atoms, 3),
-        np.array(cells, dtype=np.float64).reshape(-1, 3, 3),
-    )
