@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -97,11 +96,6 @@ KNOWN_SITES = {
         ),
     ),
 }
-
-
-def packaged_hosts() -> list[Path]:
-    """CIF files of the packaged MnO2 polymorphs, in the order of `POLYMORPHS`."""
-    return [MNO2 / f"{name}.cif" for name in POLYMORPHS]
 
 
 def ranks_of_known(result: InpaintResult, known: Sequence[KnownSite]) -> list[int | None]:

@@ -73,11 +73,6 @@ def known_column(table: str, name: str) -> Column:
     return found
 
 
-def is_absent(what: Column, values: np.ndarray) -> bool:
-    """Whether no entry has a value in an optional column."""
-    return not what.has_value(values).any()
-
-
 def offsets_of(table: str) -> dict[str, list[str]]:
     """Offsets datasets of a table's own ragged columns, each with the columns it counts."""
     found: dict[str, list[str]] = {}

@@ -121,6 +121,7 @@ class _Drive:
             _LOG.warning("a driver on another host is also working on this run")
         self.claims.open(alone)
         try:
+            self.directory.remove_leftovers()
             if self.options.verify:
                 self._set_damaged_aside()
             self._find_pending()

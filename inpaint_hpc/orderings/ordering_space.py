@@ -9,7 +9,6 @@ from functools import cached_property
 import numpy as np
 
 from inpaint_hpc.crystals.batch import Crystal
-from inpaint_hpc.errors import InputError
 from inpaint_hpc.sampling.contact_distances import contact_radii
 from inpaint_hpc.sampling.minimum_image import PeriodicCell
 from inpaint_hpc.sites.site_network import SiteNetwork
@@ -108,20 +107,3 @@ def ordering_space(networks: Sequence[SiteNetwork], exclusion: Mapping[int, floa
     return OrderingSpace(
         first.host, numbers, frac_coords, orbits.astype(np.int64), occupancy, permutations, excluded, first.symprec
     )
-
-
-def require_sites(space: OrderingSpace, counts: Mapping[int, int]) -> None:
-    """Refuse more guests of an element than it has sites.
-
-    Raises:
-        InputError: naming the element, the guests and the sites.
-    """
-    from ase.data import chemical_symbols
-
-    for number, count in counts.items():
-        sites = len(space.sites_of(number))
-        if count > sites:
-            raise InputError(
-                f"{space.host.name or 'host'}: {count} {chemical_symbols[number]} guests but only {sites} sites were "
-                f"found for them; ask for fewer guests, more samples or a supercell"
-            )

@@ -67,11 +67,3 @@ def _fourier_sum(d: torch.Tensor, sigma: torch.Tensor, cells: torch.Tensor) -> t
     density = waves.sum(weight * torch.cos(phase))
     gradient = waves.sum(-(weight * torch.sin(phase))[:, None] * wave)
     return sigma[:, None] * gradient / density[:, None]
-
-
-def log_density(displacement: torch.Tensor, sigma: torch.Tensor, cells: torch.Tensor, images: int = 6) -> torch.Tensor:
-    """Log of the unnormalised density by a plain sum over (2 images + 1)^3 cells, (G,): slow, for tests."""
-    n = torch.arange(-images, images + 1, device=displacement.device, dtype=torch.float64)
-    shifts = torch.cartesian_prod(n, n, n)
-    image = displacement.double()[:, None] + torch.einsum("lk,gkj->glj", shifts, cells.double())
-    return torch.logsumexp(-(image**2).sum(-1) / (2 * sigma.double()[:, None] ** 2), 1)

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice
 
-from inpaint_hpc.analysis.known_sites import KNOWN_SITES, POLYMORPHS, packaged_hosts, ranks_of_known
+from inpaint_hpc.analysis.known_sites import KNOWN_SITES, MNO2, POLYMORPHS, ranks_of_known
 from inpaint_hpc.analysis.pictures import default_axes, drawing_cell, host_picture, make_view, repeated, site_area
 from inpaint_hpc.crystals.reading import read_hosts
 from inpaint_hpc.crystals.symmetry import wyckoff_label
 from inpaint_hpc.pipeline.results import Candidate, InpaintResult
 
-HOSTS = {host.name: host for host in read_hosts(packaged_hosts())}
+HOSTS = {host.name: host for host in read_hosts([MNO2 / f"{name}.cif" for name in POLYMORPHS])}
 
 
 def result_of(host, *positions):
