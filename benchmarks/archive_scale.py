@@ -23,14 +23,15 @@ SECONDS, GIB = 120.0, 2.0
 _TASKS_TOGETHER = 2000
 
 
-def write_archive(source: Path, out: Path, samples: int) -> dict[str, int]:
-    """An archive of at least so many samples, and what it holds."""
+def write_archive(source: Path, out: Path, samples: int, spread: bool = False) -> dict[str, int]:
+    """An archive of at least so many samples, and what it holds; with `spread` each sample is a candidate."""
     from inpaint_hpc.archive.append import appendable_archive
     from inpaint_hpc.archive.columns import from_records
     from inpaint_hpc.archive.read import Archive
 
     with Archive(source) as archive:
         records, attributes = list(archive.iter_records()), archive.attributes
+    records = [_spread(record) for record in records] if spread else records
     drawn = sum(len(record.samples) for record in records)
     if not drawn:
         raise click.UsageError(f"{source}: has no samples")
@@ -52,6 +53,21 @@ def _changed(record, copy: int):
     host = replace(record.host, lattice=lattice, name=f"{record.host.name}-{copy:07d}")
     task_id = hashlib.sha256(f"{record.task_id} {copy}".encode()).hexdigest()
     return replace(record, task_id=task_id, host=host, host_id="")
+
+
+def _spread(record):
+    """Each possible sample as a candidate of its own, with the energies of the first."""
+    if not record.candidates:
+        return record
+    first, samples = record.candidates[0], list(record.samples)
+    possible = [place for place, sample in enumerate(samples) if sample.valid]
+    found = []
+    for rank, place in enumerate(possible):
+        one = samples[place]
+        samples[place] = replace(one, candidate=rank)
+        changes = {"sample": one.index, "members": (one.index,), "guest_frac_coords": one.guest_frac_coords}
+        found.append(replace(first, rank=rank, agreement=1.0 / len(possible), **changes))
+    return replace(record, samples=samples, candidates=found)
 
 
 def measured(command: list[str]) -> dict[str, float]:
@@ -76,14 +92,15 @@ def measured(command: list[str]) -> dict[str, float]:
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--samples", default=1_000_000, show_default=True, help="At least so many.")
+@click.option("--spread", is_flag=True, help="Make each possible sample a candidate, as if no two agreed.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures there as well.")
-def main(source: Path, samples: int, json_file: Path | None) -> None:
+def main(source: Path, samples: int, spread: bool, json_file: Path | None) -> None:
     """Print the figures of each verb; exit status 1 if one takes more than 2 minutes or 2 GiB."""
     with tempfile.TemporaryDirectory(prefix="archive-scale-") as folder:
         base = Path(folder)
         archive = base / "archive.h5"
         start = time.perf_counter()
-        sizes = write_archive(source, archive, samples)
+        sizes = write_archive(source, archive, samples, spread)
         click.echo(", ".join(f"{count:,} {table}" for table, count in sizes.items()), nl=False)
         click.echo(f", {archive.stat().st_size / 1e6:.0f} MB, written in {time.perf_counter() - start:.0f} s")
         path = str(archive)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,8 @@ def best(archive: Archive, per_guest: bool = True) -> pd.DataFrame:
         archive: an open archive.
         per_guest: with the texts of the guests, e.g. `wyckoff`, which take longest to read.
     """
-    return _joined(archive, per_guest, lambda block: block[block["rank"] == 0])
+    blocks = archive.candidate_blocks(per_guest)
+    return of_tasks(archive, joined(with_texts_of_guests(block[block["rank"] == 0]) for block in blocks))
 
 
 def candidates(archive: Archive, per_guest: bool = True) -> pd.DataFrame:
@@ -42,7 +43,7 @@ def candidates(archive: Archive, per_guest: bool = True) -> pd.DataFrame:
 
     `ion` is the symbols of the guests, 'Li Na'; Wyckoff positions and coordination of several are joined by ', '.
     """
-    return _joined(archive, per_guest, lambda block: block)
+    return of_tasks(archive, joined(map(with_texts_of_guests, archive.candidate_blocks(per_guest))))
 
 
 def sites(archive: Archive) -> pd.DataFrame:
@@ -154,11 +155,12 @@ def with_texts_of_guests(block: pd.DataFrame) -> pd.DataFrame:
     return block.drop(columns=[name for name in several if name not in texts]).assign(**texts)
 
 
-def _joined(archive: Archive, per_guest: bool, choose: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
+def joined(blocks: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Frames one after another; empty ones, whose columns have no types, are left out."""
     import pandas as pd
 
-    blocks = [with_texts_of_guests(choose(block)) for block in archive.candidate_blocks(per_guest)]
-    return of_tasks(archive, pd.concat(blocks, ignore_index=True) if blocks else archive.candidates())
+    found = list(blocks)
+    return pd.concat([block for block in found if len(block)] or found[:1], ignore_index=True)
 
 
 def of_tasks(archive: Archive, rows: pd.DataFrame) -> pd.DataFrame:
@@ -238,18 +240,16 @@ def _against_given(reference: Reference, tolerance: float) -> Callable[[TaskReco
 
 def _keyed(archive: Archive) -> pd.DataFrame:
     """Of each task with candidates: what `compare` shows, ids of it and its host, and where its guests are at rest."""
-    import pandas as pd
-
     names = ("task", "agreement", "confidence", "energy_per_guest_eV", "relaxed_energy_per_guest_eV", "wyckoff")
     found = best(archive)
     shared = ("host", "formula", "guests", "ion", "n_guests")
     found = found[[name for name in (*shared, *names) if name in found]]
     tasks, numbers = archive.tasks(), found["task"].to_numpy()
     host_rows = tasks["host_row"].to_numpy()[numbers]
-    first = [block[block["rank"] == 0] for block in archive.candidate_blocks(per_guest=True)]
-    at = pd.concat(first)["guest_frac_coords"].tolist() if first else []
-    if first and "relaxed_guest_frac_coords" in first[0]:
-        relaxed = pd.concat(first)["relaxed_guest_frac_coords"]
+    first = joined(block[block["rank"] == 0] for block in archive.candidate_blocks(per_guest=True))
+    at = first["guest_frac_coords"].tolist()
+    if "relaxed_guest_frac_coords" in first:
+        relaxed = first["relaxed_guest_frac_coords"]
         at = [
             rest if len(rest) and np.isfinite(rest).all() else placed for rest, placed in zip(relaxed, at, strict=True)
         ]

@@ -183,8 +183,8 @@ class Archive:
         return self._table("candidates", *self._stretch(task), task is not None if per_guest is None else per_guest)
 
     def candidate_blocks(self, per_guest: bool = False) -> Iterator[pd.DataFrame]:
-        """As `candidates`, some thousand tasks at a time: in memory that does not depend on their number."""
-        for start in range(0, self._n_tasks, _FRAME_TASKS):
+        """As `candidates`, in one or more frames of some thousand tasks: memory does not grow with their number."""
+        for start in range(0, max(self._n_tasks, 1), _FRAME_TASKS):
             yield self._table("candidates", start, min(start + _FRAME_TASKS, self._n_tasks), per_guest)
 
     def sites(self, task: int | str | None = None) -> pd.DataFrame:
