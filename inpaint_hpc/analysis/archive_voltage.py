@@ -175,7 +175,7 @@ def _profile(
         notes.append(f"the host holds {present} of these atoms already; counts are of those added")
     metal = metal_energy(ion, weights, device)
     name = host.name or host.formula
-    return voltage_profile(name, ion, empty, group.filled, metal, charge, treatment, weights, notes)
+    return voltage_profile(name, ion, empty, group.filled, metal, charge, treatment, weights, notes, host.formula)
 
 
 def _empty_host(

@@ -134,6 +134,7 @@ def concentration_series(
         treatment=pipeline.relax,
         chgnet=pipeline.chgnet,
         notes=notes,
+        formula=host.formula,
     )
     return Series(profile, tuple(results))
 

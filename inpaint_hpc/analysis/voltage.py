@@ -33,6 +33,8 @@ from .metal_references import metal_energy
 if TYPE_CHECKING:
     import torch
 
+FARADAY = 96485.33212  # C/mol
+
 TREATMENTS = {
     "none": "not relaxed",
     "guests": "guests relaxed in the frozen host",
@@ -74,6 +76,7 @@ class VoltageProfile:
         treatment: a key of `TREATMENTS`.
         chgnet: weights of the potential.
         notes: what a user should know, one line each.
+        formula: of the host's cell, e.g. 'Mn4 O8'; '' where it is not known.
     """
 
     host: str
@@ -87,6 +90,16 @@ class VoltageProfile:
     treatment: str
     chgnet: str
     notes: tuple[str, ...] = ()
+    formula: str = ""
+
+    @property
+    def milliampere_hours_per_gram(self) -> float | None:
+        """Capacity of one guest per host cell, by the mass of the host alone; None where its formula is not known."""
+        if not self.formula:
+            return None
+        from pymatgen.core import Composition
+
+        return FARADAY / 3.6 * self.charge / float(Composition(self.formula).weight)
 
     @property
     def symbol(self) -> str:
@@ -155,6 +168,7 @@ def voltage_profile(
     treatment: str = "cell",
     chgnet: str = DEFAULT_WEIGHTS,
     notes: Sequence[str] = (),
+    formula: str = "",
 ) -> VoltageProfile:
     """Combine the energies of one host; formulas and sources in `inpaint_hpc.analysis.intercalation`.
 
@@ -165,7 +179,7 @@ def voltage_profile(
         filled: hosts with guests; there may be several of one count.
         metal: energy of the guest's metal, eV per atom, of the same potential.
         charge: of the ion; None takes the usual one.
-        treatment, chgnet, notes: as `VoltageProfile`.
+        treatment, chgnet, notes, formula: as `VoltageProfile`.
 
     Raises:
         InputError: no filled host, a value that is not finite, or an ion whose charge is not known.
@@ -175,7 +189,8 @@ def voltage_profile(
     counts, energies = [0.0, *(one.count for one in filled)], [empty.energy, *(one.energy for one in filled)]
     hull = intercalation_hull(counts, energies)
     steps = tuple(voltage_curve(counts, energies, metal, charge))
-    return VoltageProfile(host, ion, charge, metal, empty, filled, hull, steps, treatment, chgnet, tuple(notes))
+    more = (treatment, chgnet, tuple(notes), formula)
+    return VoltageProfile(host, ion, charge, metal, empty, filled, hull, steps, *more)
 
 
 def structure_profile(
@@ -216,7 +231,8 @@ def structure_profile(
     ]
     empty = FilledHost(0.0, energies[0], volumes[0], host.name)
     metal = metal_energy(number, chgnet, device)
-    return voltage_profile(host.name or host.formula, number, empty, entries, metal, charge, treatment, chgnet, notes)
+    name, formula = host.name or host.formula, host.formula
+    return voltage_profile(name, number, empty, entries, metal, charge, treatment, chgnet, notes, formula)
 
 
 def cell_energies(
