@@ -5,13 +5,16 @@ from __future__ import annotations
 import ast
 import difflib
 import re
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from inpaint_hpc.archive.read import Archive
 from inpaint_hpc.errors import InputError
+
+from .tables import joined, with_texts_of_guests
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,39 +38,79 @@ def candidate_table(archive: Archive, per_guest: bool = False) -> pd.DataFrame:
         archive: an open archive.
         per_guest: with the texts of the guests, e.g. `wyckoff`, joined by ', '.
     """
-    found = archive.candidates(per_guest=per_guest)
-    if per_guest:
-        texts = {name: [", ".join(values) for values in found[name]] for name in _PER_GUEST if name in found}
-        arrays = ("guest_frac_coords", "relaxed_guest_frac_coords", "multiplicity", "placed_multiplicity")
-        found = found.drop(columns=[name for name in arrays if name in found]).assign(**texts)
-    names, labels = archive.task_labels()
-    rows = found.task.to_numpy()
-    found.insert(1, "host", np.array(names, dtype=object)[rows])
-    found.insert(2, "guests", np.array([re.sub("=1\\b|=", "", label) for label in labels], dtype=object)[rows])
-    known = [name for name in _OF_TASK if archive.has_column("tasks", name)]
-    if known:
-        tasks = archive.tasks()
-        found = found.assign(**{name: tasks[name].to_numpy()[rows] for name in known})
-    return found
+    return joined(_blocks(archive, per_guest))
 
 
 def query(archive: Archive, expression: str) -> pd.DataFrame:
     """The candidates that fit an expression of pandas' `DataFrame.query`, e.g. 'rank == 0 and agreement > 0.5'.
 
+    The table is read in parts, so that memory is needed only for what fits.
+
     Raises:
         InputError: more than comparisons and arithmetic in the expression, an unknown column, or not a condition.
     """
     names = names_in(expression)
-    table = candidate_table(archive, per_guest=not names.isdisjoint(_PER_GUEST))
-    check_columns(names, [*table.columns, *(name for name in _PER_GUEST if archive.has_column("candidates", name))])
-    try:
-        # Pandas takes each line for an expression.
-        kept = table.eval(" ".join(expression.strip().splitlines()), engine="python")
-    except (TypeError, ValueError, NotImplementedError, AttributeError, KeyError, SyntaxError) as error:
-        raise InputError(f"cannot evaluate '{expression}': {error}") from error
-    if np.asarray(kept).dtype.kind != "b" or np.shape(kept) != (len(table),):
-        raise InputError(f"'{expression}' is not a condition on candidates; compare a column, e.g. 'rank == 0'")
-    return table[np.asarray(kept)]
+    # One line, since pandas takes each line for an expression.
+    meant = _with_guest_labels(expression)
+    kept = []
+    for block in _blocks(archive, per_guest=not names.isdisjoint(_PER_GUEST)):
+        check_columns(names, [*block, *(name for name in _PER_GUEST if archive.has_column("candidates", name))])
+        try:
+            fits = np.asarray(block.eval(meant, engine="python"))
+        except (TypeError, ValueError, NotImplementedError, AttributeError, KeyError, SyntaxError) as error:
+            raise InputError(f"cannot evaluate '{expression}': {error}") from error
+        if fits.dtype.kind != "b" or fits.shape != (len(block),):
+            raise InputError(f"'{expression}' is not a condition on candidates; compare a column, e.g. 'rank == 0'")
+        kept.append(block[fits])
+    return joined(kept)
+
+
+def guests_of(archive: Archive) -> list[str]:
+    """The guests of its tasks as `query` writes them, the most frequent first."""
+    return [_short(label) for label, _ in Counter(archive.task_labels()[1]).most_common()]
+
+
+def _blocks(archive: Archive, per_guest: bool) -> Iterator[pd.DataFrame]:
+    names, labels = archive.task_labels()
+    of_task = {"host": names, "guests": [_short(label) for label in labels]}
+    columns = {name: np.array(values, dtype=object) for name, values in of_task.items()}
+    known = [name for name in _OF_TASK if archive.has_column("tasks", name)]
+    tasks = archive.tasks() if known else None
+    for block in archive.candidate_blocks(per_guest):
+        found, rows = with_texts_of_guests(block), block["task"].to_numpy()
+        for place, (name, values) in enumerate(columns.items(), start=1):
+            found.insert(place, name, values[rows])
+        yield found if tasks is None else found.assign(**{name: tasks[name].to_numpy()[rows] for name in known})
+
+
+def _short(label: str) -> str:
+    """'Li=4 Na=1' -> 'Li4 Na'."""
+    return re.sub("=1\\b|=", "", label)
+
+
+def _with_guest_labels(expression: str) -> str:
+    """The expression in one line, with guests as the table writes them: 'Na=1 Li=4' becomes 'Li4 Na'."""
+    tree = ast.parse(expression.strip(), mode="eval")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare) and "guests" in {
+            one.id for one in ast.walk(node) if isinstance(one, ast.Name)
+        }:
+            for one in ast.walk(node):
+                if isinstance(one, ast.Constant) and isinstance(one.value, str):
+                    one.value = _label(one.value)
+    return ast.unparse(tree)
+
+
+def _label(text: str) -> str:
+    """As the table writes these guests; the text itself where it does not say guests."""
+    from ase.data import atomic_numbers
+
+    found = [re.fullmatch("([A-Z][a-z]?)=?([1-9][0-9]*)?", part) for part in text.split()]
+    parts = [(one[1], one[2] or "1") for one in found if one is not None and one[1] in atomic_numbers]
+    if len(parts) < len(found):
+        return text
+    parts.sort(key=lambda part: atomic_numbers[part[0]])
+    return _short(" ".join(f"{symbol}={count}" for symbol, count in parts))
 
 
 def names_in(expression: str) -> set[str]:

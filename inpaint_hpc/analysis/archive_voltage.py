@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -175,7 +175,8 @@ def _profile(
     if present:
         notes.append(f"the host holds {present} of these atoms already; counts are of those added")
     metal = metal_energy(ion, weights, device)
-    return voltage_profile(ion, empty, group.filled, metal, charge, treatment, weights, notes)
+    profile = voltage_profile(ion, empty, group.filled, metal, charge, treatment, weights, notes)
+    return replace(profile, formula=host.formula)
 
 
 def _empty_host(

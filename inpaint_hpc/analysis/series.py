@@ -149,7 +149,7 @@ def concentration_series(
         chgnet=pipeline.chgnet,
         notes=notes,
     )
-    return Series(profile, tuple(results))
+    return Series(replace(profile, formula=host.formula), tuple(results))
 
 
 def _supercells(host: Crystal, size: int, shapes: int, symprec: float) -> list[Crystal]:

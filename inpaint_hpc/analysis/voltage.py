@@ -7,7 +7,7 @@ frozen host, the host is used unrelaxed; if everything was relaxed, so is the ho
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +32,8 @@ from .metal_references import metal_energy
 
 if TYPE_CHECKING:
     import torch
+
+FARADAY = 96485.33212  # C/mol
 
 TREATMENTS = {
     "none": "not relaxed",
@@ -77,6 +79,7 @@ class VoltageProfile:
         treatment: a key of `TREATMENTS`.
         chgnet: weights of the potential.
         notes: what a user should know, one line each.
+        formula: of the host's cell, e.g. 'Mn4 O8'; '' where it is not known.
     """
 
     host: str
@@ -90,6 +93,16 @@ class VoltageProfile:
     treatment: str
     chgnet: str
     notes: tuple[str, ...] = ()
+    formula: str = ""
+
+    @property
+    def milliampere_hours_per_gram(self) -> float | None:
+        """Capacity of one guest per host cell, by the mass of the host alone; None where its formula is not known."""
+        if not self.formula:
+            return None
+        from pymatgen.core import Composition
+
+        return FARADAY / 3.6 * self.charge / float(Composition(self.formula).weight)
 
     @property
     def symbol(self) -> str:
@@ -216,7 +229,8 @@ def structure_profile(
     ]
     empty = FilledHost(0.0, energies[0], volumes[0], host.name or host.formula)
     metal = metal_energy(number, chgnet, device)
-    return voltage_profile(number, empty, entries, metal, charge, treatment, chgnet, notes)
+    profile = voltage_profile(number, empty, entries, metal, charge, treatment, chgnet, notes)
+    return replace(profile, formula=host.formula)
 
 
 def cell_energies(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,13 +52,31 @@ def _hull(axes: Axes, profile: VoltageProfile) -> None:
     hull = profile.hull
     axes.plot(hull.counts, hull.formation_energies, "o", color="0.6", label="candidates")
     axes.plot(hull.counts[hull.stable], hull.formation_energies[hull.stable], "o-", color="tab:blue", label="hull")
-    axes.set(title=f"{profile.host} + {profile.symbol}", xlabel=f"{profile.symbol} in the host cell")
-    axes.set_ylabel("formation energy, eV/cell")
+    axes.set(title=f"{profile.host} + {profile.symbol}", ylabel="formation energy, eV/cell")
+    _guests(axes, profile)
     axes.legend(frameon=False)
 
 
 def _curve(axes: Axes, profile: VoltageProfile) -> None:
     edges = np.array([profile.steps[0].start, *(step.stop for step in profile.steps)])
     axes.stairs([step.voltage for step in profile.steps], edges, baseline=None, color="tab:red", linewidth=2)
-    axes.set(xlabel=f"{profile.symbol} in the host cell", ylabel=f"V against {profile.label}")
-    axes.set_title(f"CHGNet {profile.chgnet}, relaxed: {profile.treatment}")
+    axes.set(title=f"CHGNet {profile.chgnet}, relaxed: {profile.treatment}", ylabel=f"V against {profile.label}")
+    _guests(axes, profile)
+    capacity = profile.milliampere_hours_per_gram
+    if capacity is not None:
+        above = axes.secondary_xaxis(
+            "top", functions=(partial(np.multiply, capacity), partial(np.multiply, 1.0 / capacity))
+        )
+        above.set_xlabel("mAh per g of the host")
+
+
+def _guests(axes: Axes, profile: VoltageProfile) -> None:
+    """Guests of the host's cell along x, whole numbers marked."""
+    from matplotlib.ticker import MaxNLocator
+
+    parts = dict(re.findall(r"([A-Z][a-z]?)(\d+)", profile.formula))
+    cell = "".join(f"{symbol}$_{{{count}}}$" if count != "1" else symbol for symbol, count in parts.items())
+    # Of an element that the host holds already, x would not be all of it.
+    known = bool(cell) and profile.symbol not in parts
+    axes.set_xlabel(f"x in {profile.symbol}$_x${cell}" if known else f"{profile.symbol} added to the host cell")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

@@ -21,6 +21,7 @@ from inpaint_hpc.files import atomic_path
 from .read import Archive
 from .records import TaskRecord
 from .schema import ROW, TABLES
+from .table_values import formula_of
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -117,8 +118,7 @@ def export(
             if chosen.relaxed and format not in ("csv", "parquet"):
                 found = record.candidates["relaxed_guest_frac_coords"]
                 ranks = [] if found is None else [rank for rank in ranks if np.isfinite(found[rank]).all()]
-            for rank in ranks:
-                write(record, rank, chosen.relaxed)
+            write(record, ranks, chosen.relaxed)
             written += len(ranks)
             with_any += len(ranks) > 0
             if progress is not None:
@@ -140,8 +140,7 @@ def export_ranks(archive: Archive, out: str | Path, format: str, ranks: Mapping[
     with _WRITERS[format](Path(out), format, archive) as write:
         numbers = np.array(sorted(ranks), dtype=np.int64)
         for number, record in zip(numbers.tolist(), archive.iter_records(numbers), strict=True):
-            for rank in ranks[number]:
-                write(record, rank, False)
+            write(record, ranks[number], False)
 
 
 def _numbers(archive: Archive, chosen: Selection) -> np.ndarray:
@@ -170,10 +169,11 @@ def _numbers(archive: Archive, chosen: Selection) -> np.ndarray:
 
 @contextmanager
 def _structure_files(out: Path, format: str, archive: Archive) -> Iterator[Callable]:
-    def write(record: TaskRecord, rank: int, relaxed: bool) -> None:
+    def write(record: TaskRecord, ranks: Sequence[int], relaxed: bool) -> None:
         guests = _guest_label(record).replace("=", "").replace(" ", "")
-        name = f"{guests}-{record.task_id[:10]}-rank-{rank:03d}{STRUCTURE_FORMATS[format]}"
-        write_structure(record.crystal(rank, relaxed), out / safe_name(record.host.name) / name, format)
+        for rank in ranks:
+            name = f"{guests}-{record.task_id[:10]}-rank-{rank:03d}{STRUCTURE_FORMATS[format]}"
+            write_structure(record.crystal(rank, relaxed), out / safe_name(record.host.name) / name, format)
 
     yield write
 
@@ -184,8 +184,9 @@ def _extxyz(out: Path, format: str, archive: Archive) -> Iterator[Callable]:
 
     with atomic_path(out) as temporary, temporary.open("w", encoding="utf-8") as file:
 
-        def write(record: TaskRecord, rank: int, relaxed: bool) -> None:
-            write_extxyz(file, [_atoms(record, rank, relaxed)])
+        def write(record: TaskRecord, ranks: Sequence[int], relaxed: bool) -> None:
+            for rank in ranks:
+                write_extxyz(file, [_atoms(record, rank, relaxed)])
 
         yield write
 
@@ -197,9 +198,9 @@ def _csv(out: Path, format: str, archive: Archive) -> Iterator[Callable]:
         writer = csv.writer(file)
         writer.writerow(names)
 
-        def write(record: TaskRecord, rank: int, relaxed: bool) -> None:
-            row = _row(record, rank, names)
-            writer.writerow([json.dumps(value) if isinstance(value, list) else value for value in row.values()])
+        def write(record: TaskRecord, ranks: Sequence[int], relaxed: bool) -> None:
+            for row in _rows(record, ranks, names):
+                writer.writerow([json.dumps(value) if isinstance(value, list) else value for value in row.values()])
 
         yield write
 
@@ -219,8 +220,8 @@ def _parquet(out: Path, format: str, archive: Archive) -> Iterator[Callable]:
             writer.write_table(pyarrow.Table.from_pylist(waiting, schema=schema))
             waiting.clear()
 
-        def write(record: TaskRecord, rank: int, relaxed: bool) -> None:
-            waiting.append(_row(record, rank, schema.names))
+        def write(record: TaskRecord, ranks: Sequence[int], relaxed: bool) -> None:
+            waiting.extend(_rows(record, ranks, schema.names))
             if len(waiting) >= _GROUP:
                 flush()
 
@@ -281,24 +282,25 @@ def _columns(archive: Archive) -> list[str]:
     return ["task", "host", "formula", "guests", "n_samples", "n_valid", *kind, *single, *guests]
 
 
-def _row(record: TaskRecord, rank: int, names: Sequence[str]) -> dict[str, Any]:
-    found = record.candidates
-    values: dict[str, Any] = {
+def _rows(record: TaskRecord, ranks: Sequence[int], names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Rows of a table; what is known of the task is found once for all of its candidates."""
+    found, kind = record.candidates, _kind(record)
+    of_task: dict[str, Any] = {
         "task": record.task_id,
         "host": record.host.name,
-        "formula": record.host.formula,
+        "formula": formula_of(record.host.numbers),
         "guests": _guest_label(record),
         "n_samples": len(record.samples),
         "n_valid": record.n_valid,
+        **{name: kind.get(name, "") for name in _KIND if name in names},
     }
-    kind = _kind(record)
-    values |= {name: kind.get(name, "") for name in _KIND if name in names}
-    for name in names[len(values) :]:
-        value = found.value(name, rank)
-        values[name] = (
-            value.tolist() if isinstance(value, np.ndarray) else list(value) if isinstance(value, tuple) else value
-        )
-    return values
+    columns = {name: found.listed(name) for name in names[len(of_task) :]}
+    for rank in ranks:
+        row = dict(of_task)
+        for name, values in columns.items():
+            value = values[rank]
+            row[name] = value.tolist() if isinstance(value, np.ndarray) else [*value] if type(value) is tuple else value
+        yield row
 
 
 def _arrow_schema(pyarrow: Any, names: Sequence[str]) -> Any:

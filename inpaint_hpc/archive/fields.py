@@ -155,6 +155,22 @@ class Row:
         known = columns_of(type(self))
         return {name: known[name].of(self) for name in self.SHOWN or known}
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a line for each value that is known."""
+        from html import escape
+
+        lines = []
+        for name, value in self.row().items():
+            if isinstance(value, float | np.floating):
+                text = "" if value != value else f"{value:.6g}"
+            elif isinstance(value, np.ndarray):
+                text = np.array2string(value, precision=4, suppress_small=True)
+            else:
+                text = "" if value is None else ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            if text:
+                lines.append(f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>")
+        return f"<table>{''.join(lines)}</table>"
+
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers, lists and strings for JSON; names carry units."""
         found: dict[str, Any] = {}

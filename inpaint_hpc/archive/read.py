@@ -8,11 +8,8 @@ Example:
 
 from __future__ import annotations
 
-import warnings
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import cache, cached_property
-from itertools import pairwise
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +23,10 @@ from .ragged_arrays import strings
 from .records import TaskRecord
 from .row_table import Rows
 from .rows import Site
-from .schema import CHILDREN, ROW, SECONDS, TABLES, is_offsets, known_column
+from .schema import CHILDREN, ROW, SECONDS, TABLES, known_column
 from .site_records import networks_of_sites
 from .storage import attributes_of, open_file, readable, require_file, verify_checksum
+from .table_values import formula_of, guest_labels, split, table_columns
 
 if TYPE_CHECKING:
     import h5py
@@ -39,6 +37,7 @@ if TYPE_CHECKING:
     from inpaint_hpc.sites.site_network import SiteNetwork
 
 _BLOCK = 256
+_FRAME_TASKS = 4096
 _TEXT_BYTES = 1 << 22
 _CHECKED_BYTES = 1 << 26
 
@@ -102,7 +101,7 @@ class Archive:
         with readable(self.path):
             group = self._open["tasks"]
             names = np.array(self._texts("hosts", "name"), dtype=object)[group["host"][:]]
-            return names.tolist(), _labels(group["guests"][:], group["guest_offsets"][:])
+            return names.tolist(), guest_labels(group["guests"][:], group["guest_offsets"][:])
 
     def has_column(self, table: str, name: str) -> bool:
         """Whether the file has the dataset /TABLE/NAME; some are optional."""
@@ -123,7 +122,7 @@ class Archive:
                 "id": self._texts("hosts", "id"),
                 "name": self._texts("hosts", "name"),
                 "atoms": counts,
-                "formula": [_formula(z) for z in numbers],
+                "formula": [formula_of(z) for z in numbers],
                 "volume_A3": np.abs(np.linalg.det(group["lattice"][:])),
             }
         return pd.DataFrame(columns | {key: info[key] for key in info if key not in columns})
@@ -171,7 +170,7 @@ class Archive:
             per_guest: add `guest_frac_coords`, an array (guests, 3) in each row; by default only for one task, since
                 a column of arrays is slow for millions of samples (`iter_records` is not).
         """
-        return self._table("samples", task, per_guest)
+        return self._table("samples", *self._stretch(task), task is not None if per_guest is None else per_guest)
 
     def candidates(self, task: int | str | None = None, per_guest: bool | None = None) -> pd.DataFrame:
         """One row per candidate: task, rank, sample, count, agreement, spread_A, min_distance_A, energies, forces.
@@ -181,7 +180,12 @@ class Archive:
             per_guest: add `guest_frac_coords`, `multiplicity` and `wyckoff` of the guests; by default only for one
                 task.
         """
-        return self._table("candidates", task, per_guest)
+        return self._table("candidates", *self._stretch(task), task is not None if per_guest is None else per_guest)
+
+    def candidate_blocks(self, per_guest: bool = False) -> Iterator[pd.DataFrame]:
+        """As `candidates`, in one or more frames of some thousand tasks: memory does not grow with their number."""
+        for start in range(0, max(self._n_tasks, 1), _FRAME_TASKS):
+            yield self._table("candidates", start, min(start + _FRAME_TASKS, self._n_tasks), per_guest)
 
     def sites(self, task: int | str | None = None) -> pd.DataFrame:
         """One row per orbit of the site networks: task, ion, orbit, wyckoff, multiplicity, occupancy, energy_eV ...
@@ -332,78 +336,28 @@ class Archive:
             np.fmin.at(lowest, owner, self._open[f"candidates/{name}"][:])
         return found
 
-    def _table(self, table: str, task: int | str | None, per_guest: bool | None) -> pd.DataFrame:
+    def _stretch(self, task: int | str | None) -> tuple[int, int]:
+        """First task of a table and the one after its last."""
+        row = 0 if task is None else self.number(task)
+        return row, self._n_tasks if task is None else row + 1
+
+    def _table(self, table: str, start: int, stop: int, per_guest: bool) -> pd.DataFrame:
         import pandas as pd
 
-        row = None if task is None else self.number(task)
-        per_guest = row is not None if per_guest is None else per_guest
         with readable(self.path):
-            group, bounds = self._open[table], self._open["tasks"][CHILDREN[table]]
-            bounds = bounds[:] if row is None else bounds[row : row + 2]
+            group, bounds = self._open[table], self._open["tasks"][CHILDREN[table]][start : stop + 1]
             first, last = int(bounds[0]), int(bounds[-1])
-            numbers = np.arange(self._n_tasks) if row is None else np.array([row])
-            columns: dict[str, Any] = {"task": np.repeat(numbers, np.diff(bounds))}
+            columns: dict[str, Any] = {"task": np.repeat(np.arange(start, stop), np.diff(bounds))}
             guests = np.diff(group["guest_offsets"][first : last + 1]) if per_guest else None
-            for name in _table_columns(table, group):
+            for name in table_columns(table, group):
                 what = known_column(table, name)
                 if what.per == ROW:
                     text = what.dtype == "S"
                     columns[name] = self._texts(table, name, first, last) if text else group[name][first:last]
                 elif guests is not None:
-                    start, stop = group[what.per][first], group[what.per][last]
-                    values = group[name][start:stop]
+                    values = group[name][group[what.per][first] : group[what.per][last]]
                     values = np.array(strings(values), dtype=object) if what.dtype == "S" else values
-                    columns[name] = _split(values, guests, tuple if what.tail == () else None)
+                    columns[name] = split(values, guests, tuple if what.tail == () else None)
         if "valid" in columns:
             columns["valid"] = columns["valid"].astype(bool)
         return pd.DataFrame(columns)
-
-
-def _table_columns(table: str, group: h5py.Group) -> list[str]:
-    """Columns of one number or text per entry, or per guest, in the schema's order."""
-    return [
-        name
-        for name, what in TABLES[table].items()
-        if name in group and not is_offsets(table, name) and what.per in (ROW, "guest_offsets") and what.tail != (3, 3)
-    ]
-
-
-def _split(values: np.ndarray, counts: np.ndarray, make: Any) -> np.ndarray:
-    """`values` cut into pieces of `counts` rows, as objects."""
-    pieces = np.empty(len(counts), dtype=object)
-    ends = np.cumsum(counts)
-    for i, (count, end) in enumerate(zip(counts.tolist(), ends.tolist(), strict=True)):
-        piece = values[end - count : end]
-        pieces[i] = make(piece.tolist()) if make else piece
-    return pieces
-
-
-def _labels(guests: np.ndarray, offsets: np.ndarray) -> list[str]:
-    """Guests as on the command line, e.g. 'Li=4 Na=1'."""
-    from ase.data import chemical_symbols
-
-    known: dict[bytes, str] = {}
-    found = []
-    content, bounds = guests.tobytes(), offsets.tolist()
-    for start, stop in pairwise(bounds):
-        key = content[start:stop]
-        if key not in known:
-            known[key] = " ".join(f"{chemical_symbols[z]}={n}" for z, n in sorted(Counter(key).items()))
-        found.append(known[key])
-    return found
-
-
-def _formula(numbers: np.ndarray) -> str:
-    """As `Crystal.formula`, e.g. 'Mn4 O8', without building a composition for each host."""
-    counts = sorted((_electronegativity(z), n) for z, n in Counter(numbers.tolist()).items())
-    return " ".join(f"{symbol}{n}" for (_, symbol), n in counts)
-
-
-@cache
-def _electronegativity(z: int) -> tuple[float, str]:
-    from pymatgen.core import Element
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # noble gases have none
-        element = Element.from_Z(z)
-        return (np.nan_to_num(element.X, nan=np.inf), element.symbol)

@@ -120,6 +120,21 @@ class Rows(Sequence[R], Generic[R]):
         value = what.of(self._objects[row])
         return None if what.null and (value is None or (isinstance(value, float) and value != value)) else value
 
+    def listed(self, name: str) -> list[Any]:
+        """`value` of all rows, a column at a time."""
+        what = stored_columns(self.kind)[name]
+        if self._objects is not None or what.is_array or what.lines or what.name not in self.columns:
+            return [self.value(name, row) for row in range(len(self))]
+        values = self.columns[what.name][self.first : self.last]
+        if what.dtype == "S":
+            return strings(values)
+        if what.flag:
+            return (values == 1).tolist()
+        return [
+            None if (what.null and value != value) or (what.absent and value == what.absent) else value
+            for value in values.tolist()
+        ]
+
     def table(self) -> Table:
         """The columns of these rows only, offsets from 0."""
         columns = self.columns

@@ -36,6 +36,7 @@ VERBS = {
     ),
     "score": ("inpaint_hpc.cli.score", "Score a campaign that took ions out and placed them again."),
     "export": ("inpaint_hpc.cli.export", "Write structures or a table of candidates from an archive."),
+    "show": ("inpaint_hpc.cli.show", "Show what an archive holds, and its best candidates."),
     "query": ("inpaint_hpc.cli.query", "List the candidates of an archive that fit an expression."),
     "voltage": ("inpaint_hpc.cli.voltage", "Compute intercalation energies, convex hulls and voltage curves."),
     "series": ("inpaint_hpc.cli.series", "Fill a host with 0, 1, 2 ... guests; hull and voltage curve."),

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from inpaint_hpc.archive.read import Archive
 
 _SHOWN = 20
+_GUESTS = 8
 # Without `confidence`, which is of a task's most frequent placement and would stand beside all of its candidates.
 # Heading, digits (None for text) and widest text of each column; together at most 80 columns.
 _COLUMNS = {
@@ -39,11 +40,11 @@ def query(
     """List the candidates of an archive that fit an expression.
 
     The expression compares columns of the table of candidates, as pandas' DataFrame.query does, with and, or, not, in
-    and arithmetic, but without function calls; guests are written 'Li' or 'Li4 Na'.
+    and arithmetic, but without function calls; guests are written 'Li' or 'Li4 Na', or as for `inpaint`, 'Li=4 Na=1'.
 
     Example: inpaint-hpc query RUN/archive.h5 'guests == "Li" and energy_per_guest_eV < -3' --sort energy_per_guest_eV
     """
-    from inpaint_hpc.analysis.archive_query import check_columns, write_rows
+    from inpaint_hpc.analysis.archive_query import check_columns, guests_of, names_in, write_rows
     from inpaint_hpc.analysis.archive_query import query as select
     from inpaint_hpc.archive.read import Archive
 
@@ -54,7 +55,10 @@ def query(
             check_columns([column], rows.columns)
             rows = rows.sort_values(column, ascending=column == sort, kind="stable")
         if rows.empty:
-            click.echo(f"{archive}: no candidate fits {expression}")
+            there = guests_of(opened)
+            named = f"; guests here: {', '.join(there[:_GUESTS])}" if "guests" in names_in(expression) else ""
+            more = f" and {len(there) - _GUESTS} more" if named and len(there) > _GUESTS else ""
+            click.echo(f"{archive}: no candidate fits {expression}{named}{more}")
             return
         found, rows = len(rows), rows.head(top) if top else rows
         files = {name: out for name, out in (("csv", csv), ("parquet", parquet)) if out is not None}

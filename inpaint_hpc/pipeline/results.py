@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 
 COLUMNS = list(Candidate.SHOWN)
+_SHOWN = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +135,32 @@ class InpaintResult:
         import pandas as pd
 
         return pd.DataFrame([c.row() for c in self.candidates], columns=COLUMNS)
+
+    def view(self, rank: int = 0, relaxed: bool | None = None) -> Any:
+        """A candidate in 3D, in a notebook; needs py3Dmol.
+
+        Args:
+            rank, relaxed: as `crystal`.
+
+        Raises:
+            IndexError: as `crystal`.
+            InputError: py3Dmol is not installed.
+        """
+        from inpaint_hpc.crystals.viewing import view_crystal
+
+        return view_crystal(self.crystal(rank, relaxed), len(self.guests))
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: host and guests, the first candidates, and the notes."""
+        from html import escape
+
+        about = f"{len(self)} candidates of {self.n_valid} samples"
+        about += "" if self.confidence is None else f", confidence {self.confidence:.2f}"
+        title = f"<p><b>{escape(self.name)}</b> + {escape(self.guest_label)}: {about}</p>"
+        shown = self.table().drop(columns="guest_frac_coords").dropna(axis="columns", how="all")
+        table = shown.head(_SHOWN).to_html(index=False, na_rep="", float_format="{:.4f}".format) if len(self) else ""
+        more = f"<p>and {len(self) - _SHOWN} more</p>" if len(self) > _SHOWN else ""
+        return title + table + more + "".join(f"<p>Note: {escape(note)}</p>" for note in self.notes)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers, lists and strings, as in docs/json.md."""

@@ -2,15 +2,18 @@
 
 import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from example_hosts import SPINEL
+from matplotlib.figure import Figure
 
 from inpaint_hpc.analysis.archive_voltage import archive_profiles
 from inpaint_hpc.analysis.metal_references import METAL_ENERGIES
 from inpaint_hpc.analysis.voltage import FilledHost, structure_profile, voltage_profile
+from inpaint_hpc.analysis.voltage_picture import _curve
 from inpaint_hpc.archive.read import Archive
 from inpaint_hpc.archive.records import TaskRecord
 from inpaint_hpc.archive.rows import Candidate, Relaxed, Sample
@@ -181,3 +184,33 @@ def test_as_users_see_it(tmp_path, monkeypatch):
         failed = invoke(*args)
         assert failed.exit_code == 2 and len(failed.output.strip().splitlines()) == 1
         assert any(part in failed.output for part in message.split("|")), failed.output
+
+
+def test_capacity_is_charge_by_mass_of_the_host():
+    """CoO2: 1 mol of Li for each 90.93 g is 294.7 mAh/g."""
+    entries = [FilledHost(1, -54.0, 104.0)]
+    profile = replace(voltage_profile(3, FilledHost(0, -50.0, 100.0), entries, -1.9), formula="Co1 O2")
+    assert profile.milliampere_hours_per_gram == pytest.approx(294.7, abs=0.1)
+    magnesium = replace(voltage_profile(12, FilledHost(0, -50.0, 100.0), entries, -1.9), formula="Co2 O4")
+    assert magnesium.milliampere_hours_per_gram == pytest.approx(294.7, abs=0.1)
+    assert voltage_profile(3, FilledHost(0, -50, 1), entries, -1.9).milliampere_hours_per_gram is None
+
+
+@pytest.mark.parametrize(
+    ("formula", "label", "axes"),
+    [
+        ("Mn4 O8", "x in Li$_x$Mn$_{4}$O$_{8}$", 1),
+        ("Li1 Mn2 O4", "Li added to the host cell", 1),
+        ("", "Li added to the host cell", 0),
+    ],
+)
+def test_axes_of_the_voltage_curve(formula, label, axes):
+    entries = [FilledHost(n, -50.0 - 4 * n, 100.0) for n in (0.5, 1, 3)]
+    profile = replace(voltage_profile(3, FilledHost(0, -50.0, 100.0), entries, -1.9), formula=formula)
+    axis = Figure().subplots()
+    _curve(axis, profile)
+    assert axis.get_xlabel() == label and len(axis.child_axes) == axes
+    assert all(tick == round(tick) for tick in axis.get_xticks())
+    if axes:
+        (above,) = axis.child_axes
+        assert above.get_xlabel() == "mAh per g of the host"

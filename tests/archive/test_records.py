@@ -10,6 +10,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from made_up_results import make_record, same
 
+from inpaint_hpc.archive.fields import stored_columns
 from inpaint_hpc.archive.read import Archive
 from inpaint_hpc.archive.records import TaskRecord
 from inpaint_hpc.archive.rows import (
@@ -229,3 +230,13 @@ def test_a_value_of_zero_is_known(tmp_path):
     write_result(tmp_path / "a.h5", [written])
     with Archive(tmp_path / "a.h5") as archive:
         assert same(archive.record(0), written)
+
+
+def test_a_column_lists_the_values_of_its_rows(tmp_path):
+    records = [make_record(k, newest=k % 2 == 0) for k in range(20)]
+    write_result(tmp_path / "a.h5", records, {})
+    with Archive(tmp_path / "a.h5") as archive:
+        for record in [*records, *archive.iter_records()]:
+            for rows in (record.samples, record.candidates):
+                for name in stored_columns(rows.kind):
+                    assert same(rows.listed(name), [rows.value(name, row) for row in range(len(rows))]), name

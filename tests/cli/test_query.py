@@ -5,7 +5,7 @@ import pytest
 from archive.made_up_results import WEIGHTS, make_record
 from click.testing import CliRunner
 
-from inpaint_hpc.analysis.archive_query import candidate_table
+from inpaint_hpc.analysis.archive_query import candidate_table, query
 from inpaint_hpc.archive.read import Archive
 from inpaint_hpc.archive.write import write_result
 from inpaint_hpc.cli.main import cli
@@ -53,9 +53,34 @@ def test_guests_have_their_wyckoff_positions(archive):
     assert "8a" in run(archive, 'wyckoff == "8a"').output
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ('guests == "Li=1"', 'guests == "Li"'),
+        ('"Na=1 Li=1" == guests', 'guests == "Li Na"'),
+        ('guests in ["Na=1", "Mg1"] and host != "Li=1"', 'guests in ["Na", "Mg"]'),
+        ('not guests == "Li=1 Na=1 Mg=1"', 'guests != "Li Na Mg"'),
+    ],
+)
+def test_guests_may_be_written_as_on_the_command_line(archive, given, meant):
+    with Archive(archive) as opened:
+        found, expected = query(opened, given), query(opened, meant)
+    assert len(expected) and found.equals(expected)
+
+
+def test_parts_of_the_table_are_joined(archive, monkeypatch):
+    with Archive(archive) as opened:
+        whole, some = candidate_table(opened), query(opened, '(rank == 0\nand wyckoff == "8a")')
+        monkeypatch.setattr("inpaint_hpc.archive.read._FRAME_TASKS", 3)
+        assert candidate_table(opened).equals(whole)
+        assert query(opened, '(rank == 0\nand wyckoff == "8a")').equals(some) and len(some)
+
+
 def test_nothing_fits(archive):
     result = run(archive, "agreement > 2")
-    assert result.exit_code == 0 and "no candidate fits" in result.output
+    assert result.exit_code == 0 and result.output.endswith("no candidate fits agreement > 2\n")
+    result = run(archive, 'guests == "lithium"')
+    assert result.exit_code == 0 and "; guests here: " in result.output and "Li" in result.output.split("here")[1]
 
 
 @pytest.mark.parametrize(
