@@ -73,6 +73,8 @@ class TaskRecord(Row):
         host_energies: the host's own energies; None where not known.
         provenance: potential, treatment and settings; None where not known.
         sites: the site networks that were found on the way; none by default.
+        reference_tolerance: largest distance in A of a right placement from the reference; None where samples and
+            candidates do not say how far they are.
 
     Raises:
         ValueError: an id that is not 64 hexadecimal digits, an unknown status, a failed task without an error (or one
@@ -110,6 +112,10 @@ class TaskRecord(Row):
     )  # fmt: skip
     host_energies: HostEnergies | None = nested(HostEnergies, "host_", default=None)
     provenance: Provenance | None = nested(Provenance, "", default=None)
+    reference_tolerance: float | None = column(
+        "f8", "guests that had been taken out are right up to this distance from there", "A", null=True, minimum=0.0,
+        optional=True, since="1.4", default=None,
+    )  # fmt: skip
     sites: Kept[Site] = ()  # type: ignore[assignment]
 
     def __post_init__(self) -> None:

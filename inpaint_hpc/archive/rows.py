@@ -15,6 +15,8 @@ from .fields import Row, column, computed, nested, row_type
 RELAX = ("none", "guests", "positions", "cell")
 CONVERGED, UNFINISHED, DIVERGED = "converged", "unfinished", "diverged"
 _FRAC = "fractional coordinates in [0, 1)"
+_RMSD = "root mean square distance of the guests from where they had been taken out; NaN beyond 3 A"
+_FARTHEST = "distance of the farthest guest from there; right up to the reference_tolerance_A of the task"
 _MINIMUM = "smallest distance of a guest to another atom or an image of itself"
 
 
@@ -29,6 +31,12 @@ class Sample(Row):
     candidate: int = column("i8", "rank of the candidate that the sample belongs to, -1 for none", minimum=-1)
     guest_frac_coords: np.ndarray = column(
         "f8", _FRAC, per="guest_offsets", tail=(3,), minimum=0.0, below=1.0, null=True
+    )
+    reference_rmsd: float | None = column(
+        "f8", _RMSD, "A", null=True, minimum=0.0, optional=True, since="1.4", default=None
+    )
+    reference_distance: float | None = column(
+        "f8", _FARTHEST, "A", null=True, minimum=0.0, optional=True, since="1.4", default=None
     )
 
 
@@ -166,6 +174,28 @@ class Candidate(Row):
         optional=True,
         since="1.3",
     )
+    reference_rmsd: float | None = column(
+        "f8",
+        f"at rest, {_RMSD}",
+        "A",
+        null=True,
+        minimum=0.0,
+        optional=True,
+        since="1.4",
+        shown=False,
+        default=None,
+    )
+    reference_distance: float | None = column(
+        "f8",
+        f"at rest, {_FARTHEST}",
+        "A",
+        null=True,
+        minimum=0.0,
+        optional=True,
+        since="1.4",
+        shown=False,
+        default=None,
+    )
     members: tuple[int, ...] = column("i8", "indices of the samples that agree", stored=False, default=())
     spacegroup: str | None = column("S", "of the whole crystal", stored=False, default=None)
 
@@ -173,6 +203,13 @@ class Candidate(Row):
     def count(self) -> int:
         """Samples in the cluster."""
         return len(self.members)
+
+    @property
+    def guests_at_rest(self) -> np.ndarray:
+        """Fractional coordinates of the guests, relaxed where they were relaxed, (g, 3)."""
+        if self.relaxed is None or self.relaxed.guest_frac_coords is None:
+            return self.guest_frac_coords
+        return self.relaxed.guest_frac_coords
 
     @property
     def ranking_energy(self) -> float | None:

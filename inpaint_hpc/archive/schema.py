@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import h5py
 
 SCHEMA = "inpaint_hpc archive"
-SCHEMA_VERSION = "1.3"
+SCHEMA_VERSION = "1.4"
 OLDEST_WRITTEN = "1.2"
 
 

@@ -78,6 +78,7 @@ def prepare(
         "hosts": [{"path": str(folder / "hosts.h5")}],
         "guests": [{"remove": list(choice.ions)} if protocol == "wbm" else last],
         "output": str(folder / "run"),
+        "match_tolerance": STOLS.get(protocol, 0.2),
         **settings,
     }
     config = validate(CampaignConfig, campaign, "benchmark")

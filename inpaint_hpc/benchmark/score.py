@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from inpaint_hpc.archive.records import TaskRecord
+from inpaint_hpc.archive.row_table import Rows
 from inpaint_hpc.archive.rows import Candidate
 from inpaint_hpc.crystals.checking import READING_NOTES
 from inpaint_hpc.errors import InputError
-from inpaint_hpc.sampling.placement_distances import STOL, Placed, compare_placements
+from inpaint_hpc.sampling.placement_distances import STOL, SYMPREC, Placed, compare_placements, tolerance
 
 from .choosing import COUNT, FRAMEWORK, SPECIES
 from .metrics import share_of
@@ -92,26 +94,18 @@ class ScoredTask:
         return {**own, **{name: value for name, value in self.info.items() if name not in own}}
 
 
-def score_record(record: TaskRecord, symprec: float = 0.1, stol: float = STOL) -> ScoredTask | None:
+def score_record(record: TaskRecord, symprec: float = SYMPREC, stol: float = STOL) -> ScoredTask | None:
     """The score of a task; None where its guests were not taken out of a crystal.
 
     A candidate is taken at rest where it was relaxed, in fractional coordinates of the cell, as placed otherwise.
     """
     if record.reference_frac_coords is None or not len(record.host):
         return None
-    samples = record.samples["guest_frac_coords"] if len(record.samples) else np.zeros((0, len(record.guests), 3))
-    placements = [
-        one.guest_frac_coords
-        if one.relaxed is None or one.relaxed.guest_frac_coords is None
-        else one.relaxed.guest_frac_coords
-        for one in record.candidates
-    ]
-    drawn = _compared(record, samples, symprec, stol)
-    found = _compared(record, np.array(placements).reshape(-1, len(record.guests), 3), symprec, stol)
+    drawn, found = _placed(record, symprec, stol)
     right = np.flatnonzero(found.right)
     agreements = [-_agreement(one) for one in record.candidates]
     agreed = np.flatnonzero(found.right[np.argsort(agreements, kind="stable")])
-    first = found.rmsd[0] if len(placements) else np.inf
+    first = found.rmsd[0] if len(found.rmsd) else np.inf
     return ScoredTask(
         task_id=record.task_id,
         host_id=record.host_id,
@@ -120,13 +114,13 @@ def score_record(record: TaskRecord, symprec: float = 0.1, stol: float = STOL) -
         guests=_guests(record.guests),
         n_guests=len(record.guests),
         n_atoms=len(record.host),
-        drawn=len(samples),
-        one_sample=float(drawn.right.mean()) if len(samples) else 0.0,
+        drawn=len(drawn.rmsd),
+        one_sample=float(drawn.right.mean()) if len(drawn.rmsd) else 0.0,
         top1=bool(len(right) and right[0] == 0),
         any=bool(len(right)),
         right_rank=int(right[0]) if len(right) else None,
         right_by_agreement=int(agreed[0]) if len(agreed) else None,
-        candidates=len(placements),
+        candidates=len(found.rmsd),
         rmsd=float(first) if np.isfinite(first) else None,
         largest=float(found.largest[0]) if np.isfinite(first) else None,
         sample_rmsd=float(np.median(drawn.rmsd[drawn.right])) if drawn.right.any() else None,
@@ -145,7 +139,7 @@ def score_record(record: TaskRecord, symprec: float = 0.1, stol: float = STOL) -
 def score_tasks(
     records: Iterable[TaskRecord],
     progress: Callable[[int], None] | None = None,
-    symprec: float = 0.1,
+    symprec: float = SYMPREC,
     stol: float = STOL,
 ) -> list[ScoredTask]:
     """Scores of all tasks whose guests were taken out of crystals.
@@ -228,9 +222,26 @@ def _summed(group: str, scored: Sequence[ScoredTask]) -> dict[str, Any]:
     }
 
 
-def _compared(record: TaskRecord, frac_coords: np.ndarray, symprec: float, stol: float) -> Placed:
+def _placed(record: TaskRecord, symprec: float, stol: float) -> tuple[Placed, Placed]:
+    """Samples and candidates against the reference: as stored, or compared here for archives that do not say."""
+    limit = tolerance(record.host, len(record.guests), stol)
+    if record.reference_tolerance is not None and symprec == SYMPREC:
+        return _stored(record.samples, limit), _stored(record.candidates, limit)
     assert record.reference_frac_coords is not None
-    return compare_placements(record.host, record.guests, record.reference_frac_coords, frac_coords, symprec, stol)
+    compared = partial(compare_placements, record.host, record.guests, record.reference_frac_coords)
+    samples = record.samples["guest_frac_coords"] if len(record.samples) else np.zeros(0)
+    at_rest = np.array([one.guests_at_rest for one in record.candidates])
+    return compared(samples, symprec, stol), compared(at_rest, symprec, stol)
+
+
+def _stored(rows: Rows[Any], limit: float) -> Placed:
+    return Placed(_distances(rows, "reference_rmsd"), _distances(rows, "reference_distance"), limit)
+
+
+def _distances(rows: Rows[Any], name: str) -> np.ndarray:
+    """Stored distances, A (S,); infinite where they are beyond what is looked at."""
+    values = rows[name] if len(rows) else None
+    return np.full(len(rows), np.inf) if values is None else np.nan_to_num(values, nan=np.inf)
 
 
 def _agreement(candidate: Candidate) -> float:

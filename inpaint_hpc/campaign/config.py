@@ -280,6 +280,8 @@ class CampaignConfig(Section):
         output: the run directory.
         samples: valid samples wanted of each task.
         weights: packaged set or .safetensors file; None is the default set.
+        match_tolerance: where guests are taken out, they are right up to this times (V / N)^(1/3) from there, with the
+            volume V and the number N of all atoms.
         sampling, pipeline: how samples are drawn, and what is made of them.
         resources: what may be used for it.
         slurm: what `inpaint-hpc submit` asks SLURM for.
@@ -290,6 +292,7 @@ class CampaignConfig(Section):
     output: Path
     samples: int = Field(16, gt=0)
     weights: str | None = None
+    match_tolerance: float = Field(0.2, gt=0, le=1)
     sampling: SamplingSection = SamplingSection()
     pipeline: PipelineSection = PipelineSection()
     resources: Resources = Resources()

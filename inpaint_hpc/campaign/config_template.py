@@ -41,6 +41,9 @@ samples: 16
 # Name of packaged weights, or a .safetensors file with its model card beside it; omit for the default weights.
 # weights: small
 
+# Guests that were taken out (remove) count as right up to this times (V / N)^(1/3) from where they were.
+# match_tolerance: 0.2
+
 sampling:
   steps: 40                     # network evaluations per sample
   sampler: ancestral            # ancestral, predictor-corrector, heun or dpm-solver

@@ -102,6 +102,11 @@ class RunDirectory:
             )
         return self.info[section]
 
+    @property
+    def match_tolerance(self) -> float:
+        """A placement is right up to this times (V / N)^(1/3) from where the guests had been taken out."""
+        return float(self.info.get("match_tolerance", 0.2))
+
     # Tasks and shards
 
     @property

@@ -17,14 +17,37 @@ from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.pipeline.rejection_sampling import ValidSamples
 from inpaint_hpc.pipeline.results import InpaintResult
 from inpaint_hpc.sampling.contact_distances import Validity
+from inpaint_hpc.sampling.placement_distances import STOL, compare_placements
 from inpaint_hpc.sampling.tasks import SampleSet, Task
 
 from .task_tables import CampaignTask
 
 
-def done_record(task: CampaignTask, result: InpaintResult, worker: str) -> TaskRecord:
-    """The record of a task that was run."""
-    return result_record(result, task.samples, task.id, task.host, worker, task.reference)
+def done_record(task: CampaignTask, result: InpaintResult, worker: str, stol: float = STOL) -> TaskRecord:
+    """The record of a task that was run; `stol` as `compare_placements`."""
+    record = result_record(result, task.samples, task.id, task.host, worker, task.reference)
+    return record if task.reference is None or not len(task.host) else _with_distances(record, stol)
+
+
+def _with_distances(record: TaskRecord, stol: float) -> TaskRecord:
+    """How far samples and candidates are from where the guests had been taken out."""
+    reference = record.reference_frac_coords
+    assert reference is not None
+    samples, candidates = list(record.samples), list(record.candidates)
+    coords = [one.guest_frac_coords for one in samples] + [one.guests_at_rest for one in candidates]
+    found = compare_placements(record.host, record.guests, reference, np.array(coords), stol=stol)
+    distances = [
+        {"reference_rmsd": None, "reference_distance": None}
+        if not np.isfinite(rmsd)
+        else {"reference_rmsd": rmsd, "reference_distance": largest}
+        for rmsd, largest in zip(found.rmsd.tolist(), found.largest.tolist(), strict=True)
+    ]
+    return replace(
+        record,
+        samples=[replace(one, **more) for one, more in zip(samples, distances[: len(samples)], strict=True)],
+        candidates=[replace(one, **more) for one, more in zip(candidates, distances[len(samples) :], strict=True)],
+        reference_tolerance=found.limit,
+    )
 
 
 def result_record(
@@ -112,6 +135,7 @@ def with_error(record: TaskRecord, error: str) -> TaskRecord:
         confidence=None,
         n_evaluations=None,
         host_energies=None,
+        reference_tolerance=None,
         error=" ".join(error.split()),
         attempts=1,
     )

@@ -13,7 +13,6 @@ from pathlib import Path
 from inpaint_hpc.archive.records import TaskRecord
 from inpaint_hpc.archive.write import check_record, write_result
 from inpaint_hpc.errors import StorageError
-from inpaint_hpc.sampling.placement_distances import compare_placements
 
 from .result_checks import result_counts
 from .run_directory import RunDirectory
@@ -125,12 +124,10 @@ def unit_report(
 
 def _puts_back(record: TaskRecord) -> bool:
     """Whether the first candidate has the guests where they had been taken out."""
-    if record.reference_frac_coords is None or not len(record.candidates):
+    if record.reference_tolerance is None or not len(record.candidates):
         return False
-    first = record.candidates[0]
-    relaxed = None if first.relaxed is None else first.relaxed.guest_frac_coords
-    placed = first.guest_frac_coords if relaxed is None else relaxed
-    return bool(compare_placements(record.host, record.guests, record.reference_frac_coords, placed[None]).right[0])
+    distance = record.candidates[0].reference_distance
+    return distance is not None and distance <= record.reference_tolerance
 
 
 def done_report(unit: WorkUnit, path: Path, worker: str) -> UnitReport:

@@ -167,7 +167,7 @@ class ShardWorker:
                 self.network, [task.task for task in chosen], sampling, self.pipeline, self.device, self._progress
             )
             for task, result in zip(chosen, results, strict=True):
-                records[task.id] = done_record(task, result, self.name)
+                records[task.id] = done_record(task, result, self.name, self.run.match_tolerance)
         return [records[task.id] for task in tasks]
 
     def close(self) -> None:

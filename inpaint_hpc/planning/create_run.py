@@ -150,6 +150,7 @@ def build(
         },
         "weights": {"name": weights.name, "sha256": weights.sha256},
         **settings,
+        "match_tolerance": config.match_tolerance,
         "counts": {
             "hosts_read": read,
             "hosts": hosts.count,

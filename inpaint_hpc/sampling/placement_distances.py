@@ -18,7 +18,7 @@ from inpaint_hpc.crystals.batch import Crystal
 
 from .deduplication import guest_displacements
 
-STOL = 0.2
+STOL, SYMPREC = 0.2, 0.1  # SYMPREC: distance tolerance of the host's symmetry, A
 FARTHEST = 3.0  # A; guests further away than this are nowhere near
 
 
@@ -42,12 +42,17 @@ class Placed:
         return self.largest <= self.limit
 
 
+def tolerance(host: Crystal, n_guests: int, stol: float = STOL) -> float:
+    """Largest distance of a right placement, A."""
+    return stol * (host.volume / (len(host) + n_guests)) ** (1.0 / 3.0)
+
+
 def compare_placements(
     host: Crystal,
     guests: Sequence[int],
     reference: np.ndarray,
     frac_coords: np.ndarray,
-    symprec: float = 0.1,
+    symprec: float = SYMPREC,
     stol: float = STOL,
 ) -> Placed:
     """Distances of placements from the right one.
@@ -66,7 +71,7 @@ def compare_placements(
     frac_coords = np.asarray(frac_coords, dtype=np.float64).reshape(-1, len(guests), 3)
     rmsd, largest = np.full((2, len(frac_coords)), np.inf)
     known = np.flatnonzero(np.logical_and.reduce(np.isfinite(frac_coords), axis=(1, 2)))
-    limit = stol * (host.volume / (len(host) + len(guests))) ** (1.0 / 3.0)
+    limit = tolerance(host, len(guests), stol)
     # What is right is found within a small radius; only the others need a wide one.
     for radius in (1.5 * limit, FARTHEST):
         moved = guest_displacements(host, guests, reference, frac_coords[known], radius, symprec)

@@ -53,6 +53,7 @@ def make_record(number, n_samples=6, host=None, newest=False, **changes):
         content |= changes_of_1_3(rng, content["candidates"]) if newest else {}
     if number % 6 == 0:
         content["reference_frac_coords"] = rng.normal(size=(len(guests), 3))
+        content |= changes_of_1_4(content) if newest and number % 7 != 3 else {}
     return TaskRecord(**content | changes)
 
 
@@ -78,6 +79,16 @@ def changes_of_1_3(rng, candidates):
             for one in candidates
         ],
     }
+
+
+def changes_of_1_4(content):
+    """What schema 1.4 adds; every third sample or candidate is beyond 3 A."""
+    near = {"reference_rmsd": 0.25, "reference_distance": 0.5}
+    rows = {
+        table: [replace(one, **near) if k % 3 < 2 else one for k, one in enumerate(content[table])]
+        for table in ("samples", "candidates")
+    }
+    return {**rows, "reference_tolerance": 0.4375}
 
 
 def make_results(rng, n_guests, n, possible=True, scored=True):

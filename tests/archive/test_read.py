@@ -174,9 +174,9 @@ def test_other_files_and_versions(path, tmp_path):
             file.attrs["schema_version"] = version
         return target
 
-    refused(with_version("2.0"), r"newer inpaint_hpc \(schema 2.0, this one knows 1.3\); upgrade")
+    refused(with_version("2.0"), r"newer inpaint_hpc \(schema 2.0, this one knows 1.4\); upgrade")
     refused(with_version("0.3"), "too old")
-    refused(with_version("x"), "schema_version is x; expected 1.3")
+    refused(with_version("x"), "schema_version is x; expected 1.4")
     refused(tmp_path / "none.h5", "no such file")
     refused(tmp_path, "is a folder")
     (tmp_path / "empty.h5").touch()

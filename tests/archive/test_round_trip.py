@@ -30,7 +30,7 @@ def test_records_come_back_bit_for_bit(tmp_path, newest):
         again = list(archive.iter_records())
         assert all(same(old, new) for old, new in zip(records, again, strict=True))
         assert same(archive.record(17), records[17])
-        assert archive.attributes["schema_version"] == ("1.3" if newest else "1.2")
+        assert archive.attributes["schema_version"] == ("1.4" if newest else "1.2")
         assert [r.task_id for r in archive.iter_records([30, 2, 9])] == [task_id(k) for k in (2, 9, 30)]
     assert verify(path) == []
     assert list(path.parent.iterdir()) == [path]

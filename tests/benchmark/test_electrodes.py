@@ -42,6 +42,10 @@ def test_hosts_are_empty_and_references_are_kept(run, tmp_path):
             assert np.array_equal(record.host.frac_coords, pair.host.frac_coords)
             assert np.array_equal(record.reference_frac_coords, pair.reference.frac_coords[len(pair.host) :])
             assert record.guests == (pair.guest_z,) * pair.n_guest
+            limit = 0.3 * (pair.host.volume / (len(pair.host) + pair.n_guest)) ** (1 / 3)
+            assert record.reference_tolerance == pytest.approx(limit)
+    status = CliRunner().invoke(cli, ["status", str(tmp_path / "bm" / "run")])
+    assert f"{sum(one['top1'] for one in document['tasks'])} of 2 first candidates put back" in status.output
     # LES is kept: a second call computes none again.
     states = json.loads((tmp_path / "bm" / "les.json").read_text())["tasks"]
     assert {one["task_id"] for one in document["tasks"] if one["candidates"]} == states.keys()

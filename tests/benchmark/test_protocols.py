@@ -1,6 +1,7 @@
 """`inpaint-hpc benchmark`: the same hosts everywhere, a campaign, a table."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from tiny_network import save_tiny_weights
 
 from inpaint_hpc.archive.read import Archive
 from inpaint_hpc.benchmark.choosing import Choice, chosen_hosts
+from inpaint_hpc.benchmark.score import score_record
 from inpaint_hpc.campaign.config import load_config
 from inpaint_hpc.campaign.run_directory import RunDirectory
 from inpaint_hpc.campaign.run_results import collect_run
@@ -69,6 +71,9 @@ def test_a_benchmark_is_a_campaign_and_a_table(run, tmp_path):
             full = by_name[record.host.name]
             assert len(full) == len(record.host) + len(record.guests)
             assert (full.numbers == record.guests[0]).sum() == len(record.guests)
+            # What the workers stored is what an archive without it is scored by.
+            assert len(record.samples) and record.reference_tolerance is not None
+            assert score_record(record) == score_record(replace(record, reference_tolerance=None))
     # The workers have said so while it ran.
     status = CliRunner().invoke(cli, ["status", str(tmp_path / "bm" / "run")])
     right = sum(one["top1"] for one in document["tasks"])
