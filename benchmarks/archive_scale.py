@@ -2,7 +2,7 @@
 
 python benchmarks/archive_scale.py demo/run/archive.h5 --samples 1000000
 
-Tasks are those of a small archive again and again, each time with other ids and hosts whose cells differ a little.
+Tasks are those of a small archive again and again, each time with other ids, and cells and positions a little changed.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
+import numpy as np
 
 SECONDS, GIB = 120.0, 2.0
 _TASKS_TOGETHER = 2000
@@ -44,8 +45,19 @@ def write_archive(source: Path, out: Path, samples: int, spread: bool = False) -
     with appendable_archive(out, layout, kept) as archive:
         for start in range(0, copies, together):
             part = range(start, min(start + together, copies))
-            archive.append(from_records([_changed(record, copy) for copy in part for record in records]))
+            block = from_records([_changed(record, copy) for copy in part for record in records])
+            archive.append(_scattered(block, np.random.default_rng(start)))
         return {table: archive.size(table) for table in ("tasks", "hosts", "samples", "candidates", "failures")}
+
+
+def _scattered(block, rng: np.random.Generator):
+    """The block with small changes of positions and distances: equal copies would be compressed to almost nothing."""
+    for table in ("samples", "candidates"):
+        columns = block[table]
+        frac, distance = columns["guest_frac_coords"], columns["min_distance_A"]
+        columns["guest_frac_coords"] = (frac + 1e-6 * rng.random(frac.shape)) % 1.0
+        columns["min_distance_A"] = distance * (1.0 + 1e-6 * rng.random(distance.shape))
+    return block
 
 
 def _changed(record, copy: int):
