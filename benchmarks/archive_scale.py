@@ -83,7 +83,7 @@ def _spread(record):
 
 
 def measured(command: list[str]) -> dict[str, float]:
-    """Wall time and peak memory of `inpaint-hpc ...`.
+    """Wall time, CPU time and peak memory of `inpaint-hpc ...`.
 
     Raises:
         SystemExit: it failed.
@@ -98,7 +98,8 @@ def measured(command: list[str]) -> dict[str, float]:
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
         sys.exit(f"inpaint-hpc {' '.join(command)} failed with {child.returncode}")
-    return {"seconds": time.perf_counter() - start, "peak_GiB": usage.ru_maxrss / 2**20}
+    seconds, cpu = time.perf_counter() - start, usage.ru_utime + usage.ru_stime
+    return {"seconds": seconds, "cpu_seconds": cpu, "peak_GiB": usage.ru_maxrss / 2**20}
 
 
 @click.command()
@@ -139,7 +140,7 @@ def main(source: Path, samples: int, spread: bool, json_file: Path | None) -> No
             figures[name] = measured(command)
             missed = figures[name]["seconds"] > SECONDS or figures[name]["peak_GiB"] > GIB
             figures[name]["missed"] = missed
-            numbers = f"{figures[name]['seconds']:8.1f} s {figures[name]['peak_GiB']:7.2f} GiB"
+            numbers = f"{figures[name]['seconds']:8.1f} s {figures[name]['cpu_seconds']:8.1f} CPU s {figures[name]['peak_GiB']:7.2f} GiB"
             click.echo(f"{name:<28}{numbers}{'   MISSED' if missed else ''}")
     if json_file is not None:
         json_file.write_text(json.dumps({"sizes": sizes, "verbs": figures}, indent=2) + "\n")
