@@ -117,31 +117,24 @@ def main(source: Path, samples: int, spread: bool, json_file: Path | None) -> No
         click.echo(", ".join(f"{count:,} {table}" for table, count in sizes.items()), nl=False)
         click.echo(f", {archive.stat().st_size / 1e6:.0f} MB, written in {time.perf_counter() - start:.0f} s")
         path = str(archive)
+        export = ["export", path, "--all", "--format"]
         verbs = {
             "show": ["show", path],
             "query, few fit": ["query", path, "rank == 0 and agreement > 0.99", "--sort", "energy_per_atom_eV"],
             "query, by Wyckoff position": ["query", path, 'wyckoff == "8a" and rank == 0'],
             "query, all fit, CSV": ["query", path, "rank >= 0", "--csv", str(base / "query.csv")],
             "query, all fit, Parquet": ["query", path, "rank >= 0", "--parquet", str(base / "query.parquet")],
-            "export, all, CSV": ["export", path, "--all", "--format", "csv", "--out", str(base / "all.csv")],
-            "export, all, Parquet": [
-                "export",
-                path,
-                "--all",
-                "--format",
-                "parquet",
-                "--out",
-                str(base / "all.parquet"),
-            ],
+            "export, all, CSV": [*export, "csv", "--out", str(base / "all.csv")],
+            "export, all, Parquet": [*export, "parquet", "--out", str(base / "all.parquet")],
             "verify": ["verify", path],
         }
         figures = {}
         for name, command in verbs.items():
-            figures[name] = measured(command)
-            missed = figures[name]["seconds"] > SECONDS or figures[name]["peak_GiB"] > GIB
-            figures[name]["missed"] = missed
-            numbers = f"{figures[name]['seconds']:8.1f} s {figures[name]['cpu_seconds']:8.1f} CPU s {figures[name]['peak_GiB']:7.2f} GiB"
-            click.echo(f"{name:<28}{numbers}{'   MISSED' if missed else ''}")
+            found = measured(command)
+            missed = found["seconds"] > SECONDS or found["peak_GiB"] > GIB
+            figures[name] = found | {"missed": missed}
+            times = f"{found['seconds']:8.1f} s {found['cpu_seconds']:8.1f} CPU s"
+            click.echo(f"{name:<28}{times} {found['peak_GiB']:7.2f} GiB{'   MISSED' if missed else ''}")
     if json_file is not None:
         json_file.write_text(json.dumps({"sizes": sizes, "verbs": figures}, indent=2) + "\n")
     sys.exit(any(one["missed"] for one in figures.values()))
