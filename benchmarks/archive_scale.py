@@ -2,7 +2,7 @@
 
 python benchmarks/archive_scale.py demo/run/archive.h5 --samples 1000000
 
-Tasks are those of a small archive again and again, each time with other ids and hosts whose cells differ a little.
+Tasks are those of a small archive again and again, each time with other ids, and cells and positions a little changed.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
+import numpy as np
 
 SECONDS, GIB = 120.0, 2.0
 _TASKS_TOGETHER = 2000
@@ -44,8 +45,19 @@ def write_archive(source: Path, out: Path, samples: int, spread: bool = False) -
     with appendable_archive(out, layout, kept) as archive:
         for start in range(0, copies, together):
             part = range(start, min(start + together, copies))
-            archive.append(from_records([_changed(record, copy) for copy in part for record in records]))
+            block = from_records([_changed(record, copy) for copy in part for record in records])
+            archive.append(_scattered(block, np.random.default_rng(start)))
         return {table: archive.size(table) for table in ("tasks", "hosts", "samples", "candidates", "failures")}
+
+
+def _scattered(block, rng: np.random.Generator):
+    """The block with small changes of positions and distances: equal copies would be compressed to almost nothing."""
+    for table in ("samples", "candidates"):
+        columns = block[table]
+        frac, distance = columns["guest_frac_coords"], columns["min_distance_A"]
+        columns["guest_frac_coords"] = (frac + 1e-6 * rng.random(frac.shape)) % 1.0
+        columns["min_distance_A"] = distance * (1.0 + 1e-6 * rng.random(distance.shape))
+    return block
 
 
 def _changed(record, copy: int):
@@ -71,7 +83,7 @@ def _spread(record):
 
 
 def measured(command: list[str]) -> dict[str, float]:
-    """Wall time and peak memory of `inpaint-hpc ...`.
+    """Wall time, CPU time and peak memory of `inpaint-hpc ...`.
 
     Raises:
         SystemExit: it failed.
@@ -86,7 +98,8 @@ def measured(command: list[str]) -> dict[str, float]:
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
         sys.exit(f"inpaint-hpc {' '.join(command)} failed with {child.returncode}")
-    return {"seconds": time.perf_counter() - start, "peak_GiB": usage.ru_maxrss / 2**20}
+    seconds, cpu = time.perf_counter() - start, usage.ru_utime + usage.ru_stime
+    return {"seconds": seconds, "cpu_seconds": cpu, "peak_GiB": usage.ru_maxrss / 2**20}
 
 
 @click.command()
@@ -104,31 +117,24 @@ def main(source: Path, samples: int, spread: bool, json_file: Path | None) -> No
         click.echo(", ".join(f"{count:,} {table}" for table, count in sizes.items()), nl=False)
         click.echo(f", {archive.stat().st_size / 1e6:.0f} MB, written in {time.perf_counter() - start:.0f} s")
         path = str(archive)
+        export = ["export", path, "--all", "--format"]
         verbs = {
             "show": ["show", path],
             "query, few fit": ["query", path, "rank == 0 and agreement > 0.99", "--sort", "energy_per_atom_eV"],
             "query, by Wyckoff position": ["query", path, 'wyckoff == "8a" and rank == 0'],
             "query, all fit, CSV": ["query", path, "rank >= 0", "--csv", str(base / "query.csv")],
             "query, all fit, Parquet": ["query", path, "rank >= 0", "--parquet", str(base / "query.parquet")],
-            "export, all, CSV": ["export", path, "--all", "--format", "csv", "--out", str(base / "all.csv")],
-            "export, all, Parquet": [
-                "export",
-                path,
-                "--all",
-                "--format",
-                "parquet",
-                "--out",
-                str(base / "all.parquet"),
-            ],
+            "export, all, CSV": [*export, "csv", "--out", str(base / "all.csv")],
+            "export, all, Parquet": [*export, "parquet", "--out", str(base / "all.parquet")],
             "verify": ["verify", path],
         }
         figures = {}
         for name, command in verbs.items():
-            figures[name] = measured(command)
-            missed = figures[name]["seconds"] > SECONDS or figures[name]["peak_GiB"] > GIB
-            figures[name]["missed"] = missed
-            numbers = f"{figures[name]['seconds']:8.1f} s {figures[name]['peak_GiB']:7.2f} GiB"
-            click.echo(f"{name:<28}{numbers}{'   MISSED' if missed else ''}")
+            found = measured(command)
+            missed = found["seconds"] > SECONDS or found["peak_GiB"] > GIB
+            figures[name] = found | {"missed": missed}
+            times = f"{found['seconds']:8.1f} s {found['cpu_seconds']:8.1f} CPU s"
+            click.echo(f"{name:<28}{times} {found['peak_GiB']:7.2f} GiB{'   MISSED' if missed else ''}")
     if json_file is not None:
         json_file.write_text(json.dumps({"sizes": sizes, "verbs": figures}, indent=2) + "\n")
     sys.exit(any(one["missed"] for one in figures.values()))

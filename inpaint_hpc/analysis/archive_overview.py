@@ -50,7 +50,7 @@ def overview(archive: Archive, by: str | None = None, top: int = 10) -> dict[str
     tasks, first = archive.tasks(), best(archive, per_guest=False)
     known = [name for name in QUANTITIES if name in first and np.isfinite(first[name]).any()]
     if by is not None and by not in known:
-        raise InputError(f"{archive.path}: no task has {by}; known are {', '.join(known) or 'none of them'}")
+        raise InputError(f"{archive.path}: no task has {by}" + (f"; known are {', '.join(known)}" if known else ""))
     by = by or next(iter(known), "agreement")  # without candidates none is known
     seconds = _seconds(tasks)
     total = sum(stage["total"] for stage in seconds.values())

@@ -67,12 +67,12 @@ def query(archive: Archive, expression: str) -> pd.DataFrame:
 
 def guests_of(archive: Archive) -> list[str]:
     """The guests of its tasks as `query` writes them, the most frequent first."""
-    return [_short(label) for label, _ in Counter(archive.task_labels()[1]).most_common()]
+    return [short_label(label) for label, _ in Counter(archive.task_labels()[1]).most_common()]
 
 
 def _blocks(archive: Archive, per_guest: bool) -> Iterator[pd.DataFrame]:
     names, labels = archive.task_labels()
-    of_task = {"host": names, "guests": [_short(label) for label in labels]}
+    of_task = {"host": names, "guests": [short_label(label) for label in labels]}
     columns = {name: np.array(values, dtype=object) for name, values in of_task.items()}
     known = [name for name in _OF_TASK if archive.has_column("tasks", name)]
     tasks = archive.tasks() if known else None
@@ -83,7 +83,7 @@ def _blocks(archive: Archive, per_guest: bool) -> Iterator[pd.DataFrame]:
         yield found if tasks is None else found.assign(**{name: tasks[name].to_numpy()[rows] for name in known})
 
 
-def _short(label: str) -> str:
+def short_label(label: str) -> str:
     """'Li=4 Na=1' -> 'Li4 Na'."""
     return re.sub("=1\\b|=", "", label)
 
@@ -110,7 +110,7 @@ def _label(text: str) -> str:
     if len(parts) < len(found):
         return text
     parts.sort(key=lambda part: atomic_numbers[part[0]])
-    return _short(" ".join(f"{symbol}={count}" for symbol, count in parts))
+    return short_label(" ".join(f"{symbol}={count}" for symbol, count in parts))
 
 
 def names_in(expression: str) -> set[str]:

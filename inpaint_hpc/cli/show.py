@@ -93,7 +93,7 @@ def _summary(found: dict[str, Any]) -> list[str]:
         "archive": f"{found['archive']}, schema {found['schema_version']}, {found['created']}",
         "tasks": said,
         "hosts": str(found["hosts"]),
-        "ions": ", ".join(f"{symbol} in {count} tasks" for symbol, count in found["ions"].items()),
+        "ions": ", ".join(f"{symbol} in {count} of {tasks['all']} tasks" for symbol, count in found["ions"].items()),
         "samples": f"{samples['drawn']} drawn, {samples['possible']} possible",
         "candidates": str(found["candidates"]),
         "weights": f"{weights['name'] or 'unknown'}{sha256}",
@@ -148,6 +148,7 @@ def _print_best(rows: list[dict[str, Any]], by: str) -> None:
     from rich import box
     from rich.table import Table
 
+    from inpaint_hpc.analysis.archive_query import short_label
     from inpaint_hpc.cli.output import stdout_console
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
@@ -158,7 +159,7 @@ def _print_best(rows: list[dict[str, Any]], by: str) -> None:
         side = "left" if digits is None else "right"
         table.add_column(heading, justify=side, max_width=width, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
     for row in rows:
-        values = {**row, "id": row["id"][:10]}
+        values = {**row, "id": row["id"][:10], "guests": short_label(row["guests"])}
         table.add_row(*(_text(values.get(name), digits) for name, (_, digits, _) in shown.items()))
     stdout_console().print(table)
 

@@ -7,14 +7,17 @@ from pathlib import Path
 import pytest
 from archive.made_up_results import WEIGHTS, make_record
 from click.testing import CliRunner
+from example_hosts import SPINEL
 
 from inpaint_hpc.analysis.archive_overview import QUANTITIES, overview
 from inpaint_hpc.archive.read import Archive
 from inpaint_hpc.archive.write import write_result
+from inpaint_hpc.campaign.result_archive import archive_networks
 from inpaint_hpc.campaign.run_directory import RunDirectory
 from inpaint_hpc.campaign.run_results import collect_run
 from inpaint_hpc.cli import show as verb
 from inpaint_hpc.cli.main import cli
+from inpaint_hpc.sites.clustering import network_from_positions
 
 RECORDED = Path(__file__).parents[1] / "data" / "recorded"
 OLD = Path(__file__).parents[1] / "data" / "golden" / "archive-1.0.h5"
@@ -99,10 +102,24 @@ def test_an_archive_without_energies_per_guest_is_sorted_by_agreement():
     assert result.exit_code == 0 and "best first candidates by agreement" in result.output
 
 
-def test_bad_input_gets_one_line(run_directory, tmp_path):
+@pytest.fixture
+def sites_only(tmp_path):
+    """An archive without samples and candidates."""
+    network = network_from_positions(SPINEL, 3, [[0.125] * 3] * 3, saturated=True)
+    return archive_networks(tmp_path / "sites.h5", [network], {}, {"name": "x", "sha256": "ab" * 32})
+
+
+def test_an_archive_of_sites_has_no_best_candidates(sites_only):
+    result = show(sites_only)
+    assert result.exit_code == 0 and "candidates  0" in result.output, result.output
+    assert "best first candidates" not in result.output and "#" not in result.output
+
+
+def test_bad_input_gets_one_line(run_directory, sites_only, tmp_path):
     (tmp_path / "text.h5").write_text("no archive")
     for arguments, says in (
         ([OLD, "--by", "energy_per_guest_eV"], "no task has energy_per_guest_eV; known are agreement"),
+        ([sites_only, "--by", "agreement"], "no task has agreement"),
         ([OLD, "--by", "beauty"], "'beauty' is not one of"),
         ([RECORDED / "half-finished"], "has no archive yet; `inpaint-hpc status"),
         ([tmp_path / "none.h5"], "no such file"),
