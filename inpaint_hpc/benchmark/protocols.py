@@ -30,6 +30,7 @@ from .choosing import COUNT, SPECIES, Choice, chosen_hosts, chosen_pairs, filled
 IONS = ("Li", "Na", "K", "Mg", "Ca", "Zn", "Al")
 BENCHMARK = "benchmark.json"  # in a benchmark's folder
 STOLS = {"electrodes": 0.3}  # hosts that relaxed without the ions have moved; 0.2 for others
+RANDOM = "random"  # key of it: random placements for the chance rate
 # What two calls in one folder must agree on.
 ASKED = ("protocol", "input", "ions", "limit", "max_atoms", "anions", "exclude", "settings")
 
@@ -148,6 +149,19 @@ def stol_of(folder: Path) -> float:
 def protocol_of(folder: Path) -> str:
     """Name of a benchmark's protocol."""
     return str(json.loads((folder / BENCHMARK).read_text(encoding="utf-8"))["protocol"])
+
+
+def keep_random(folder: Path, count: int) -> None:
+    """Note in a benchmark's folder how many random placements its chance rate is of."""
+    known = json.loads((folder / BENCHMARK).read_text(encoding="utf-8"))
+    if known.get(RANDOM) != count:
+        with atomic_path(folder / BENCHMARK) as temporary:
+            temporary.write_text(json.dumps({**known, RANDOM: count}, indent=1) + "\n", encoding="utf-8")
+
+
+def random_of(folder: Path) -> int | None:
+    """Random placements of each task for the chance rate; None where it was never asked for."""
+    return json.loads((folder / BENCHMARK).read_text(encoding="utf-8")).get(RANDOM)
 
 
 def hosts_of(folder: Path) -> dict[str, set[str]]:

@@ -13,7 +13,8 @@ from inpaint_hpc.errors import InputError
 from inpaint_hpc.sampling.placement_distances import STOL
 
 from .les import lowest_states
-from .protocols import BENCHMARK, hosts_of, protocol_of, stol_of
+from .protocols import BENCHMARK, hosts_of, protocol_of, random_of, stol_of
+from .random_placement import with_chance
 from .score import ScoredTask
 
 
@@ -34,6 +35,14 @@ class Source:
     stol: float = STOL
     by: str = "ion"
     wanted: dict[str, set[str]] | None = None
+
+    def with_kept_chance(self, scored: Sequence[ScoredTask], symprec: float, stol: float) -> list[ScoredTask]:
+        """Scores with the chance rate where the benchmark was asked for it, of as many random placements."""
+        count = None if self.folder is None else random_of(self.folder)
+        if count is None:
+            return list(scored)
+        with Archive(self.archive) as opened:
+            return with_chance(scored, opened.iter_records(), count, symprec, stol)
 
     def with_kept_les(self, scored: Sequence[ScoredTask]) -> list[ScoredTask]:
         """Scores with LES where the benchmark's folder has it of every task; nothing is computed."""

@@ -113,7 +113,7 @@ def electrodes(**options: Any) -> int:
 def _run(protocol: str, sources: tuple[str, ...], out: Path, **options: Any) -> int:
     from inpaint_hpc.archive.read import Archive
     from inpaint_hpc.benchmark.choosing import Choice, read_ids
-    from inpaint_hpc.benchmark.protocols import hosts_of, prepare, rejected_of, stol_of
+    from inpaint_hpc.benchmark.protocols import hosts_of, keep_random, prepare, rejected_of, stol_of
     from inpaint_hpc.benchmark.random_placement import with_chance
     from inpaint_hpc.benchmark.results import document_of, rows_of, write_csv, write_json, write_results
     from inpaint_hpc.campaign.run_directory import RunDirectory
@@ -154,6 +154,7 @@ def _run(protocol: str, sources: tuple[str, ...], out: Path, **options: Any) -> 
     if options["les"]:
         scored = _with_les(archive, out, scored, options["device"])
     if options["n_random"]:
+        keep_random(out, options["n_random"])
         with Archive(archive) as opened:
             scored = with_chance(scored, opened.iter_records(), options["n_random"], stol=stol)
     rows = rows_of(scored, by, attributes)
