@@ -70,6 +70,8 @@ def find_source(path: Path) -> Source:
         if not archive.exists():
             raise InputError(f"{path}: has no archive yet; `inpaint-hpc collect {path}` makes it of what is there")
         return Source(archive)
+    if (path / "hosts.jsonl").exists():
+        raise InputError(f"{path}: is a benchmark without an archive; its table is in {path / 'results'}")
     archive = path / "run" / "archive.h5"
     if not archive.exists():
         raise InputError(f"{path}: has no archive yet; the command that made it, or `inpaint-hpc collect`, makes one")

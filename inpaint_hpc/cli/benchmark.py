@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from inpaint_hpc.cli.benchmark_compare import compare
+from inpaint_hpc.cli.benchmark_sites import sites
 from inpaint_hpc.cli.run import finish
 from inpaint_hpc.cli.score import print_summary, read_scores
 
@@ -30,6 +31,7 @@ def benchmark() -> None:
 
 
 benchmark.add_command(compare)
+benchmark.add_command(sites)
 
 
 def _options(max_atoms: int, les: bool = False) -> Callable[[Callable[..., int]], Callable[..., int]]:
