@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,10 +94,16 @@ def grouped(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
         columns: those without a value in any row are left out.
     """
     groups: dict[str, list[Row]] = {}
-    for row in sorted(rows, key=lambda row: (len(row["group"]), row["group"])):
+    for row in sorted(rows, key=lambda row: _order(row["group"])):
         groups.setdefault(row["group"], []).append(row)
     found = [_summed(group, part, columns) for group, part in groups.items()]
     return found if len(found) == 1 else [*found, _summed("all", rows, columns)]
+
+
+def _order(group: str) -> tuple[int, str]:
+    """Ranges of numbers by their first, then names."""
+    first = re.match(r"\d+", group)
+    return (int(first.group()) if first else 10**9, group)
 
 
 def _summed(group: str, rows: Sequence[Row], columns: Sequence[Column]) -> Row:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from inpaint_hpc.cli.benchmark_compare import compare
+from inpaint_hpc.cli.benchmark_mno2 import mno2
 from inpaint_hpc.cli.benchmark_sites import sites
 from inpaint_hpc.cli.run import finish
 from inpaint_hpc.cli.score import print_summary, read_scores
@@ -32,6 +33,7 @@ def benchmark() -> None:
 
 benchmark.add_command(compare)
 benchmark.add_command(sites)
+benchmark.add_command(mno2)
 
 
 def _options(max_atoms: int, les: bool = False) -> Callable[[Callable[..., int]], Callable[..., int]]:

@@ -73,37 +73,50 @@ def finish_hosts(
     wrong = [f"{one.name}: {error}" for one in hosts if (error := finished.rows[one.name].get("error"))]
     if wrong:
         click.echo(f"without a result, and counted as wrong: {len(wrong)} hosts, the first: {wrong[0]}", err=True)
-    write_and_print(
-        finished.folder, [finished.rows[one.name] for one in hosts], columns, first, document, csv_file, json_file
-    )
+    from inpaint_hpc.benchmark.host_rows import cells, grouped
+
+    rows = [finished.rows[one.name] for one in hosts]
+    table = cells(grouped(rows, columns), columns, first)
+    write_results(finished.folder, rows, rows, columns, table, document, csv_file, json_file)
+    print_table(*table)
 
 
-def write_and_print(
+def write_results(
     folder: Path,
     rows: Sequence[Row],
+    counted: Sequence[Row],
     columns: Sequence[Column],
-    first: str,
+    table: tuple[Sequence[str], Sequence[Sequence[str]]],
     document: dict[str, Any],
     csv_file: Path | None,
     json_file: Path | None,
 ) -> None:
-    """Write tasks.csv, summary.json and table.md in the folder's results, and print the table."""
+    """Write tasks.csv, summary.json and table.md in the folder's results.
+
+    Args:
+        folder: of the benchmark.
+        rows: of all hosts.
+        counted: those that the summary is over.
+        columns: of the summary.
+        table: headings and lines of table.md.
+        document: what `summary.json` says of the call.
+        csv_file, json_file: where rows and everything are written besides.
+    """
     from inpaint_hpc._version import __version__
-    from inpaint_hpc.benchmark.host_rows import cells, grouped, markdown_of, write_rows
+    from inpaint_hpc.benchmark.host_rows import grouped, markdown_of, write_rows
     from inpaint_hpc.benchmark.results import write_json
 
-    groups = grouped(rows, columns)
-    headings, lines = cells(groups, columns, first)
-    document = {"inpaint_hpc": __version__, **document, "summary": {row["group"]: row for row in groups}}
-    (folder / "results").mkdir(parents=True, exist_ok=True)
-    write_rows(folder / "results" / "tasks.csv", rows)
-    write_json(folder / "results" / "summary.json", document)
-    (folder / "results" / "table.md").write_text(markdown_of(headings, lines), encoding="utf-8")
+    summary = {row["group"]: row for row in grouped(counted, columns)}
+    document = {"inpaint_hpc": __version__, **document, "summary": summary}
+    place = folder / "results"
+    place.mkdir(parents=True, exist_ok=True)
+    write_rows(place / "tasks.csv", rows)
+    write_json(place / "summary.json", document)
+    (place / "table.md").write_text(markdown_of(*table), encoding="utf-8")
     if csv_file is not None:
         write_rows(csv_file, rows)
     if json_file is not None:
         write_json(json_file, {**document, "tasks": list(rows)})
-    print_table(headings, lines)
 
 
 def print_table(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
