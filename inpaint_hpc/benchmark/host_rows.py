@@ -122,7 +122,7 @@ def _summed(group: str, rows: Sequence[Row], columns: Sequence[Column]) -> Row:
 
 def cells(groups: Sequence[Row], columns: Sequence[Column], first: str) -> tuple[list[str], list[list[str]]]:
     """Headings and texts of the table; `first` heads the groups."""
-    shown = [column for column in columns if all(row.get(column.key) is not None for row in groups)]
+    shown = [column for column in columns if all(column.key in row for row in groups)]
     return (
         [first, "hosts", *(column.title for column in shown)],
         [[row["group"], str(row["hosts"]), *(column.cell(row) for column in shown)] for row in groups],

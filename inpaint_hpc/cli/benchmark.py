@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from inpaint_hpc.cli.benchmark_compare import compare
+from inpaint_hpc.cli.benchmark_generation import generation
 from inpaint_hpc.cli.benchmark_mno2 import mno2
 from inpaint_hpc.cli.benchmark_sites import sites
 from inpaint_hpc.cli.run import finish
@@ -31,9 +32,8 @@ def benchmark() -> None:
     """
 
 
-benchmark.add_command(compare)
-benchmark.add_command(sites)
-benchmark.add_command(mno2)
+for _command in (compare, sites, mno2, generation):
+    benchmark.add_command(_command)
 
 
 def _options(max_atoms: int, les: bool = False) -> Callable[[Callable[..., int]], Callable[..., int]]:
