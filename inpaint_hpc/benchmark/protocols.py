@@ -19,7 +19,7 @@ from inpaint_hpc._version import __version__
 from inpaint_hpc.campaign.config import CampaignConfig
 from inpaint_hpc.configuration import validate
 from inpaint_hpc.crystals.batch import Crystal
-from inpaint_hpc.crystals.packed import read_electrodes
+from inpaint_hpc.crystals.packed import read_electrodes, read_packed
 from inpaint_hpc.crystals.packed_writing import write_packed
 from inpaint_hpc.crystals.reading import iter_hosts
 from inpaint_hpc.errors import InputError
@@ -149,6 +149,12 @@ def stol_of(folder: Path) -> float:
 def protocol_of(folder: Path) -> str:
     """Name of a benchmark's protocol."""
     return str(json.loads((folder / BENCHMARK).read_text(encoding="utf-8"))["protocol"])
+
+
+def references_of(folder: Path) -> dict[str, Crystal]:
+    """Discharged crystals by name of the host; empty for protocols whose reference is the host with its ions."""
+    whole = folder / "references.h5"
+    return {crystal.name: crystal for crystal in read_packed(whole)} if whole.exists() else {}
 
 
 def keep_random(folder: Path, count: int) -> None:

@@ -8,12 +8,11 @@ from pathlib import Path
 
 from inpaint_hpc.archive.read import Archive
 from inpaint_hpc.campaign.run_directory import RunDirectory
-from inpaint_hpc.crystals.packed import read_packed
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.sampling.placement_distances import STOL
 
 from .les import lowest_states
-from .protocols import BENCHMARK, hosts_of, protocol_of, random_of, stol_of
+from .protocols import BENCHMARK, hosts_of, protocol_of, random_of, references_of, stol_of
 from .random_placement import with_chance
 from .score import ScoredTask
 
@@ -48,8 +47,7 @@ class Source:
         """Scores with LES where the benchmark's folder has it of every task; nothing is computed."""
         if self.folder is None or not (self.folder / "les.json").exists():
             return list(scored)
-        whole = self.folder / "references.h5"
-        references = {crystal.name: crystal for crystal in read_packed(whole)} if whole.exists() else {}
+        references = references_of(self.folder)
         with Archive(self.archive) as opened:
             states = lowest_states(opened.iter_records(), self.folder / "les.json", references, compute=False)
         if any(one.candidates and one.task_id not in states for one in scored):

@@ -13,6 +13,9 @@ from inpaint_hpc.errors import InputError
 
 if TYPE_CHECKING:
     from inpaint_hpc.benchmark.score import ScoredTask
+    from inpaint_hpc.crystals.batch import Crystal
+
+MATCHERS_HELP = "Also whether pymatgen's StructureMatcher matches the first candidate, at three tolerances; slow."
 
 
 @click.command()
@@ -39,8 +42,15 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=0, min_open=True),
     help="Right is up to this times (V / N)^(1/3).  [default: the benchmark's, 0.2 otherwise]",
 )
+@click.option("--matchers", is_flag=True, help=MATCHERS_HELP)
 def score(
-    source: Path, by: str | None, csv_file: Path | None, json_file: Path | None, symprec: float, stol: float | None
+    source: Path,
+    by: str | None,
+    csv_file: Path | None,
+    json_file: Path | None,
+    symprec: float,
+    stol: float | None,
+    matchers: bool,
 ) -> None:
     """Score a campaign that took ions out of crystals (`remove:`) and placed them again.
 
@@ -50,6 +60,7 @@ def score(
     counts all atoms, V is the volume of the cell.  Intervals are 95 % of a bootstrap over hosts, or over frameworks
     where the hosts' file has a column of that name; Wilson's where all of them agree.
     """
+    from inpaint_hpc.benchmark.protocols import references_of
     from inpaint_hpc.benchmark.results import document_of, rows_of, write_csv, write_json
     from inpaint_hpc.benchmark.sources import find_source
 
@@ -57,6 +68,9 @@ def score(
     by, stol = by or found.by, stol or found.stol
     scored, attributes = read_scores(found.archive, symprec, stol, found.wanted)
     scored = found.with_kept_chance(found.with_kept_les(scored), symprec, stol)
+    if matchers:
+        references = {} if found.folder is None else references_of(found.folder)
+        scored = score_matches(found.archive, scored, references)
     rows = rows_of(scored, by, attributes)
     if csv_file is not None:
         write_csv(csv_file, scored)
@@ -96,6 +110,19 @@ def read_scores(
             if not scored:
                 raise InputError(f"{path}: holds none of the hosts that the benchmark chose; run it again")
         return scored, archive.attributes
+
+
+def score_matches(path: Path, scored: list[ScoredTask], references: Mapping[str, Crystal]) -> list[ScoredTask]:
+    """Scores with the verdicts of `with_matchers` on an archive's tasks."""
+    from inpaint_hpc.archive.read import Archive
+    from inpaint_hpc.benchmark.matchers import with_matchers
+
+    def progress(done: int) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"\r{done} of {len(scored)} tasks matched", nl=done == len(scored), err=True)
+
+    with Archive(path) as archive:
+        return with_matchers(scored, archive.iter_records(), references, progress)
 
 
 def print_summary(rows: list[dict[str, Any]], by: str) -> None:
