@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from inpaint_hpc.cli.benchmark_compare import compare
+from inpaint_hpc.cli.benchmark_figure import figure
 from inpaint_hpc.cli.benchmark_generation import generation
 from inpaint_hpc.cli.benchmark_mno2 import mno2
 from inpaint_hpc.cli.benchmark_sites import sites
@@ -32,7 +33,7 @@ def benchmark() -> None:
     """
 
 
-for _command in (compare, sites, mno2, generation):
+for _command in (compare, figure, sites, mno2, generation):
     benchmark.add_command(_command)
 
 
