@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
 
 from .host_rows import Column, Row
+from .random_placement import seeded
 
 if TYPE_CHECKING:
     from inpaint_hpc.sampling.strategies import Network
@@ -68,8 +70,15 @@ def chosen_crystals(sources: Sequence[str | Path], limit: int | None = None, max
     return hash_order(found)[:limit]
 
 
-def generation_row(network: Network, reference: Crystal, settings: SamplingSettings) -> Row:
+def generation_row(network: Network, reference: Crystal, settings: SamplingSettings, at_random: bool = False) -> Row:
     """The row of a crystal.
+
+    Args:
+        network: a score network.
+        reference: the crystal.
+        settings: of the samples.
+        at_random: the best of 100 uniform placements, by the shortest distance, instead of each sample: what matches
+            without a network.
 
     Returns:
         `one_sample`: share of samples that match; `any` of them; `valid`: share of samples that are; `rmsd`: median of
@@ -88,7 +97,8 @@ def generation_row(network: Network, reference: Crystal, settings: SamplingSetti
         "framework": reference.name,
     }
     try:
-        (drawn,) = sample(network, [Task(nothing, reference.numbers.tolist())], settings)
+        task = Task(nothing, reference.numbers.tolist())
+        crystals = _apart(reference, settings) if at_random else sample(network, [task], settings)[0].crystals()
     except InputError as error:  # a cell that is too small for the atoms, by the contact distances
         return row | {
             "one_sample": 0.0,
@@ -98,12 +108,12 @@ def generation_row(network: Network, reference: Crystal, settings: SamplingSetti
             "seconds_s": 0.0,
             "error": str(error),
         }
-    found = [matcher.get_rms_dist(target, crystal.to_structure()) for crystal in drawn.crystals()]
+    found = [matcher.get_rms_dist(target, crystal.to_structure()) for crystal in crystals]
     distances = [distance[0] for distance in found if distance is not None]
     return row | {
         "one_sample": len(distances) / len(found),
         "any": bool(distances),
-        "valid": float(np.mean([is_valid(crystal) for crystal in drawn.crystals()])),
+        "valid": float(np.mean([is_valid(crystal) for crystal in crystals])),
         "rmsd": float(np.median(distances)) if distances else None,
         "seconds_s": time.perf_counter() - started,
     }
@@ -111,7 +121,22 @@ def generation_row(network: Network, reference: Crystal, settings: SamplingSetti
 
 def is_valid(crystal: Crystal) -> bool:
     """Whether all distances, also to images, are over 0.5 A."""
+    return shortest_distance(crystal) > SHORTEST
+
+
+def shortest_distance(crystal: Crystal) -> float:
+    """Between atoms, images included, A."""
     cell = PeriodicCell(crystal.lattice)
     distances = cell.distances(crystal.frac_coords, crystal.frac_coords)
     np.fill_diagonal(distances, cell.shortest)
-    return bool(distances.min() > SHORTEST)
+    return float(distances.min())
+
+
+def _apart(reference: Crystal, settings: SamplingSettings) -> list[Crystal]:
+    """Random placements of a crystal's atoms that are far from each other."""
+    rng = seeded(f"{reference.name}:{settings.seed}:generation")
+    tries = [
+        [replace(reference, frac_coords=rng.random((len(reference), 3))) for _ in range(100)]
+        for _ in range(settings.samples)
+    ]
+    return [max(several, key=shortest_distance) for several in tries]

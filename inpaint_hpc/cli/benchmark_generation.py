@@ -14,7 +14,9 @@ from inpaint_hpc.cli.options import choose_device
 @click.command()
 @host_options("benchmark-generation", max_atoms=20)
 @click.option("--samples", type=click.IntRange(min=1), default=20, show_default=True, help="Samples of each crystal.")
-def generation(sources: tuple[str, ...], out: Path, samples: int, **options: Any) -> None:
+@click.option("--random", "at_random", is_flag=True,
+              help="Random placements whose atoms keep apart instead of samples: a baseline.")  # fmt: skip
+def generation(sources: tuple[str, ...], out: Path, samples: int, at_random: bool, **options: Any) -> None:
     """All atoms placed, given the composition and the cell of a known crystal.
 
     INPUT: files in any format; of packed files with a column `split` the crystals for training are left out.
@@ -33,13 +35,13 @@ def generation(sources: tuple[str, ...], out: Path, samples: int, **options: Any
         "protocol": "generation",
         "input": [Path(source).name for source in sources],
         "weights_sha256": network.info.sha256,
-        "settings": {"samples": samples, "steps": options["steps"], "seed": options["seed"]},
+        "settings": {"samples": samples, "steps": options["steps"], "seed": options["seed"], "random": at_random},
     }
     settings = SamplingSettings(samples=samples, steps=options["steps"], seed=options["seed"])
     finish_hosts(
         FinishedHosts(out, asked),
         crystals,
-        lambda crystal: generation_row(network, crystal, settings),
+        lambda crystal: generation_row(network, crystal, settings, at_random),
         columns(samples),
         "atoms",
         asked,

@@ -64,6 +64,8 @@ def test_a_table_that_goes_on(run, tmp_path):
         np.mean([one["one_sample"] for one in document["tasks"]])
     )
     assert (tmp_path / "bm" / "results" / "table.md").exists()
+    chance = run(SMOKE, "--limit", "1", "--random", "--out", str(tmp_path / "random"))
+    assert chance.exit_code == 0 and json.loads((tmp_path / "out.json").read_text())["tasks"][0]["valid"] == 1.0
     other = run(SMOKE, "--steps", "4")
     assert other.exit_code == 2 and "is a benchmark with other settings" in other.output
 
