@@ -112,18 +112,18 @@ def _packed(path: Path) -> Iterator[KnownHost]:
     from ase.data import chemical_symbols
 
     dataset = PackedDataset(path)
+    parts = {}
     with open_hdf5(path) as file:
-        if not {"guest_z", "n_sites", "sites_frac_coords"} <= file.keys():
+        if not {"guest_z", "n_sites"} <= dataset.columns.keys() or "sites_frac_coords" not in file:
             raise InputError(
                 f"{path}: has neither electrode pairs nor known sites (guest_z, n_sites, sites_frac_coords)"
             )
-        parts = {}
         for name in ("sites", "other"):
-            coords = np.asarray(file[f"{name}_frac_coords"]) if f"{name}_frac_coords" in file else np.zeros((0, 3))
-            counts = np.asarray(file[f"n_{name}"]) if len(coords) else np.zeros(len(dataset), dtype=np.int64)
-            if counts.sum() != len(coords):
+            counts = np.asarray(dataset.columns.get(f"n_{name}", np.zeros(len(dataset), dtype=np.int64)))
+            coords = np.asarray(file.get(f"{name}_frac_coords", np.zeros((0, 3))), dtype=np.float64)
+            if coords.shape != (counts.sum(), 3) or counts.min() < 0:
                 raise InputError(f"{path}: counts do not add up in n_{name} and {name}_frac_coords")
-            parts[name] = np.split(coords.astype(np.float64), np.cumsum(counts)[:-1])
+            parts[name] = np.split(coords, np.cumsum(counts)[:-1])
     for crystal, sites, others in zip(dataset, parts["sites"], parts["other"], strict=True):
         if len(sites):
             ion = int(crystal.info["guest_z"])

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 def benchmark() -> None:
     """Take ions out of known crystals, place them again, and say how often they are back.
 
-    A benchmark is a campaign in its folder, run here; on a cluster, `inpaint-hpc submit OUT/campaign.yaml` runs it, and
-    the same command then scores it.
+    wbm, wbm-single and electrodes are campaigns in their folder, run here; on a cluster, `inpaint-hpc submit
+    OUT/campaign.yaml` runs them, and the same command then scores them.  sites and generation go host by host in this
+    process, mno2 is the campaign of `inpaint-hpc demo`.
 
     Exit status: 0 if every task has a result, 1 if some are missing, 2 after an error, 130 after Ctrl-C.
     """

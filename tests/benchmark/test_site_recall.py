@@ -134,6 +134,14 @@ def test_bad_input_is_one_line(run, tmp_path, name, content, message):
     assert not (tmp_path / "bm").exists()
 
 
+def test_counts_that_do_not_add_up(run, tmp_path):
+    write_packed(tmp_path / "sites.h5", [SPINEL])
+    with h5py.File(tmp_path / "sites.h5", "a") as file:
+        file["guest_z"], file["n_sites"], file["sites_frac_coords"] = [3], [3], SITES.astype("f4")
+    result = run(tmp_path / "sites.h5")
+    assert result.exit_code == 2 and "counts do not add up in n_sites and sites_frac_coords" in result.output
+
+
 def test_files_without_known_sites_and_too_large_hosts(run):
     whole = run(DATA / "smoke.h5")
     assert whole.exit_code == 2 and "has neither electrode pairs nor known sites" in whole.output
