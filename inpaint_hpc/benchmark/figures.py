@@ -57,7 +57,7 @@ def write_evaluations(path: Path, points: Sequence[Mapping[str, Any]]) -> None:
             axes.errorbar(evaluations, value, yerr=error, fmt=style, capsize=2, label=f"{label}, weights {weights}")
     _percent_axis(axes, "network evaluations of a sample")
     axes.set_xlim(left=0)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="lower right")
     _save(figure, path)
 
 
