@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,11 +13,11 @@ from .score import FIRST, GROUPS, ScoredTask, summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 def write_figures(folder: Path, scored: Sequence[ScoredTask]) -> list[Path]:
     """Write cumulative, recall, guests and elements, each as .png and .svg; returns the files."""
-    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     draw: dict[str, tuple[Callable[[Axes, Sequence[ScoredTask]], None], tuple[float, float]]] = {
@@ -32,11 +32,42 @@ def write_figures(folder: Path, scored: Sequence[ScoredTask]) -> list[Path]:
         function(figure.add_subplot(), scored)
         for kind in ("png", "svg"):
             path = folder / f"{name}.{kind}"
-            # Without salt and date the same results give the same file.
-            with rc_context({"svg.hashsalt": "inpaint_hpc"}):
-                figure.savefig(path, dpi=150, metadata={"Date": None} if kind == "svg" else None)
+            _save(figure, path)
             written.append(path)
     return written
+
+
+def write_evaluations(path: Path, points: Sequence[Mapping[str, Any]]) -> None:
+    """Draw shares of several benchmarks against the network evaluations of a sample.
+
+    Args:
+        path: .png, .svg or .pdf.
+        points: rows of `summary`, each with `nfe` and `weights`, its line.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.0, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    for weights in dict.fromkeys(point["weights"] for point in points):
+        part = sorted((point for point in points if point["weights"] == weights), key=lambda point: point["nfe"])
+        for name, label, style in (("one_sample", "one sample", "o--"), ("top1", "first", "o-")):
+            value, low, high = (100 * np.array([point[name + end] for point in part]) for end in ("", "_low", "_high"))
+            error = np.maximum(0.0, [value - low, high - value])
+            evaluations = [point["nfe"] for point in part]
+            axes.errorbar(evaluations, value, yerr=error, fmt=style, capsize=2, label=f"{label}, weights {weights}")
+    _percent_axis(axes, "network evaluations of a sample")
+    axes.set_xlim(left=0)
+    axes.legend(frameon=False, loc="lower right")
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    from matplotlib import rc_context
+
+    # Without salt and date the same results give the same file.
+    with rc_context({"svg.hashsalt": "inpaint_hpc"}):
+        date = {".svg": "Date", ".pdf": "CreationDate"}.get(path.suffix)
+        figure.savefig(path, dpi=150, metadata={date: None} if date else None)
 
 
 def _cumulative(axes: Axes, scored: Sequence[ScoredTask]) -> None:

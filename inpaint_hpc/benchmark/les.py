@@ -21,6 +21,7 @@ from inpaint_hpc.scoring.chgnet.models import DEFAULT_WEIGHTS
 from inpaint_hpc.scoring.relaxation.relax import Relaxation, relax
 
 from .many_guests import FULL_RELAXATION, SAME_STATE
+from .matchers import reference_of
 
 BATCH = 8  # tasks that are relaxed at once, after which the file is written
 HOW = {"chgnet": DEFAULT_WEIGHTS, "fmax_eV_per_A": FULL_RELAXATION.fmax, "steps": FULL_RELAXATION.max_steps}
@@ -74,9 +75,7 @@ def lowest_states(
             continue
         best = record.candidates[0].relaxed
         candidate = record.crystal(0, relaxed=best is not None and best.guest_frac_coords is not None)
-        reference = references.get(record.host.name)
-        if reference is None:
-            reference = record.host.with_guests(record.guests, record.reference_frac_coords)
+        reference = reference_of(record, references)
         digest = hashlib.sha256(_content(candidate) + _content(reference)).hexdigest()
         if record.task_id in known and known[record.task_id].digest == digest:
             found[record.task_id] = known[record.task_id]

@@ -19,7 +19,7 @@ from inpaint_hpc._version import __version__
 from inpaint_hpc.campaign.config import CampaignConfig
 from inpaint_hpc.configuration import validate
 from inpaint_hpc.crystals.batch import Crystal
-from inpaint_hpc.crystals.packed import read_electrodes
+from inpaint_hpc.crystals.packed import read_electrodes, read_packed
 from inpaint_hpc.crystals.packed_writing import write_packed
 from inpaint_hpc.crystals.reading import iter_hosts
 from inpaint_hpc.errors import InputError
@@ -30,6 +30,7 @@ from .choosing import COUNT, SPECIES, Choice, chosen_hosts, chosen_pairs, filled
 IONS = ("Li", "Na", "K", "Mg", "Ca", "Zn", "Al")
 BENCHMARK = "benchmark.json"  # in a benchmark's folder
 STOLS = {"electrodes": 0.3}  # hosts that relaxed without the ions have moved; 0.2 for others
+RANDOM = "random"  # key of it: random placements for the chance rate
 # What two calls in one folder must agree on.
 ASKED = ("protocol", "input", "ions", "limit", "max_atoms", "anions", "exclude", "settings")
 
@@ -149,6 +150,25 @@ def stol_of(folder: Path) -> float:
 def protocol_of(folder: Path) -> str:
     """Name of a benchmark's protocol."""
     return str(json.loads((folder / BENCHMARK).read_text(encoding="utf-8"))["protocol"])
+
+
+def references_of(folder: Path) -> dict[str, Crystal]:
+    """Discharged crystals by name of the host; empty for protocols whose reference is the host with its ions."""
+    whole = folder / "references.h5"
+    return {crystal.name: crystal for crystal in read_packed(whole)} if whole.exists() else {}
+
+
+def keep_random(folder: Path, count: int) -> None:
+    """Note in a benchmark's folder how many random placements its chance rate is of."""
+    known = json.loads((folder / BENCHMARK).read_text(encoding="utf-8"))
+    if known.get(RANDOM) != count:
+        with atomic_path(folder / BENCHMARK) as temporary:
+            temporary.write_text(json.dumps({**known, RANDOM: count}, indent=1) + "\n", encoding="utf-8")
+
+
+def random_of(folder: Path) -> int | None:
+    """Random placements of each task for the chance rate; None where it was never asked for."""
+    return json.loads((folder / BENCHMARK).read_text(encoding="utf-8")).get(RANDOM)
 
 
 def hosts_of(folder: Path) -> dict[str, set[str]]:

@@ -148,26 +148,6 @@ def _matcher(ltol: float, stol: float) -> StructureMatcher:
     return StructureMatcher(ltol=ltol, stol=stol)
 
 
-def generate_all(network: Network, references: Sequence[Crystal], settings: SamplingSettings) -> list[Reconstruction]:
-    """All-atom generation of every reference's composition in its cell.
-
-    The matcher is `StructureMatcher(ltol=0.3, stol=0.5, angle_tol=10)`, and `rmsd` its distance, normalised by
-    (V / N)^(1/3), as in DiffCSP (R. Jiao et al., NeurIPS 2023); NaN where it finds none.
-    """
-    from pymatgen.analysis.structure_matcher import StructureMatcher
-
-    matcher = StructureMatcher(ltol=0.3, stol=0.5, angle_tol=10)
-    none = np.zeros(0, dtype=np.int64), np.zeros((0, 3))
-    tasks = [Task(Crystal(*none, c.lattice, c.name), c.numbers.tolist()) for c in references]
-    results = []
-    for reference, drawn in zip(references, sample(network, tasks, settings), strict=True):
-        target = reference.to_structure()
-        found = [matcher.get_rms_dist(target, c.to_structure()) for c in drawn.crystals()]
-        rmsd = np.array([np.nan if d is None else d[0] for d in found])
-        results.append(Reconstruction(reference, 0, len(reference), np.isfinite(rmsd), rmsd))
-    return results
-
-
 def summarize(results: Sequence[Reconstruction], resamples: int = 2000, seed: int = 0) -> dict[str, Any]:
     """Match rates with 95 % bootstrap intervals over hosts.
 

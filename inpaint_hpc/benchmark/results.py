@@ -19,7 +19,16 @@ from inpaint_hpc.sampling.settings import SamplingSettings
 from .figures import write_figures
 from .score import ScoredTask, summary
 
-TITLES = {"one_sample": "one sample", "top1": "first", "any_k": "any", "les": "LES", "chance": "chance"}
+TITLES = {
+    "one_sample": "one sample",
+    "top1": "first",
+    "match_strict": "match 0.2/0.2",
+    "match_default": "match 0.2/0.3",
+    "match_loose": "match 0.3/0.5",
+    "any_k": "any",
+    "les": "LES",
+    "chance": "chance",
+}
 
 
 def rows_of(scored: Sequence[ScoredTask], by: str, attributes: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from .choosing import COUNT, FRAMEWORK, SPECIES
 from .metrics import share_of
 
 GROUPS = {"1": (1, 1), "2-3": (2, 3), "4-7": (4, 7), "8+": (8, 10**6)}  # numbers of guests
-SHARES = ("one_sample", "top1", "any_k", "les", "chance")
+SHARES = ("one_sample", "top1", "match_strict", "match_default", "match_loose", "any_k", "les", "chance")
 FIRST = (1, 2, 3, 5, 10, 32)  # candidates that recall is given for
 
 
@@ -48,6 +48,8 @@ class ScoredTask:
         failed: the task has no result, which counts as wrong.
         les: after full relaxation the first candidate matches or is as low as the reference; None where not computed.
         chance: share of random placements that are right; None where not computed.
+        match_strict, match_default, match_loose: verdicts of StructureMatcher on the first candidate, see `matchers`;
+            None where not computed.
         framework: what is drawn again for intervals: the host's column of that name, or its id.
         info: further columns of the host's file.
     """
@@ -74,6 +76,9 @@ class ScoredTask:
     failed: bool
     les: bool | None = None
     chance: float | None = None
+    match_strict: bool | None = None
+    match_default: bool | None = None
+    match_loose: bool | None = None
     framework: str = ""
     info: dict[str, Any] = field(default_factory=dict)
 
@@ -176,10 +181,11 @@ def summary(scored: Sequence[ScoredTask], by: str = "guests") -> list[dict[str, 
 
     Returns:
         Rows with `group`, `tasks`, `hosts`, `frameworks`, `failed`, the shares `one_sample`, `top1`, `any_k` and, where
-        they were computed, `les` and `chance`, each with `_low` and `_high`, the 95 % interval of `share_of` over
-        frameworks; `recall` and `recall_by_agreement`, the share with a right one among the first k candidates, by k;
-        `within_A`, the share whose first candidate has an RMSD of at most so many A; `guest_rmsd_median` of the first
-        candidates that are right, A; means of `candidates`, `evaluations` and `seconds`.
+        they were computed, `les`, `chance` and those of `MATCHERS`, each with `_low` and `_high`, the 95 % interval of
+        `share_of` over frameworks; `recall` and `recall_by_agreement`, the share with a right one among the first k
+        candidates, by k; `within_A`, the share whose first candidate has an RMSD of at most so many A;
+        `guest_rmsd_median` of the first candidates that are right, A; means of `candidates`, `evaluations` and
+        `seconds`.
     """
     groups: dict[Any, list[ScoredTask]] = {}
     for one in scored:

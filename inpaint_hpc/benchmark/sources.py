@@ -8,12 +8,12 @@ from pathlib import Path
 
 from inpaint_hpc.archive.read import Archive
 from inpaint_hpc.campaign.run_directory import RunDirectory
-from inpaint_hpc.crystals.packed import read_packed
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.sampling.placement_distances import STOL
 
 from .les import lowest_states
-from .protocols import BENCHMARK, hosts_of, protocol_of, stol_of
+from .protocols import BENCHMARK, hosts_of, protocol_of, random_of, references_of, stol_of
+from .random_placement import with_chance
 from .score import ScoredTask
 
 
@@ -35,12 +35,19 @@ class Source:
     by: str = "ion"
     wanted: dict[str, set[str]] | None = None
 
+    def with_kept_chance(self, scored: Sequence[ScoredTask], symprec: float, stol: float) -> list[ScoredTask]:
+        """Scores with the chance rate where the benchmark was asked for it, of as many random placements."""
+        count = None if self.folder is None else random_of(self.folder)
+        if count is None:
+            return list(scored)
+        with Archive(self.archive) as opened:
+            return with_chance(scored, opened.iter_records(), count, symprec, stol)
+
     def with_kept_les(self, scored: Sequence[ScoredTask]) -> list[ScoredTask]:
         """Scores with LES where the benchmark's folder has it of every task; nothing is computed."""
         if self.folder is None or not (self.folder / "les.json").exists():
             return list(scored)
-        whole = self.folder / "references.h5"
-        references = {crystal.name: crystal for crystal in read_packed(whole)} if whole.exists() else {}
+        references = references_of(self.folder)
         with Archive(self.archive) as opened:
             states = lowest_states(opened.iter_records(), self.folder / "les.json", references, compute=False)
         if any(one.candidates and one.task_id not in states for one in scored):
@@ -61,6 +68,8 @@ def find_source(path: Path) -> Source:
         if not archive.exists():
             raise InputError(f"{path}: has no archive yet; `inpaint-hpc collect {path}` makes it of what is there")
         return Source(archive)
+    if (path / "hosts.jsonl").exists():
+        raise InputError(f"{path}: is a benchmark without an archive; its table is in {path / 'results'}")
     archive = path / "run" / "archive.h5"
     if not archive.exists():
         raise InputError(f"{path}: has no archive yet; the command that made it, or `inpaint-hpc collect`, makes one")

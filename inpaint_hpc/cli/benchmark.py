@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from inpaint_hpc.cli.benchmark_compare import compare
+from inpaint_hpc.cli.benchmark_figure import figure
+from inpaint_hpc.cli.benchmark_generation import generation
+from inpaint_hpc.cli.benchmark_mno2 import mno2
+from inpaint_hpc.cli.benchmark_sites import sites
 from inpaint_hpc.cli.run import finish
-from inpaint_hpc.cli.score import print_summary, read_scores
+from inpaint_hpc.cli.score import MATCHERS_HELP, print_summary, read_scores, score_matches
 
 if TYPE_CHECKING:
     from inpaint_hpc.benchmark.score import ScoredTask
@@ -22,14 +26,16 @@ if TYPE_CHECKING:
 def benchmark() -> None:
     """Take ions out of known crystals, place them again, and say how often they are back.
 
-    A benchmark is a campaign in its folder, run here; on a cluster, `inpaint-hpc submit OUT/campaign.yaml` runs it, and
-    the same command then scores it.
+    wbm, wbm-single and electrodes are campaigns in their folder, run here; on a cluster, `inpaint-hpc submit
+    OUT/campaign.yaml` runs them, and the same command then scores them.  sites and generation go host by host in this
+    process, mno2 is the campaign of `inpaint-hpc demo`.
 
     Exit status: 0 if every task has a result, 1 if some are missing, 2 after an error, 130 after Ctrl-C.
     """
 
 
-benchmark.add_command(compare)
+for _command in (compare, figure, sites, mno2, generation):
+    benchmark.add_command(_command)
 
 
 def _options(max_atoms: int, les: bool = False) -> Callable[[Callable[..., int]], Callable[..., int]]:
@@ -64,6 +70,7 @@ def _options(max_atoms: int, les: bool = False) -> Callable[[Callable[..., int]]
                      help="Relax the first candidate and the reference fully with CHGNet."),
         click.option("--random", "n_random", type=click.IntRange(min=1), metavar="N",
                      help="Also the chance that a random placement is right, of N for each task."),
+        click.option("--matchers", is_flag=True, help=MATCHERS_HELP),
         click.option("--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False),
                      help="Write a row for each task."),
         click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False),
@@ -113,7 +120,7 @@ def electrodes(**options: Any) -> int:
 def _run(protocol: str, sources: tuple[str, ...], out: Path, **options: Any) -> int:
     from inpaint_hpc.archive.read import Archive
     from inpaint_hpc.benchmark.choosing import Choice, read_ids
-    from inpaint_hpc.benchmark.protocols import hosts_of, prepare, rejected_of, stol_of
+    from inpaint_hpc.benchmark.protocols import hosts_of, keep_random, prepare, references_of, rejected_of, stol_of
     from inpaint_hpc.benchmark.random_placement import with_chance
     from inpaint_hpc.benchmark.results import document_of, rows_of, write_csv, write_json, write_results
     from inpaint_hpc.campaign.run_directory import RunDirectory
@@ -154,8 +161,11 @@ def _run(protocol: str, sources: tuple[str, ...], out: Path, **options: Any) -> 
     if options["les"]:
         scored = _with_les(archive, out, scored, options["device"])
     if options["n_random"]:
+        keep_random(out, options["n_random"])
         with Archive(archive) as opened:
             scored = with_chance(scored, opened.iter_records(), options["n_random"], stol=stol)
+    if options["matchers"]:
+        scored = score_matches(archive, scored, references_of(out))
     rows = rows_of(scored, by, attributes)
     how = {"protocol": protocol, "by": by, "symprec_A": 0.1, "stol": stol, "missing": missing}
     document = document_of(scored, rows, attributes, **how)
@@ -171,10 +181,8 @@ def _run(protocol: str, sources: tuple[str, ...], out: Path, **options: Any) -> 
 def _with_les(archive: Path, out: Path, scored: list[ScoredTask], device: str | None) -> list[ScoredTask]:
     from inpaint_hpc.archive.read import Archive
     from inpaint_hpc.benchmark.les import lowest_states
-    from inpaint_hpc.crystals.packed import read_packed
+    from inpaint_hpc.benchmark.protocols import references_of
 
-    whole = out / "references.h5"
-    references = {crystal.name: crystal for crystal in read_packed(whole)} if whole.exists() else {}
     wanted, done = {one.task_id for one in scored}, 0
 
     def progress(count: int) -> None:
@@ -185,7 +193,7 @@ def _with_les(archive: Path, out: Path, scored: list[ScoredTask], device: str | 
 
     device = None if device == "auto" else device
     with Archive(archive) as opened:
-        states = lowest_states(opened.iter_records(), out / "les.json", references, wanted, device, progress)
+        states = lowest_states(opened.iter_records(), out / "les.json", references_of(out), wanted, device, progress)
     if done and sys.stderr.isatty():
         click.echo(err=True)
     # A task without a candidate has found no state at all.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,25 +46,9 @@ def demo(out: str, samples: int, guests: str, **options: Any) -> None:
     one picture per host (DIR/HOST.png) and DIR/results.json.
     """
     start = time.perf_counter()
-    ions = list(dict.fromkeys(part.strip() for part in guests.split(",") if part.strip()))
-    if not ions:
-        raise InputError("no guests to place: give ions, for example --guests Li,Mg")
-
-    from inpaint_hpc.campaign.config import CampaignConfig
-    from inpaint_hpc.configuration import validate
-    from inpaint_hpc.planning.create_run import create_run
-
-    wanted = {
-        "hosts": {"examples": "mno2"},
-        "guests": [{ion: 1} for ion in ions],
-        "samples": samples,
-        "sampling": {"seed": options["seed"]},
-        "pipeline": {"score": not options["no_score"]},
-        "weights": options["weights"],
-        "output": str(Path(out) / "run"),
-    }
-    directory = create_run(validate(CampaignConfig, wanted, "demo"))
-    results = _run(directory, options["cluster"], options["device"])
+    ions = ions_of(guests)
+    directory = demo_campaign(Path(out), ions, samples, options["seed"], not options["no_score"], options["weights"])
+    results = run_and_read(directory, options["cluster"], options["device"])
     by_host: dict[int, list[InpaintResult]] = {}
     for result in results:
         by_host.setdefault(id(result.host), []).append(result)
@@ -88,11 +73,37 @@ def demo(out: str, samples: int, guests: str, **options: Any) -> None:
     click.echo(f"{len(by_host)} pictures, {sum(map(len, files))} structures and results.json in {out}")
 
 
-def _run(directory: RunDirectory, cluster: str, device: str) -> list[InpaintResult]:
+def ions_of(guests: str) -> list[str]:
+    """Ions by commas, each once."""
+    ions = list(dict.fromkeys(part.strip() for part in guests.split(",") if part.strip()))
+    if not ions:
+        raise InputError("no guests to place: give ions, for example --guests Li,Mg")
+    return ions
+
+
+def demo_campaign(
+    out: Path, ions: Sequence[str], samples: int, seed: int, score: bool, weights: str | None
+) -> RunDirectory:
+    """The run directory OUT/run of one ion at a time in each packaged MnO2 host."""
+    from inpaint_hpc.campaign.config import CampaignConfig
+    from inpaint_hpc.configuration import validate
+    from inpaint_hpc.planning.create_run import create_run
+
+    wanted = {
+        "hosts": {"examples": "mno2"},
+        "guests": [{ion: 1} for ion in ions],
+        "samples": samples,
+        "sampling": {"seed": seed},
+        "pipeline": {"score": score},
+        "weights": weights,
+        "output": str(out / "run"),
+    }
+    return create_run(validate(CampaignConfig, wanted, "demo"))
+
+
+def run_and_read(directory: RunDirectory, cluster: str, device: str) -> list[InpaintResult]:
     """Run the remaining tasks of the campaign and read its archive, in the order of the hosts' names."""
-    from inpaint_hpc.archive.read import Archive
     from inpaint_hpc.campaign.run_results import collect_run
-    from inpaint_hpc.campaign.task_records import results_of
     from inpaint_hpc.cli.run import RunProgress
     from inpaint_hpc.cluster.local import run_campaign
 
@@ -101,6 +112,14 @@ def _run(directory: RunDirectory, cluster: str, device: str) -> list[InpaintResu
     if report.stopped:
         raise InputError(f"stopped by {report.stopped}; run the same command again to continue")
     collect_run(directory)
+    return read_results(directory)
+
+
+def read_results(directory: RunDirectory) -> list[InpaintResult]:
+    """Results of a campaign's archive, in the order of the hosts' names."""
+    from inpaint_hpc.archive.read import Archive
+    from inpaint_hpc.campaign.task_records import results_of
+
     with Archive(directory.archive_path) as archive:
         records = sorted(archive.iter_records(), key=lambda record: record.host.name)
     settings = {**directory.info["sampling"], **directory.info["pipeline"]}

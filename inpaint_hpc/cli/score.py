@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from inpaint_hpc.errors import InputError
+
 if TYPE_CHECKING:
     from inpaint_hpc.benchmark.score import ScoredTask
+    from inpaint_hpc.crystals.batch import Crystal
+
+MATCHERS_HELP = "Also whether pymatgen's StructureMatcher matches the first candidate, at three tolerances; slow."
 
 
 @click.command()
@@ -37,24 +42,35 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=0, min_open=True),
     help="Right is up to this times (V / N)^(1/3).  [default: the benchmark's, 0.2 otherwise]",
 )
+@click.option("--matchers", is_flag=True, help=MATCHERS_HELP)
 def score(
-    source: Path, by: str | None, csv_file: Path | None, json_file: Path | None, symprec: float, stol: float | None
+    source: Path,
+    by: str | None,
+    csv_file: Path | None,
+    json_file: Path | None,
+    symprec: float,
+    stol: float | None,
+    matchers: bool,
 ) -> None:
     """Score a campaign that took ions out of crystals (`remove:`) and placed them again.
 
-    Of a folder of `inpaint-hpc benchmark` the hosts that it chose count, with its tolerance, and with LES where it has
-    been computed.  Nothing is sampled: the archive keeps where the ions were.  A placement is right if no guest is
-    further than 0.2 (V / N)^(1/3) from its place, up to the host's symmetry; N counts all atoms, V is the volume of the
-    cell.  Intervals are 95 % of a bootstrap over hosts, or over frameworks where the hosts' file has a column of that
-    name; Wilson's where all of them agree.
+    Of a folder of `inpaint-hpc benchmark` the hosts that it chose count, with its tolerance, with LES where it has been
+    computed, and with the chance rate if it was asked for.  Nothing is sampled: the archive keeps where the ions were.
+    A placement is right if no guest is further than 0.2 (V / N)^(1/3) from its place, up to the host's symmetry; N
+    counts all atoms, V is the volume of the cell.  Intervals are 95 % of a bootstrap over hosts, or over frameworks
+    where the hosts' file has a column of that name; Wilson's where all of them agree.
     """
+    from inpaint_hpc.benchmark.protocols import references_of
     from inpaint_hpc.benchmark.results import document_of, rows_of, write_csv, write_json
     from inpaint_hpc.benchmark.sources import find_source
 
     found = find_source(source)
     by, stol = by or found.by, stol or found.stol
     scored, attributes = read_scores(found.archive, symprec, stol, found.wanted)
-    scored = found.with_kept_les(scored)
+    scored = found.with_kept_chance(found.with_kept_les(scored), symprec, stol)
+    if matchers:
+        references = {} if found.folder is None else references_of(found.folder)
+        scored = score_matches(found.archive, scored, references)
     rows = rows_of(scored, by, attributes)
     if csv_file is not None:
         write_csv(csv_file, scored)
@@ -73,6 +89,9 @@ def read_scores(
         symprec: distance tolerance of the hosts' symmetry, A.
         stol: right is up to this times (V / N)^(1/3).
         wanted: hosts that count, by ion; None counts all.
+
+    Raises:
+        InputError: no task counts.
     """
     from inpaint_hpc.archive.read import Archive
     from inpaint_hpc.benchmark.score import score_tasks
@@ -88,7 +107,22 @@ def read_scores(
         scored = score_tasks(archive.iter_records(), progress, symprec, stol)
         if wanted is not None:
             scored = [one for one in scored if one.host in wanted.get(one.ion, ())]
+            if not scored:
+                raise InputError(f"{path}: holds none of the hosts that the benchmark chose; run it again")
         return scored, archive.attributes
+
+
+def score_matches(path: Path, scored: list[ScoredTask], references: Mapping[str, Crystal]) -> list[ScoredTask]:
+    """Scores with the verdicts of `with_matchers` on an archive's tasks."""
+    from inpaint_hpc.archive.read import Archive
+    from inpaint_hpc.benchmark.matchers import with_matchers
+
+    def progress(done: int) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"\r{done} of {len(scored)} tasks matched", nl=done == len(scored), err=True)
+
+    with Archive(path) as archive:
+        return with_matchers(scored, archive.iter_records(), references, progress)
 
 
 def print_summary(rows: list[dict[str, Any]], by: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from pymatgen.analysis.structure_matcher import StructureMatcher
 from tiny_network import save_tiny_weights
 
 from inpaint_hpc.archive.read import Archive
@@ -64,6 +65,19 @@ def test_hosts_are_empty_and_references_are_kept(run, tmp_path):
     scored = CliRunner().invoke(cli, ["score", str(tmp_path / "bm"), "--json", str(tmp_path / "scored.json")])
     assert scored.exit_code == 0, scored.output
     assert {**document, **json.loads((tmp_path / "scored.json").read_text())} == document
+    # The matchers compare with the discharged crystal, not with the host and the ions in it.
+    matched = CliRunner().invoke(
+        cli, ["score", str(tmp_path / "bm"), "--matchers", "--json", str(tmp_path / "matched.json")]
+    )
+    assert matched.exit_code == 0 and "match" in matched.output, matched.output
+    with Archive(tmp_path / "bm" / "run" / "archive.h5") as archive:
+        records = {record.task_id: record for record in archive.iter_records()}
+    for one in json.loads((tmp_path / "matched.json").read_text())["tasks"]:
+        record = records[one["task_id"]]
+        reference = pairs[one["host"]].reference.to_structure()
+        found = StructureMatcher(ltol=0.3, stol=0.5, angle_tol=10)
+        right = bool(len(record.candidates)) and found.fit(reference, record.crystal(0).to_structure())
+        assert one["match_loose"] == right
     # Columns of the source stay with the rows.
     for one in document["tasks"]:
         assert one["framework"] == pairs[one["host"]].info["framework"]

@@ -132,6 +132,17 @@ def test_ids_are_excluded_and_anions_chosen(run, tmp_path):
     expected = chosen_hosts(crystals, Choice(["Li"], 2, anions=["O", "F"], exclude=[first[0].name]))["Li"]
     assert sorted(one["host"] for one in document["tasks"]) == sorted(crystal.name for crystal in expected)
     assert "chance" in document["summary"]["Li"] and "les" not in document["summary"]["Li"]
+    # A later `score` of the folder has the same chance rate.
+    kept = json.loads((tmp_path / "bm" / "benchmark.json").read_text())
+    assert kept["random"] == 3
+    scored = CliRunner().invoke(cli, ["score", str(tmp_path / "bm"), "--json", str(tmp_path / "scored.json")])
+    assert scored.exit_code == 0 and "chance" in scored.output, scored.output
+    assert {**document, **json.loads((tmp_path / "scored.json").read_text())} == document
+    # An archive without any of the chosen hosts.
+    (tmp_path / "bm" / "benchmark.json").write_text(json.dumps({**kept, "hosts": {"Li": ["elsewhere"]}}))
+    none = CliRunner().invoke(cli, ["score", str(tmp_path / "bm")])
+    assert none.exit_code == 2 and "holds none of the hosts that the benchmark chose" in none.output
+    (tmp_path / "bm" / "benchmark.json").write_text(json.dumps(kept))
     other = run("--ions", "Li", "--anions", "O,F")
     assert other.exit_code == 2 and "is a benchmark with other exclude; use another --out" in other.output
 
