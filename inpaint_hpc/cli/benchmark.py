@@ -15,8 +15,10 @@ from inpaint_hpc.cli.benchmark_figure import figure
 from inpaint_hpc.cli.benchmark_generation import generation
 from inpaint_hpc.cli.benchmark_mno2 import mno2
 from inpaint_hpc.cli.benchmark_sites import sites
+from inpaint_hpc.cli.benchmark_submit import require_slurm, submitted
 from inpaint_hpc.cli.run import finish
 from inpaint_hpc.cli.score import MATCHERS_HELP, print_summary, read_scores, score_matches
+from inpaint_hpc.cli.submit import slurm_options
 
 if TYPE_CHECKING:
     from inpaint_hpc.benchmark.score import ScoredTask
@@ -26,9 +28,9 @@ if TYPE_CHECKING:
 def benchmark() -> None:
     """Take ions out of known crystals, place them again, and say how often they are back.
 
-    wbm, wbm-single and electrodes are campaigns in their folder, run here; on a cluster, `inpaint-hpc submit
-    OUT/campaign.yaml` runs them, and the same command then scores them.  sites and generation go host by host in this
-    process, mno2 is the campaign of `inpaint-hpc demo`.
+    wbm, wbm-single and electrodes are campaigns in their folder, run here or, with --cluster slurm, in jobs of SLURM;
+    the same command gives the table when these are done.  sites and generation go host by host in this process, mno2 is
+    the campaign of `inpaint-hpc demo`.
 
     Exit status: 0 if every task has a result, 1 if some are missing, 2 after an error, 130 after Ctrl-C.
     """
@@ -58,11 +60,14 @@ def _options(max_atoms: int, les: bool = False) -> Callable[[Callable[..., int]]
                      help="Samples of each task."),
         click.option("--steps", type=click.IntRange(min=1), default=40, show_default=True,
                      help="Steps of the sampler."),
+        click.option("--sampler", help="Sampler, as in a configuration.  [default: ancestral]"),
         click.option("--relax", type=click.Choice(["none", "guests", "positions", "cell"]), default="none",
                      show_default=True, help="What is relaxed before candidates are ranked."),
         click.option("--weights", metavar="NAME|PATH", help="Name of packaged weights, or a .safetensors file."),
-        click.option("--cluster", type=click.Choice(["ray", "inline"]), default="ray", show_default=True,
-                     help="Ray actors on this machine, or one worker in this process."),
+        click.option("--cluster", type=click.Choice(["ray", "inline", "slurm"]), default="ray", show_default=True,
+                     help="Ray actors on this machine, one worker in this process, or jobs of SLURM; the options from "
+                     "--profile to --setup are for these."),
+        click.option("--wait", is_flag=True, help="With --cluster slurm: wait until the jobs have ended."),
         click.option("--actors", type=click.IntRange(min=1), help="Number of workers."),
         click.option("--threads", type=click.IntRange(min=1), help="Torch threads per worker."),
         click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Torch device."),
@@ -78,6 +83,7 @@ def _options(max_atoms: int, les: bool = False) -> Callable[[Callable[..., int]]
     ]  # fmt: skip
 
     def decorate(command: Callable[..., int]) -> Callable[..., int]:
+        command = slurm_options(command)
         for option in reversed(options):
             command = option(command)
         return command
@@ -127,6 +133,7 @@ def _run(protocol: str, sources: tuple[str, ...], out: Path, **options: Any) -> 
     from inpaint_hpc.cluster.local import choose_workers
     from inpaint_hpc.planning.create_run import create_run
 
+    require_slurm(options)
     choice = Choice(
         ions=_symbols("--ions", options["ions"]),
         limit=options["limit"],
@@ -135,6 +142,8 @@ def _run(protocol: str, sources: tuple[str, ...], out: Path, **options: Any) -> 
         exclude=() if options["exclude"] is None else frozenset(read_ids(options["exclude"])),
     )
     sections: dict[str, Any] = {"sampling": {"steps": options["steps"]}, "pipeline": {"relax": options["relax"]}}
+    if options["sampler"]:
+        sections["sampling"]["sampler"] = options["sampler"]
     if options["weights"]:
         sections["weights"] = options["weights"]
     config = prepare(out, sources, choice, options["samples"], protocol, **sections)
@@ -145,12 +154,16 @@ def _run(protocol: str, sources: tuple[str, ...], out: Path, **options: Any) -> 
     status = 0
     # An archive may be of a part, as when tasks were missing when it was made.
     if not archive.exists() or RunDirectory(place).pending_units():
-        workers = choose_workers(options["actors"] or "auto", options["threads"], options["device"] or "auto")
-        run = create_run(config, gpu_workers=workers.actors if workers.gpus else 0)
-        chosen = {name: options[name] for name in ("cluster", "actors", "threads", "device")}
-        status = finish(run, verify=False, no_collect=False, top=0, **chosen)
-        if not archive.exists():
-            return status
+        if options["cluster"] == "slurm":
+            if not submitted(out, place, options):
+                return 1
+        else:
+            workers = choose_workers(options["actors"] or "auto", options["threads"], options["device"] or "auto")
+            run = create_run(config, gpu_workers=workers.actors if workers.gpus else 0)
+            chosen = {name: options[name] for name in ("cluster", "actors", "threads", "device")}
+            status = finish(run, verify=False, no_collect=False, top=0, **chosen)
+            if not archive.exists():
+                return status
     by, stol = "guest_range" if protocol == "electrodes" else "ion", stol_of(out)
     wanted = hosts_of(out)
     scored, attributes = read_scores(archive, stol=stol, wanted=wanted)

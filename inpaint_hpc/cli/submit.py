@@ -99,7 +99,7 @@ def submit(
         raise click.UsageError("--collect-after and --no-collect contradict each other.")
     chosen = slurm_choices(options)
     if not dry_run:
-        run, settings, _, _ = _open_or_create(source, out, profile, chosen)
+        run, settings, _, _ = open_or_create(source, out, profile, chosen)
         with patience():
             sent = submit_run(run, settings, _collector(collect_after, no_collect))
         print_submission(run, settings, sent)
@@ -138,7 +138,7 @@ def _collector(collect_after: bool, no_collect: bool) -> str:
     return NEVER if no_collect else AFTER if collect_after else BY_JOB
 
 
-def _open_or_create(
+def open_or_create(
     source: Path, out: Path | None, profile: str | None, chosen: dict[str, Any], path: Path | None = None
 ) -> tuple[RunDirectory, SlurmSettings, Any, Path]:
     """The run, made at `path` if it is new; what is requested; the latest `slurm` section; the path of the run.
@@ -171,7 +171,7 @@ def _dry_run(
     from inpaint_hpc.cluster.slurm.site_profiles import sources_of_settings
     from inpaint_hpc.cluster.slurm.submit import plan_submission
 
-    run, settings, section, place = _open_or_create(source, out, profile, chosen, folder / "run")
+    run, settings, section, place = open_or_create(source, out, profile, chosen, folder / "run")
     plan = plan_submission(run, settings, collect, place)
     if plan.problem:
         click.echo(f"# SLURM was not asked ({plan.problem}): partition, account and array limits are not checked")
