@@ -8,7 +8,8 @@ from inpaint_hpc.archive.read import Archive
 from inpaint_hpc.campaign.run_directory import RunDirectory
 from inpaint_hpc.errors import InputError
 
-from .contents import Contents, archive_contents
+from .contents import Contents, archive_contents, contents_of
+from .json_records import attributes_of, read_document, records_of
 
 
 def source_contents(path: Path, top: int | None = None) -> Contents:
@@ -26,5 +27,8 @@ def source_contents(path: Path, top: int | None = None) -> Contents:
         if not archive.exists():
             raise InputError(f"{path}: no archive yet; `inpaint-hpc collect {path}` makes one")
         path = archive
+    elif path.suffix == ".json":
+        document = read_document(path)
+        return contents_of(records_of(document), attributes_of(document), path.name, top)
     with Archive(path) as opened:
         return archive_contents(opened, top)
