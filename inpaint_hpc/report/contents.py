@@ -66,7 +66,7 @@ def contents_of(
             scores.append(score.top1)
         totals.add(record, origin)
         fillings.add(record, origin)
-        rows.append(task_row(record, origin, score))
+        rows.append({**task_row(record, origin, score), "crystal": totals.hosts[record.host_id]})
         # As text at once: ten thousand panels as objects would take gigabytes.
         panels.append(json.dumps(task_panel(record, origin, score), allow_nan=False, separators=(",", ":")))
     if not rows:
@@ -113,7 +113,7 @@ class _Totals:
     """Sums over all tasks, also those that are not shown."""
 
     def __init__(self) -> None:
-        self.hosts: set[str] = set()
+        self.hosts: dict[str, int] = {}
         self.ions: Counter[str] = Counter()
         self.workers: set[str] = set()
         self.seconds: Counter[str] = Counter()
@@ -121,7 +121,7 @@ class _Totals:
         self.tasks = self.failed = self.drawn = 0
 
     def add(self, record: TaskRecord, origin: Provenance) -> None:
-        self.hosts.add(record.host_id)
+        self.hosts.setdefault(record.host_id, len(self.hosts))
         self.ions.update(symbol(z) for z in set(record.guests))
         self.workers.add(record.worker)
         self.seconds.update(record.seconds)

@@ -192,7 +192,7 @@ def _site(record: TaskRecord, one: Site) -> dict[str, Any]:
         "orbit": one.orbit,
         "wyckoff": one.wyckoff,
         "multiplicity": len(one.frac_coords),
-        "frac": _coordinates(one.frac_coords[:1]),
+        "frac": _coordinates(one.frac_coords),
         "occupancy": _number(one.occupancy, 4),
         "around": ", ".join(f"{n} {element} at {distance:.2f} Å" for element, (n, distance) in around.items()),
         "above": None if one.energy is None or lowest is None else round(1000 * (one.energy - lowest), 1),

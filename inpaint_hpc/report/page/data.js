@@ -24,7 +24,7 @@ const FLAGS = {
   wrong: ["bad", "bad", "Misses the known site"],
   disagree: ["warn", "warn", "Samples and energy disagree"],
   costs: ["warn", "warn", "Costs energy"],
-  treatment: ["note", "", "Energy by another treatment"],
+  treatment: ["note", "", "Other treatment"],
   rest: ["note", "", "Relaxation not finished"],
   note: ["note", "", "Note"],
 };

@@ -110,7 +110,7 @@ function scene(st, mode) {
   st.frac.forEach((f, i) => {
     for (const g of copies(f)) atom(cart(L, g), els[i], i < st.nHost ? "host" : "guest", i);
   });
-  for (const f of st.ghosts || []) for (const g of copies(f)) atom(cart(L, g), EL[st.numbers.at(-1)], "ghost", -1);
+  for (const f of st.ghosts || []) for (const g of copies(f)) atom(cart(L, g), st.ghostOf, "ghost", -1);
   if (mode !== "atoms")
     for (const i of cations) {
       /* wider than the gap rule: an octahedron that is stretched along one axis stays one */

@@ -8,7 +8,7 @@ const TREATED = {
 async function detail(row) {
   const box = h("article", { class: "detail", "aria-label": `${safe(row.host)}, ${row.guests}` }),
     panel = await panelOf(row);
-  const others = state.rows.filter((r) => r.host === row.host && r.formula === row.formula);
+  const others = state.rows.filter((r) => r.crystal === row.crystal);
   box.append(detailHead(row, others, panel));
   if (panel.error) {
     box.append(failedCard(panel));
@@ -95,7 +95,7 @@ function sentence(row, panel) {
       best.placed_count === panel.valid
         ? `All ${panel.valid} samples agree`
         : `${best.placed_count} of ${panel.valid} samples agree`;
-    const sure = row.confidence === null ? "." : `; the chance that it is right is ${percent(row.confidence)}.`;
+    const sure = row.confidence === null ? "." : `; chance that it is right: ${percent(row.confidence)}.`;
     return h("p", { class: "says" }, first, panel.valid ? all + sure : "");
   }
   const name = placedName(most) === siteName(best) ? `another ${placedName(most)}` : placedName(most),
@@ -142,7 +142,7 @@ function tiles(row, panel) {
     { class: "tiles", "aria-label": "In short" },
     tile(
       false,
-      ["Where it sits (", term("wyckoff"), ")"],
+      term("wyckoff", "Where it sits"),
       [siteName(best), " ", each],
       (aroundText(best.around) || "–") + moved,
     ),

@@ -2,6 +2,7 @@
 function structureCard(row, panel, choices, chosen = () => {}) {
   const canRelax = panel.candidates.some((c) => c.relaxed && c.relaxed.frac);
   const ui = { at: 0, relaxed: canRelax, mode: "poly", along: "tilt", ghosts: false, cells: 0, gl: false };
+  const others = (i) => panel.candidates.filter((_, k) => k !== i).flatMap((k) => k.frac);
   function structure(i, relaxed) {
     const c = panel.candidates[i],
       x = c && relaxed && c.relaxed && c.relaxed.frac ? c.relaxed : null,
@@ -13,10 +14,11 @@ function structureCard(row, panel, choices, chosen = () => {}) {
       frac: [...((x && x.host) || panel.frac), ...guests],
       nHost: n,
       cells: ui.cells,
-      ghosts: ui.ghosts ? panel.candidates.filter((_, k) => k !== i).flatMap((k) => k.frac) : [],
+      ghosts: c ? (ui.ghosts ? others(i) : []) : panel.sites.flatMap((o) => o.frac),
+      ghostOf: row.ion,
       what: c
         ? `candidate ${c.rank + 1}, ${x ? siteName(c) : placedName(c)}, ${x ? "relaxed" : "as placed"}`
-        : "the host",
+        : "all sites of the host",
     };
   }
   const now = () => structure(ui.at, ui.relaxed);
@@ -62,7 +64,7 @@ function structureCard(row, panel, choices, chosen = () => {}) {
       fill(go, icon("turn"), "Reset the view");
       go.classList.remove("primary");
     }
-    drawLegend(legend, st, row, ui.ghosts, status);
+    drawLegend(legend, st, row, status);
     if (cards)
       [...cards.children].forEach((c, i) => {
         c.setAttribute("aria-checked", String(i === ui.at));
@@ -189,7 +191,7 @@ function structureCard(row, panel, choices, chosen = () => {}) {
     h("div", { class: "work" }, h("div", { class: "stagecol" }, bar, stage, legend, tools), side),
   );
 }
-function drawLegend(legend, st, row, ghosts, status) {
+function drawLegend(legend, st, row, status) {
   const spot = (r, style) => s("svg", { viewBox: "0 0 16 16" }, s("circle", { cx: 8, cy: 8, r, style }));
   const elements = (list) => [...new Set(list.map((n) => EL[n]))];
   const guest = (el) =>
@@ -206,7 +208,9 @@ function drawLegend(legend, st, row, ghosts, status) {
     legend,
     elements(st.numbers.slice(st.nHost)).map(guest),
     elements(st.numbers.slice(0, st.nHost)).map(host),
-    ghosts ? h("span", {}, ghost, "other candidates") : null,
+    st.ghosts.length
+      ? h("span", {}, ghost, st.numbers.length > st.nHost ? "other candidates" : `sites for ${row.ion}`)
+      : null,
     h("span", {}, cell, "unit cell"),
     status,
   );

@@ -72,8 +72,8 @@ const COLUMNS = {
       h(
         "span",
         { class: "chips" },
-        r.flags.slice(0, 2).map((f) => chip(f, flagText(f, r), true)),
-        r.flags.length > 2 ? h("span", { class: "chip" }, `+${r.flags.length - 2}`) : null,
+        r.flags.slice(0, 1).map((f) => chip(f, flagText(f, r), true)),
+        r.flags.length > 1 ? h("span", { class: "chip more" }, `+${r.flags.length - 1}`) : null,
       ),
   },
   rail: {

@@ -103,7 +103,7 @@ async function viewer(box, sc, R, keep, onHover) {
     m.setHoverable(
       {},
       true,
-      (a) => onHover(a.properties.kind === "ghost" ? "another candidate" : `${a.elem}${a.properties.id + 1}`),
+      (a) => onHover(a.properties.kind === "ghost" ? "another place" : `${a.elem}${a.properties.id + 1}`),
       () => onHover(""),
     );
   }
