@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from inpaint_hpc._version import __version__
@@ -60,7 +60,7 @@ def contents_of(
     rows, panels, scores = [], [], []
     fillings, totals = Fillings(), _Totals()
     for record in records:
-        origin = record.provenance or of_file or Provenance()
+        origin = _origin(record, of_file)
         score = score_record(record)
         if score is not None:
             scores.append(score.top1)
@@ -97,6 +97,13 @@ def heading(facts: dict[str, Any]) -> str:
     ions: Sequence[str] = facts["ions"]
     names = f"{len(ions)} ions" if len(ions) > 3 else " and ".join(filter(None, [", ".join(ions[:-1]), ions[-1]]))
     return f"Where {names} {'sits' if len(ions) == 1 else 'sit'} in {facts['hosts']:,} host{'s'[: facts['hosts'] != 1]}"
+
+
+def _origin(record: TaskRecord, of_file: Provenance | None) -> Provenance:
+    """Where energies are from; of merged archives before schema 1.3 only whether they are relaxed can be seen."""
+    origin = record.provenance or of_file or Provenance()
+    relaxed = not origin.treatment and any(one.relaxed is not None for one in record.candidates)
+    return replace(origin, treatment="relaxed") if relaxed else origin
 
 
 def _first(row: dict[str, Any]) -> tuple[Any, ...]:

@@ -23,8 +23,8 @@ SHOWN = 12
 
 def task_row(record: TaskRecord, origin: Provenance, score: ScoredTask | None) -> dict[str, Any]:
     """What the table shows of a task."""
-    best = record.candidates[0] if len(record.candidates) else None
-    most = favourite(record.candidates)
+    candidates = list(record.candidates)
+    best, most = candidates[0] if candidates else None, favourite(candidates)
     ions = Counter(record.guests)
     energy = None if best is None else energy_per_guest(best, origin.treatment)
     charge, metal = (ION_CHARGES.get(record.guests[0]), metal_of(record.guests, origin.potential))
@@ -62,8 +62,9 @@ def task_row(record: TaskRecord, origin: Provenance, score: ScoredTask | None) -
 
 def task_panel(record: TaskRecord, origin: Provenance, score: ScoredTask | None) -> dict[str, Any]:
     """What an opened task shows."""
-    most, lowest = favourite(record.candidates), _lowest(record.candidates, origin.treatment)
-    shown = [one for one in record.candidates if one.rank < SHOWN or one is most]
+    candidates = list(record.candidates)
+    most, lowest = favourite(candidates), _lowest(candidates, origin.treatment)
+    shown = [one for one in candidates if one.rank < SHOWN or one is most]
     energies = record.host_energies
     relaxed = origin.treatment not in ("", "none")
     return {
@@ -72,7 +73,7 @@ def task_panel(record: TaskRecord, origin: Provenance, score: ScoredTask | None)
         "lattice": _coordinates(record.host.lattice),
         "guests": list(record.guests),
         "candidates": [_candidate(record, one, origin.treatment, lowest) for one in shown],
-        "n_candidates": len(record.candidates),
+        "n_candidates": len(candidates),
         "most": -1 if most is None else most.rank,
         "sites": [_site(record, one) for one in record.sites],
         "drawn": len(record.samples),

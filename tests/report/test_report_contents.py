@@ -156,3 +156,10 @@ def test_other_files_are_refused_in_one_line(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)
     result = CliRunner().invoke(cli, ["report", str(tmp_path / name)])
     assert result.exit_code == 2 and message in result.output and result.output.count("\n") == 1
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1", "1.2"])
+def test_archives_of_earlier_schemas_have_a_report(version):
+    found = source_contents(made.MNO2.parents[2] / "tests" / "data" / "golden" / f"archive-{version}.h5")
+    assert len(found.rows) == 12 and all(one["confidence"] is None for one in found.rows)
+    assert any(one["candidates"] for chunk in found.chunks for one in json.loads(chunk))

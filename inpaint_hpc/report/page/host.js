@@ -4,6 +4,7 @@ const TREATED = {
   guests: "guests relaxed, host frozen",
   positions: "positions relaxed in the host's cell",
   cell: "positions and cell relaxed",
+  relaxed: "relaxed, it is not known what was free",
 };
 async function detail(row) {
   const box = h("article", { class: "detail", "aria-label": `${safe(row.host)}, ${row.guests}` }),

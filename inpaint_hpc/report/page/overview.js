@@ -19,7 +19,7 @@ function factLine() {
     F.weights
       ? fact(term("weights"), " ", h("b", {}, safe(F.weights)), " ", h("code", {}, F.weights_sha256.slice(0, 8)))
       : null,
-    F.potential ? fact("energies ", h("b", {}, safe(F.potential)), `, ${F.treated}`) : fact("no energies"),
+    F.potential ? fact("energies ", h("b", {}, safe(F.potential)), `, ${F.treated}`) : fact("no energies per guest"),
     F.known ? fact("known sites found first: ", h("b", {}, `${count(F.known_right)} of ${count(F.known)}`)) : null,
     F.created ? fact(F.created.slice(0, 10)) : null,
   );
@@ -55,7 +55,7 @@ function answers() {
     { class: "answers" },
     low
       ? card("Lowest energy", [num(low.energy, 2), h("small", {}, " eV per guest")], at(low), address(low))
-      : card("Energies", "none", "candidates are ranked by agreement", "#/"),
+      : card("Energies", "not known", "the file has no energies per guest", "#/"),
     high
       ? card(`Highest voltage, ${ions[0]}`, [num(high.voltage, 2), h("small", {}, " V")], at(high), address(high))
       : card("Guests", String(ions.length), ions.slice(0, 6).join(", "), "#/"),
