@@ -51,8 +51,8 @@ def task_row(record: TaskRecord, origin: Provenance, score: ScoredTask | None) -
         "confidence": _number(record.confidence, 4),
         "valid": record.n_valid,
         "agree": 0 if best is None else best.count,
-        "most_agree": 0 if most is None else placed_count(most, record.n_valid),
-        "most_site": "" if most is None or most.rank == 0 else site_text(most.placed_wyckoff or most.wyckoff),
+        "most_agree": 0 if most is None else most.count,
+        "most_site": "" if most is None or most.rank == 0 else site_text(most.wyckoff),
         "energy": _number(energy, 5),
         "voltage": _number(voltage, 4),
         "flags": flags,
@@ -99,8 +99,11 @@ def task_panel(record: TaskRecord, origin: Provenance, score: ScoredTask | None)
 
 
 def favourite(candidates: Sequence[Candidate]) -> Candidate | None:
-    """The placement that most samples agree on, which `confidence` speaks of; of equals the lowest in energy."""
-    return max(candidates, key=lambda one: (_agreement(one), -one.rank), default=None)
+    """The candidate that most samples agree on; of equals the lowest in energy.
+
+    `confidence` speaks of it: without relaxation, the only case where it is known, nothing was merged since.
+    """
+    return max(candidates, key=lambda one: (one.agreement, -one.rank), default=None)
 
 
 def energy_per_guest(candidate: Candidate, treatment: str) -> float | None:
@@ -117,11 +120,6 @@ def metal_of(guests: Sequence[int], potential: str) -> float | None:
     return METAL_ENERGIES.get(named.get(potential, ""), {}).get(guests[0]) if len(set(guests)) == 1 else None
 
 
-def placed_count(candidate: Candidate, valid: int) -> int:
-    """Samples that showed it before minima were merged."""
-    return candidate.count if candidate.placed_agreement is None else round(candidate.placed_agreement * valid)
-
-
 def site_text(wyckoff: Sequence[str]) -> str:
     """Wyckoff positions of the guests, e.g. '8a' or two kinds of them, joined by a comma."""
     counts = Counter(name for name in wyckoff if name)
@@ -133,10 +131,6 @@ def symbol(number: int) -> str:
     from ase.data import chemical_symbols
 
     return chemical_symbols[number]
-
-
-def _agreement(candidate: Candidate) -> float:
-    return candidate.agreement if candidate.placed_agreement is None else candidate.placed_agreement
 
 
 def _energy_per_atom(candidate: Candidate, treatment: str) -> float | None:
@@ -160,7 +154,6 @@ def _candidate(record: TaskRecord, one: Candidate, treatment: str, lowest: float
         "multiplicity": list(one.multiplicity),
         "around": ", ".join(dict.fromkeys(filter(None, one.coordination))),
         "count": one.count,
-        "placed_count": placed_count(one, record.n_valid),
         "spread": _number(one.spread, 3),
         "distance": _number(one.min_distance, 3),
         "energy": _number(energy_per_guest(one, treatment), 5),

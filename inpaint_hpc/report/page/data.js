@@ -48,7 +48,7 @@ async function load() {
   });
   const found = new Map();
   for (const r of state.rows) found.set(r.ion, (found.get(r.ion) || 0) + 1);
-  const place = (ion) => (FACTS.ions.indexOf(ion) + 1 || FACTS.ions.length + 1);
+  const place = (ion) => FACTS.ions.indexOf(ion) + 1 || FACTS.ions.length + 1;
   ions = [...found].sort((a, b) => b[1] - a[1] || place(a[0]) - place(b[0])).map((x) => x[0]);
   state.energies = state.rows.some((r) => r.energy !== null);
   state.voltages = state.rows.some((r) => r.voltage !== null);

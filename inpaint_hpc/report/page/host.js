@@ -93,20 +93,15 @@ function sentence(row, panel) {
   const first = scored ? [where, ": the lowest energy. "] : [where, ". "];
   if (most === best) {
     const all =
-      best.placed_count === panel.valid
-        ? `All ${panel.valid} samples agree`
-        : `${best.placed_count} of ${panel.valid} samples agree`;
+      best.count === panel.valid ? `All ${panel.valid} samples agree` : `${best.count} of ${panel.valid} samples agree`;
     const sure = row.confidence === null ? "." : `; chance that it is right: ${percent(row.confidence)}.`;
     return h("p", { class: "says" }, first, panel.valid ? all + sure : "");
   }
-  const name = placedName(most) === siteName(best) ? `another ${placedName(most)}` : placedName(most),
-    became = siteName(most) === placedName(most) ? "" : `, which relaxes to ${siteName(most)}`,
+  const name = siteName(most) === siteName(best) ? `another ${siteName(most)}` : siteName(most),
     higher = most.above === null ? "" : `, ${num(most.above, 0)} meV per guest higher`,
     sure = row.confidence === null ? "" : ` (${percent(row.confidence)} sure)`;
-  const doubt = [
-    h("b", {}, `Most samples (${most.placed_count} of ${panel.valid}) chose ${name}`),
-    `${sure} instead${became}${higher}: look at both.`,
-  ];
+  const chose = `Most samples (${most.count} of ${panel.valid}) chose ${name}`,
+    doubt = [h("b", {}, chose), `${sure} instead${higher}: look at both.`];
   return h("p", { class: "says" }, first, h("span", { class: "alt" }, doubt));
 }
 const siteSentence = (row, panel) => [
@@ -130,9 +125,9 @@ function tiles(row, panel) {
   const moved = placedName(best) !== siteName(best) ? `; placed at ${placedName(best)}` : "";
   const counted = best.multiplicity.filter(Boolean);
   const each = counted.length ? h("small", {}, `${counted.join(" + ")} in the cell`) : null;
-  const agree = `${most.placed_count} of ${panel.valid} samples agree`;
-  const sure = row.confidence === null ? `${most.placed_count} of ${panel.valid}` : percent(row.confidence);
-  const favourite = apart ? placedName(most) : "";
+  const agree = `${most.count} of ${panel.valid} samples agree`;
+  const sure = row.confidence === null ? `${most.count} of ${panel.valid}` : percent(row.confidence);
+  const favourite = apart ? otherSite(row) : "";
   const energy = best.energy === null ? null : best.energy;
   const metal =
     energy === null || panel.metal_energy === null
