@@ -5,13 +5,17 @@ import gzip
 import hashlib
 import json
 import re
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from report import report_records as made
 
 from inpaint_hpc.archive.read import Archive
+from inpaint_hpc.campaign.run_results import collect_run
 from inpaint_hpc.cli.main import cli
+from inpaint_hpc.cluster.local import run_campaign
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.report.contents import CHUNK, archive_contents, heading
 from inpaint_hpc.report.render import render, write_report
@@ -156,6 +160,26 @@ def test_other_files_are_refused_in_one_line(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)
     result = CliRunner().invoke(cli, ["report", str(tmp_path / name)])
     assert result.exit_code == 2 and message in result.output and result.output.count("\n") == 1
+
+
+def test_a_campaign_has_a_report_once_it_is_collected(make_run, tmp_path):
+    run = make_run(samples=2)
+    arguments = ["report", str(run.path), "-o", str(tmp_path / "report.html")]
+    early = CliRunner().invoke(cli, arguments)
+    assert early.exit_code == 2 and "inpaint-hpc collect" in early.output and early.output.count("\n") == 1
+    run_campaign(run, "inline")
+    collect_run(run)
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 0 and "7 results" in result.output, result.output
+
+
+def test_known_sites_are_counted(tmp_path):
+    known = made.apart()
+    path = made.write_archive(tmp_path / "archive.h5", [replace(known, reference_frac_coords=np.zeros((1, 3)))])
+    with Archive(path) as opened:
+        found = archive_contents(opened)
+    assert (found.facts["known"], found.facts["known_right"]) == (1, 1)
+    assert panel(found, "alpha")["known"] == {"rank": 0, "rmsd": 0.0, "first": True}
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1", "1.2"])

@@ -131,8 +131,12 @@ def test_the_3d_view_draws_the_structure(report, open_page):
     first = picture(page, ".stage canvas")
     assert len(np.unique(first.reshape(-1, 3), axis=0)) > 50
     page.keyboard.press("3")
-    page.wait_for_timeout(200)
-    assert (picture(page, ".stage canvas") != first).any()
+    for _ in range(100):
+        if (picture(page, ".stage canvas") != first).any():
+            break
+        page.wait_for_timeout(100)
+    else:
+        pytest.fail("the picture of another candidate is the same")
 
 
 def test_without_webgl_the_drawing_stays(report, open_page):
