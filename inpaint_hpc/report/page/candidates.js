@@ -114,7 +114,10 @@ function numbersTable(panel, selected) {
         ),
         line([term("wyckoff")], siteName),
         relaxes ? line([term("wyckoff"), " as placed"], placedName) : null,
-        line("Equivalent places in the cell", (c) => c.multiplicity.map((n) => n || "–").join(", ") || "–"),
+        line(
+          "Equivalent places in the cell",
+          (c) => [...new Set(c.multiplicity)].map((n) => n || "–").join(", ") || "–",
+        ),
         line([term("coordination")], (c) => aroundText(c.around) || "–"),
         line("Nearest atom as placed, Å", (c) => num(c.distance, 2)),
         line([term("spread"), ", Å"], (c) => num(c.spread, 2)),

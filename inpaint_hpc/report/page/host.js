@@ -123,8 +123,9 @@ function tiles(row, panel) {
       h("div", { class: "d" }, text),
     );
   const moved = placedName(best) !== siteName(best) ? `; placed at ${placedName(best)}` : "";
-  const counted = best.multiplicity.filter(Boolean);
-  const each = counted.length ? h("small", {}, `${counted.join(" + ")} in the cell`) : null;
+  /* of several guests the numbers would be a sum without a meaning */
+  const places = best.multiplicity.length === 1 ? best.multiplicity[0] : 0,
+    each = places ? h("small", {}, `${places} in the cell`) : null;
   const agree = `${most.count} of ${panel.valid} samples agree`;
   const sure = row.confidence === null ? `${most.count} of ${panel.valid}` : percent(row.confidence);
   const favourite = apart ? otherSite(row) : "";
