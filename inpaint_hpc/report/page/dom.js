@@ -97,11 +97,6 @@ const ANION = new Set(["N", "O", "F", "P", "S", "Cl", "Se", "Br", "Te", "I"]),
     Ni: 58.693,
   };
 const colour = (el) => JMOL[el] || "#d0609a";
-const formulaOf = (numbers) => {
-  const m = new Map();
-  for (const z of numbers) m.set(EL[z], (m.get(EL[z]) || 0) + 1);
-  return [...m].sort((a, b) => ANION.has(a[0]) - ANION.has(b[0]));
-};
 const gcd = (a, b) => (b ? gcd(b, a % b) : a);
 const unitsOf = (f) => f.reduce((g, [, n]) => gcd(g, n), 0);
 const formulaDom = (f, div = 1) => f.map(([el, n]) => [el, n / div === 1 ? null : h("sub", {}, n / div)]);
@@ -117,10 +112,8 @@ const ICON = {
   bad: "M8 1.8a6.2 6.2 0 1 0 0 12.4A6.2 6.2 0 0 0 8 1.8ZM5.6 5.6l4.8 4.8M10.4 5.6l-4.8 4.8",
   note: "M8 1.8a6.2 6.2 0 1 0 0 12.4A6.2 6.2 0 0 0 8 1.8ZM8 7.2v3.8M8 4.9v.2",
   down: "M8 2v8M4.6 7 8 10.4 11.4 7M2.5 13.6h11",
-  copy: "M5.5 5.5V2h8.5v8.5h-3.5M2 5.5h8.5V14H2z",
   turn: "M2.2 8c0-1.6 2.6-2.8 5.8-2.8s5.8 1.2 5.8 2.8-2.6 2.8-5.8 2.8M8 2.2c1.6 0 2.8 2.6 2.8 5.8S9.600 13.800 8 13.800M9.500 9 7.500 10.800l2 1.900",
   close: "M3.5 3.500l9 9M12.500 3.500l-9 9",
-  quote: "M3 4h4v4.500C7 10.500 5.500 12 3.500 12M9 4h4v4.500c0 2-1.500 3.500-3.500 3.500",
 };
 const icon = (name) =>
   s(
