@@ -17,6 +17,7 @@ REQUIRED = (
     "e3nn",
     "gemmi",
     "h5py",
+    "jinja2",
     "matplotlib",
     "numpy",
     "pandas",

@@ -14,8 +14,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = "inpaint_hpc"
 # From the top down; a folder may import from those below it.  Modules of the package itself lie below them all.
 FLOORS = (
-    *("cli", "benchmark", "analysis", "planning", "cluster", "campaign", "pipeline", "archive", "orderings", "sites"),
-    *("training", "scoring", "sampling", "network", "crystals", "kernels"),
+    *("cli", "report", "benchmark", "analysis", "planning", "cluster", "campaign", "pipeline", "archive", "orderings"),
+    *("sites", "training", "scoring", "sampling", "network", "crystals", "kernels"),
 )
 
 

@@ -18,6 +18,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # What git does not track stays behind: an old build folder would put modules into the wheel that are gone.
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "inpaint_hpc")
+ARCHIVE = ROOT / "tests" / "data" / "golden" / "archive-1.2.h5"
 
 
 def run(*command: str | Path, cwd: Path) -> str:
@@ -63,4 +64,5 @@ def test_an_installed_wheel_has_all_it_needs(environment, tmp_path):
     run(tool, "init", "campaign.yaml", cwd=tmp_path)
     script = run(tool, "submit", "campaign.yaml", "--dry-run", "--profile", "generic", cwd=tmp_path)
     assert "#SBATCH --cpus-per-task=4" in script and str(environment / "python") in script
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["campaign.yaml"]
+    assert "12 results" in run(tool, "report", ARCHIVE, cwd=tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["campaign.yaml", "report.html"]

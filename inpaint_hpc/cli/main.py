@@ -38,6 +38,7 @@ VERBS = {
     "export": ("inpaint_hpc.cli.export", "Write structures or a table of candidates from an archive."),
     "show": ("inpaint_hpc.cli.show", "Show what an archive holds, and its best candidates."),
     "query": ("inpaint_hpc.cli.query", "List the candidates of an archive that fit an expression."),
+    "report": ("inpaint_hpc.cli.report", "Write one HTML file that shows results in a browser."),
     "voltage": ("inpaint_hpc.cli.voltage", "Compute intercalation energies, convex hulls and voltage curves."),
     "series": ("inpaint_hpc.cli.series", "Fill a host with 0, 1, 2 ... guests; hull and voltage curve."),
     "train": ("inpaint_hpc.cli.train", "Train a score network on a packed file."),

@@ -1,0 +1,1 @@
+"""One HTML file that shows an archive in a browser, without a server and without a network."""

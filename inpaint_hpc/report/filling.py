@@ -1,0 +1,70 @@
+"""Hulls and voltages of hosts that an archive holds with several numbers of one guest; nothing is computed anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from inpaint_hpc.analysis.voltage import FilledHost, voltage_profile
+from inpaint_hpc.archive.records import TaskRecord
+from inpaint_hpc.archive.rows import Provenance
+from inpaint_hpc.crystals.ions import ION_CHARGES
+
+from .panels import metal_of
+
+Key = tuple[str, int, str, str]
+"""Host id, ion, potential, treatment: energies of others never meet."""
+
+
+@dataclass
+class _Host:
+    name: str
+    energy: float | None = None
+    volume: float = 0.0
+    filled: list[FilledHost] = field(default_factory=list)
+
+
+class Fillings:
+    """Collects the lowest candidate of each task."""
+
+    def __init__(self) -> None:
+        self._keys: list[Key | None] = []
+        self._hosts: dict[Key, _Host] = {}
+
+    def key(self, task: int) -> Key | None:
+        """What a task belongs to, None without an energy; tasks are numbered as they were added."""
+        return self._keys[task]
+
+    def add(self, record: TaskRecord, origin: Provenance) -> None:
+        """Add a task; without energies it belongs to nothing."""
+        self._keys.append(None)
+        best = record.candidates[0] if len(record.candidates) else None
+        relaxes, known = origin.treatment not in ("", "none"), record.host_energies
+        if best is None or not origin.potential or len(set(record.guests)) != 1 or known is None:
+            return
+        if relaxes and (best.relaxed is None or not best.relaxed.sound):
+            return
+        energy, empty = best.ranking_energy, known.relaxed_energy if relaxes else known.energy
+        if energy is None or empty is None:
+            return
+        key = self._keys[-1] = (record.host_id, record.guests[0], origin.potential, origin.treatment)
+        host = self._hosts.setdefault(key, _Host(record.host.name))
+        host.energy = empty
+        host.volume = known.relaxed_volume if relaxes and known.relaxed_volume is not None else record.host.volume
+        crystal = record.crystal(0, relaxed=relaxes)
+        host.filled.append(
+            FilledHost(float(len(record.guests)), energy * len(crystal), crystal.volume, record.task_id[:12])
+        )
+
+    def profiles(self) -> dict[Key | None, dict[str, Any]]:
+        """Those with at least two numbers of guests, of ions whose metal is tabulated."""
+        found: dict[Key | None, dict[str, Any]] = {}
+        for key, host in self._hosts.items():
+            _, ion, potential, treatment = key
+            metal = metal_of((ion,), potential)
+            if len({one.count for one in host.filled}) < 2 or metal is None or ion not in ION_CHARGES:
+                continue
+            empty = FilledHost(0.0, host.energy or 0.0, host.volume, host.name)
+            profile = voltage_profile(ion, empty, host.filled, metal, treatment=treatment)
+            found[key] = profile.as_dict()
+        return found

@@ -1,0 +1,34 @@
+"""What a report can be made of: an archive, a run directory, or the JSON document of a single call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from inpaint_hpc.archive.read import Archive
+from inpaint_hpc.campaign.run_directory import RunDirectory
+from inpaint_hpc.errors import InputError
+
+from .contents import Contents, archive_contents, contents_of
+from .json_records import attributes_of, read_document, records_of
+
+
+def source_contents(path: Path, top: int | None = None) -> Contents:
+    """Contents of the report of a path.
+
+    Args:
+        path: archive, run directory or results.json.
+        top: as of `archive_contents`.
+
+    Raises:
+        InputError: nothing that can be read, or no tasks in it.
+    """
+    if path.is_dir():
+        archive = RunDirectory(path).archive_path
+        if not archive.exists():
+            raise InputError(f"{path}: no archive yet; `inpaint-hpc collect {path}` makes one")
+        path = archive
+    elif path.suffix == ".json":
+        document = read_document(path)
+        return contents_of(records_of(document), attributes_of(document), path.name, top)
+    with Archive(path) as opened:
+        return archive_contents(opened, top)
