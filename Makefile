@@ -1,6 +1,6 @@
 # Needs Python 3.11 or newer and make; everything else goes into .venv.
 #
-#   make demo    lithium and magnesium in seven MnO2 polymorphs: table, structures, pictures in demo/
+#   make demo    lithium and magnesium in seven MnO2 polymorphs: table, structures, pictures, report.html in demo/
 #   make test    the tests, in parallel on JOBS processes (default 2), and those on a SLURM where there is one
 #   make lint    style, types and spelling: ruff, mypy, codespell
 #   make train   a small training run (configs/train-small.yaml)

@@ -43,7 +43,7 @@ def demo(out: str, samples: int, guests: str, **options: Any) -> None:
 
     An ordinary campaign: one ion at a time is placed in each packaged host, on Ray actors, and sites are ranked by
     CHGNet energy.  Writes the run directory with its archive (DIR/run), structures (DIR/ION/HOST/rank-000.cif ...),
-    one picture per host (DIR/HOST.png) and DIR/results.json.
+    one picture per host (DIR/HOST.png), DIR/results.json and DIR/report.html.
     """
     start = time.perf_counter()
     ions = ions_of(guests)
@@ -56,6 +56,8 @@ def demo(out: str, samples: int, guests: str, **options: Any) -> None:
 
     from inpaint_hpc.cli.output import PipelineProgress, print_summary
     from inpaint_hpc.pipeline.result_files import document, write_candidates, write_json
+    from inpaint_hpc.report.render import write_report
+    from inpaint_hpc.report.sources import source_contents
 
     with PipelineProgress() as progress:
         written: dict[int, list[Path]] = {}
@@ -71,6 +73,8 @@ def demo(out: str, samples: int, guests: str, **options: Any) -> None:
     drawn, impossible = sum(r.n_drawn for r in results), sum(r.n_invalid for r in results)
     click.echo(f"{drawn} samples, {impossible} of them physically impossible and redrawn; {seconds:.0f} s")
     click.echo(f"{len(by_host)} pictures, {sum(map(len, files))} structures and results.json in {out}")
+    write_report(source_contents(directory.path), report := Path(out) / "report.html")
+    click.echo(f"open {report} in a browser: every result with its candidates and structure")
 
 
 def ions_of(guests: str) -> list[str]:

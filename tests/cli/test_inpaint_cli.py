@@ -233,7 +233,10 @@ def test_demo_draws_every_host(tiny_weights, tmp_path):
     assert result.exit_code == 0, result.output
     pictures = sorted(p.stem for p in (tmp_path / "demo").glob("*.png"))
     assert pictures == sorted(p.stem for p in MNO2.glob("*.cif")) and len(pictures) == 7
-    assert result.stdout.rstrip().splitlines()[-1].endswith(f"results.json in {tmp_path / 'demo'}")
+    said = result.stdout.rstrip().splitlines()
+    assert said[-2].endswith(f"results.json in {tmp_path / 'demo'}")
+    assert said[-1].startswith(f"open {tmp_path / 'demo' / 'report.html'} in a browser")
+    assert "lambda_mp-25275" in (tmp_path / "demo" / "report.html").read_text()
     assert json.loads((tmp_path / "demo" / "results.json").read_text())["command"] == "demo"
 
 
