@@ -126,6 +126,7 @@ def main(source: Path, samples: int, spread: bool, json_file: Path | None) -> No
             "query, all fit, Parquet": ["query", path, "rank >= 0", "--parquet", str(base / "query.parquet")],
             "export, all, CSV": [*export, "csv", "--out", str(base / "all.csv")],
             "export, all, Parquet": [*export, "parquet", "--out", str(base / "all.parquet")],
+            "report, first 200": ["report", path, "--top", "200", "--out", str(base / "report.html")],
             "verify": ["verify", path],
         }
         figures = {}

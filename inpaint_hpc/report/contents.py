@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from inpaint_hpc.errors import InputError
 from inpaint_hpc.pipeline.provenance import provenance_of_file
 
 from .filling import Fillings
-from .panels import symbol, task_panel, task_row
+from .panels import SortKey, sort_key, symbol, task_panel, task_row
 
 CHUNK = 40
 """Panels that are read together."""
@@ -49,34 +49,52 @@ def archive_contents(archive: Archive, top: int | None = None) -> Contents:
     Raises:
         InputError: it has no tasks.
     """
-    return contents_of(archive.iter_records(), archive.attributes, archive.path.name, top)
+    return contents_of(archive.iter_records, archive.attributes, archive.path.name, top)
 
 
 def contents_of(
-    records: Iterable[TaskRecord], attributes: dict[str, Any], source: str, top: int | None = None
+    read: Callable[[Sequence[int] | None], Iterable[TaskRecord]],
+    attributes: dict[str, Any],
+    source: str,
+    top: int | None = None,
 ) -> Contents:
-    """The contents of records; arguments as of `archive_contents`, `source` is what the page calls them."""
+    """The contents of records; arguments as of `archive_contents`.
+
+    Args:
+        read: gives the records with these numbers in increasing order, all for None; it is called twice, so that rows
+            and panels are made only of those that are shown.
+        attributes: of their file.
+        source: what the page calls them.
+        top: as of `archive_contents`.
+    """
     of_file = provenance_of_file(attributes)
-    rows, panels, scores = [], [], []
+    keys, scores = [], []
     fillings, totals = Fillings(), _Totals()
-    for record in records:
+    for record in read(None):
         origin = _origin(record, of_file)
         score = score_record(record)
         if score is not None:
             scores.append(score.top1)
         totals.add(record, origin)
         fillings.add(record, origin)
-        rows.append({**task_row(record, origin, score), "crystal": totals.hosts[record.host_id]})
-        # As text at once: ten thousand panels as objects would take gigabytes.
-        panels.append(json.dumps(task_panel(record, origin, score), allow_nan=False, separators=(",", ":")))
-    if not rows:
+        keys.append(sort_key(record, origin))
+    if not keys:
         raise InputError(f"{source}: it has no tasks to report")
     main = totals.main_treatment()
-    for k, (row, treated) in enumerate(zip(rows, totals.origins, strict=True)):
-        if row["energy"] is not None and treated != main:
-            # Energies by another treatment cannot stand in one column with the rest; the panel has them.
-            rows[k] = {**row, "energy": None, "voltage": None, "flags": [*row["flags"], "treatment"]}
-    order = sorted(range(len(rows)), key=lambda k: _first(rows[k]))[:top]
+    # Energies by another treatment cannot stand in one column with the rest; the panel has them.
+    others = {k for k, treated in enumerate(totals.origins) if treated != main}
+    order = sorted(range(len(keys)), key=lambda k: _first(keys[k], k in others))[:top]
+    profiles = fillings.profiles()
+    rows, panels = {}, {}
+    for k, record in zip(sorted(order), read(None if len(order) == len(keys) else sorted(order)), strict=True):
+        origin, score = _origin(record, of_file), score_record(record)
+        row = {**task_row(record, origin, score), "crystal": totals.hosts[record.host_id]}
+        if k in others and row["energy"] is not None:
+            row |= {"energy": None, "voltage": None, "flags": [*row["flags"], "treatment"]}
+        rows[k] = row
+        # As text at once: ten thousand panels as objects would take gigabytes.
+        panel = json.dumps(task_panel(record, origin, score), allow_nan=False, separators=(",", ":"))
+        panels[k] = _with_profile(panel, profiles.get(fillings.key(k)))
     facts = totals.facts(attributes) | {
         "source": source,
         "shown": len(order),
@@ -86,8 +104,7 @@ def contents_of(
         "treatment": main[1],
         "treated": TREATMENTS.get(main[1], ""),
     }
-    profiles = fillings.profiles()
-    ordered = [_with_profile(panels[k], profiles.get(fillings.key(k))) for k in order]
+    ordered = [panels[k] for k in order]
     chunks = [f"[{','.join(ordered[k : k + CHUNK])}]" for k in range(0, len(ordered), CHUNK)]
     return Contents(facts, [rows[k] for k in order], chunks)
 
@@ -106,10 +123,10 @@ def _origin(record: TaskRecord, of_file: Provenance | None) -> Provenance:
     return replace(origin, treatment="relaxed") if relaxed else origin
 
 
-def _first(row: dict[str, Any]) -> tuple[Any, ...]:
+def _first(key: SortKey, other: bool) -> tuple[Any, ...]:
     """The table's first order: lowest energy, most certain, without a place, failed."""
-    known, sure = row["energy"] is not None, row["confidence"] if row["confidence"] is not None else -1.0
-    return ("failed" in row["flags"], "none" in row["flags"], not known, row["energy"] if known else -sure, row["host"])
+    energy, sure = None if other else key.energy, -1.0 if key.confidence is None else key.confidence
+    return (key.failed, key.empty, energy is None, -sure if energy is None else energy, key.host)
 
 
 def _with_profile(panel: str, profile: dict[str, Any] | None) -> str:

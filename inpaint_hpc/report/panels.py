@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,29 @@ from inpaint_hpc.scoring.chgnet.models import CHGNET_WEIGHTS, potential_name
 
 SHOWN = 12
 """Candidates of a task whose structures are in the file; the rest are counted."""
+
+
+class SortKey(NamedTuple):
+    """What decides a task's place in the table."""
+
+    failed: bool
+    empty: bool
+    energy: float | None
+    confidence: float | None
+    host: str
+
+
+def sort_key(record: TaskRecord, origin: Provenance) -> SortKey:
+    """The key of a task, as its row shows it."""
+    best = record.candidates[0] if len(record.candidates) else None
+    energy = None if best is None else energy_per_guest(best, origin.treatment)
+    return SortKey(
+        failed=record.failed,
+        empty=not record.failed and best is None and not len(record.sites),
+        energy=_number(energy, 5),
+        confidence=_number(record.confidence, 4),
+        host=record.host.name or record.host.formula,
+    )
 
 
 def task_row(record: TaskRecord, origin: Provenance, score: ScoredTask | None) -> dict[str, Any]:

@@ -29,6 +29,12 @@ def source_contents(path: Path, top: int | None = None) -> Contents:
         path = archive
     elif path.suffix == ".json":
         document = read_document(path)
-        return contents_of(records_of(document), attributes_of(document), path.name, top)
+        records = list(records_of(document))
+        return contents_of(
+            lambda wanted: records if wanted is None else [records[k] for k in wanted],
+            attributes_of(document),
+            path.name,
+            top,
+        )
     with Archive(path) as opened:
         return archive_contents(opened, top)
