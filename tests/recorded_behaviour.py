@@ -1,6 +1,7 @@
 """What the code did when tests/data/recorded/ was made; run as a program, this makes that folder anew.
 
-    python tests/recorded_behaviour.py
+    python tests/recorded_behaviour.py              everything
+    python tests/recorded_behaviour.py documents    what verbs print; the run directories stay those of the old code
 
 Do that only where another behaviour is wanted.  The run directories are those of one small campaign, all done and half
 done; the documents are what two verbs print with --json.
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -48,7 +50,7 @@ def create(output: Path) -> RunDirectory:
         "samples": 3,
         "weights": str(WEIGHTS),
         "sampling": {"steps": 4},
-        "pipeline": {"redraws": 2},
+        "pipeline": {"redraws": 2, "voids": 0},  # there were none when the runs were made
         "resources": {"min_shards": 2, "shard_tasks": 2, "threads": 1},
     }
     return create_run(validate(CampaignConfig, data, "campaign.yaml"))
@@ -79,6 +81,13 @@ def summary(archive: Path) -> dict[str, Any]:
         }
 
 
+def write_documents() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for verb in VERBS:
+            content = json.dumps(document(verb, Path(folder) / verb), indent=1).replace(folder, NOWHERE)
+            (RECORDED / f"{verb}.json").write_text(content + "\n")
+
+
 def main() -> None:
     shutil.rmtree(RECORDED, ignore_errors=True)
     RECORDED.mkdir(parents=True)
@@ -100,11 +109,9 @@ def main() -> None:
         collect_run(RunDirectory(Path(folder) / "finished"))
         found = summary(Path(folder) / "finished" / "archive.h5")
         (RECORDED / "tasks.json").write_text(json.dumps(found, indent=1) + "\n")
-        for verb in VERBS:
-            content = json.dumps(document(verb, Path(folder) / verb), indent=1).replace(folder, NOWHERE)
-            (RECORDED / f"{verb}.json").write_text(content + "\n")
+    write_documents()
 
 
 if __name__ == "__main__":
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    main()
+    write_documents() if "documents" in sys.argv else main()

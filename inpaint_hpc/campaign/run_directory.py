@@ -87,11 +87,12 @@ class RunDirectory:
         Raises:
             InputError: settings unknown to this version.
         """
-        from inpaint_hpc.pipeline.settings import PipelineSettings
+        from inpaint_hpc.pipeline.settings import BEFORE, PipelineSettings
         from inpaint_hpc.sampling.settings import SamplingSettings
 
         sampling = self._known("sampling", SamplingSettings)
-        return SamplingSettings(**sampling), PipelineSettings(**self._known("pipeline", PipelineSettings))
+        pipeline = BEFORE | self._known("pipeline", PipelineSettings)
+        return SamplingSettings(**sampling), PipelineSettings(**pipeline)
 
     def _known(self, section: str, kind: type) -> dict[str, Any]:
         unknown = set(self.info[section]) - {f.name for f in fields(kind)}

@@ -35,6 +35,7 @@ from .rejection_sampling import Progress, ValidSamples, draw_valid
 from .results import DIVERGED, UNFINISHED, Candidate, InpaintResult
 from .run_context import RunContext
 from .settings import PipelineSettings
+from .void_stage import looks_for_voids, void_candidates, void_note
 from .wyckoff_cache import WyckoffCache
 
 if TYPE_CHECKING:
@@ -160,6 +161,8 @@ def run_tasks(
         if row in found:
             candidates += searched_candidates(task, found[row], wyckoff_cache, len(candidates))
             drawn.seconds |= found[row].seconds
+        if candidates and looks_for_voids(task, sampling, pipeline):
+            candidates += void_candidates(task, candidates, wyckoff_cache, pipeline)
         placements.append(TaskCandidates(task, wyckoff_cache, candidates, searched=row in found))
         drawn.seconds["deduplicate"] = time.perf_counter() - start
     if pipeline.score:
@@ -287,6 +290,7 @@ def _notes(
         count = int((task.host.numbers == z).sum())
         atoms = "atom; it stays" if count == 1 else "atoms; they stay"
         notes.append(f"the host already contains {count} {chemical_symbols[z]} {atoms} fixed")
+    notes += void_note(task, candidates)
     if not candidates:
         why = next(iter(drawn.reasons.most_common(1)), ("", 0))[0]
         notes.append(f"all {drawn.n_drawn} samples are impossible ({why}); ask for fewer guests or a larger cell")

@@ -91,23 +91,24 @@ def sequential_candidates(
     """Candidates of sequential samples; sample indices refer to joint samples, so these have none."""
     clusters = deduplicate(task.host, task.guests, drawn.frac_coords, pipeline.tolerance, pipeline.symprec)
     coords = [drawn.frac_coords[cluster.representative] for cluster in clusters]
-    return _without_samples(task, coords, [SEQUENTIAL] * len(coords), wyckoff_cache, first)
+    return without_samples(task, coords, [SEQUENTIAL] * len(coords), wyckoff_cache, first)
 
 
 def searched_candidates(
     task: Task, found: OccupancySearchResult, wyckoff_cache: WyckoffCache | None, first: int
 ) -> list[Candidate]:
     """Candidates of the search; their energies are computed again, with forces, along with those of the samples."""
-    return _without_samples(task, found.frac_coords, found.origins, wyckoff_cache, first)
+    return without_samples(task, found.frac_coords, found.origins, wyckoff_cache, first)
 
 
-def _without_samples(
+def without_samples(
     task: Task,
     frac_coords: Sequence[np.ndarray] | np.ndarray,
     origins: Sequence[str],
     wyckoff_cache: WyckoffCache | None,
     first: int,
 ) -> list[Candidate]:
+    """Candidates that no sample shows, ranked from `first` on."""
     assert wyckoff_cache is not None  # all-atom generation searches nothing
     if not len(frac_coords):
         return []

@@ -22,7 +22,7 @@ from .host_energies import host_energies
 from .rejection_sampling import Progress
 from .results import CONVERGED, DIVERGED, UNFINISHED, Candidate, HostEnergies, Relaxed
 from .settings import STAGED, PipelineSettings
-from .shortlist import shortlist
+from .shortlist import VOID, lowest_voids, shortlist
 from .unique_minima import merge_minima
 from .wyckoff_cache import WyckoffCache
 
@@ -88,6 +88,7 @@ def rank_by_energy(
         for one in group:
             if one.searched:
                 one.candidates = shortlist(one.task, one.candidates, pipeline)
+            one.candidates = lowest_voids(one.task, one.candidates)
         if refine is not None and any(one.searched for one in group):
             with _timed(group, "settle"):
                 _refine(group, refine, pipeline, device)
@@ -306,7 +307,11 @@ def _ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 
 def _order(candidates: Sequence[Candidate]) -> list[int]:
-    """Relaxed ones first, then unrelaxed ones, diverged ones, and those without an energy; each by energy."""
+    """Relaxed ones first, then unrelaxed ones, diverged ones, and those without an energy; each by energy.
+
+    Unrelaxed, a void that no sample shows comes after the first that samples show: in a frozen host CHGNet often finds
+    it lower where the host, once it may give way, does not (docs/many-guests.md).
+    """
 
     def key(k: int) -> tuple:
         c = candidates[k]
@@ -318,7 +323,11 @@ def _order(candidates: Sequence[Candidate]) -> list[int]:
             group = 0 if c.relaxed.sound else 2
         return group, c.ranking_energy or 0.0, -c.agreement, c.sample
 
-    return sorted(range(len(candidates)), key=key)
+    order = sorted(range(len(candidates)), key=key)
+    shown = [k for k in order if candidates[k].origin != VOID]
+    return (
+        order if not shown or candidates[shown[0]].relaxed is not None else sorted(order, key=lambda k: k != shown[0])
+    )
 
 
 @contextmanager

@@ -39,6 +39,8 @@ class PipelineSettings:
             samples.
         candidates: most candidates handed out, where there was such a search.
         sequential: samples placed one guest after another, beside the joint ones, where there is such a search.
+        voids: with the strategy `auto` and one guest, voids of the host whose energy is computed beside what samples
+            show, the roomiest; 0 leaves it at the samples.
         settle: noise in A with which the score model settles what the search hands out; 0 leaves guests on their sites.
 
     Raises:
@@ -58,6 +60,7 @@ class PipelineSettings:
     evaluations: int = 48
     candidates: int = 32
     sequential: int = 8
+    voids: int = 8
     settle: float = 0.1
 
     def __post_init__(self) -> None:
@@ -83,8 +86,9 @@ class PipelineSettings:
                 f"evaluations must be at least 0 and candidates at least 1, not {self.evaluations} and "
                 f"{self.candidates}"
             )
-        if self.sequential < 0:
-            raise InputError(f"sequential must be at least 0, not {self.sequential}")
+        for name in ("sequential", "voids"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} must be at least 0, not {getattr(self, name)}")
         if not 0.0 <= self.settle <= 1.0:
             raise InputError(f"settle must be at least 0 and at most 1 A, not {self.settle:g}")
         if self.chgnet != PipelineSettings.chgnet:  # torch is needed to know the others
@@ -98,17 +102,22 @@ class PipelineSettings:
         return self.relax != "none"
 
 
+BEFORE = {"voids": 0}
+"""What a run does whose settings were frozen before there was such a setting."""
+
+
 def settings_that_decide(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings that decide a result, of `asdict(PipelineSettings(...))` or of what an older version froze.
 
     Those of a relaxation that does not happen are left out, as is what has its default: so a campaign that uses none
     of them has the same task ids as before there were any.
     """
-    settings = asdict(PipelineSettings()) | settings
+    settings = asdict(PipelineSettings()) | BEFORE | settings
     left_out = set() if settings["relax"] != "none" else {"relax", "top_k", "stage_steps", "fmax", "relax_steps"}
     left_out |= {"chgnet"} if settings["chgnet"] == PipelineSettings.chgnet or not settings["score"] else set()
     later = ("evaluations", "candidates", "sequential", "settle", "stage_steps")
     left_out |= {name for name in later if settings[name] == getattr(PipelineSettings, name)}
+    left_out |= {name for name, value in BEFORE.items() if settings[name] == value}
     return {name: value for name, value in settings.items() if name not in left_out}
 
 

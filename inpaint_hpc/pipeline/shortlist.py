@@ -16,6 +16,8 @@ from .results import Candidate
 from .settings import PipelineSettings
 from .unique_minima import joined_origin
 
+VOID = "void"  # origin of a candidate that no sample shows, in a void of the host
+CLOSE = 0.05  # eV; it is kept up to so far above the lowest candidate that samples show
 # Shares of the places for the lowest in energy, for the most symmetric, and for what most samples agree on.
 LOWEST, SYMMETRIC, AGREED = 0.125, 0.25, 0.375
 # Of the last, places for placements that a single sample shows: with many guests every sample is unique.
@@ -23,6 +25,18 @@ SHOWN = 0.125
 # Nearly equal: within this distance under the host's symmetry at this tolerance, both in A.  A host relaxed
 # without its guests is less symmetric than it will be with them, and its sites are where it leaves room.
 NEAR, NEAR_SYMPREC = 0.7, 0.3
+
+
+def lowest_voids(task: Task, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The candidates without the voids that cost more than `CLOSE` above what samples show, or have no energy."""
+    n_atoms = len(task.host) + 1
+    shown = [c.energy_per_atom for c in candidates if c.origin != VOID and c.energy_per_atom is not None]
+    highest = min(shown, default=np.inf) * n_atoms + CLOSE
+
+    def stays(one: Candidate) -> bool:
+        return one.origin != VOID or (one.energy_per_atom is not None and one.energy_per_atom * n_atoms <= highest)
+
+    return [one for one in candidates if stays(one)]
 
 
 def shortlist(task: Task, candidates: Sequence[Candidate], pipeline: PipelineSettings) -> list[Candidate]:

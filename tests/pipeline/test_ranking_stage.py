@@ -339,10 +339,10 @@ def test_a_campaign_relaxes_and_exports_what_it_relaxed(make_run, tmp_path):
 
 def test_settings_that_decide_nothing_are_no_part_of_an_id():
     plain = asdict(PipelineSettings())
-    assert settings_that_decide(plain) == {"score": True, "redraws": 3, "tolerance": 0.5, "symprec": 0.1}
-    assert settings_that_decide(
-        {"score": True, "redraws": 3, "tolerance": 0.5, "symprec": 0.1}
-    ) == settings_that_decide(plain)
+    always = {"score": True, "redraws": 3, "tolerance": 0.5, "symprec": 0.1}
+    assert settings_that_decide(plain) == always | {"voids": 8}
+    # Runs that were frozen before there was such a setting try none, and their tasks keep their ids.
+    assert settings_that_decide(always) == always == settings_that_decide({**plain, "voids": 0})
     assert settings_that_decide(asdict(PipelineSettings(fmax=0.2, top_k=3))) == settings_that_decide(plain)
     relaxing = settings_that_decide(asdict(PipelineSettings(relax="cell", fmax=0.2)))
     assert relaxing["relax"] == "cell" and relaxing["fmax"] == 0.2 and relaxing["top_k"] is None

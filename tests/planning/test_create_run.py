@@ -53,7 +53,7 @@ def test_an_id_is_the_digest_of_everything_that_decides_the_result(make_run):
     task = all_tasks(run)[0]
     settings = {name: value for name, value in run.info["sampling"].items() if name not in ("samples", "edge_budget")}
     # What decides nothing (here: how to relax what is not relaxed) is no part of it.
-    pipeline = {name: run.info["pipeline"][name] for name in ("score", "redraws", "tolerance", "symprec")}
+    pipeline = {name: run.info["pipeline"][name] for name in ("score", "redraws", "tolerance", "symprec", "voids")}
     content = {"sampling": settings, "pipeline": pipeline, "weights": run.info["weights"]["sha256"]}
     tail = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()
     parts = [bytes.fromhex(host_id(task.host)), (1).to_bytes(8, "little"), b"\x03", (3).to_bytes(8, "little"), tail]

@@ -1,0 +1,57 @@
+"""A second opinion on one guest: voids of the host that no sample shows, and that CHGNet finds as low."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from inpaint_hpc.sampling.deduplication import equal_samples
+from inpaint_hpc.sampling.settings import SamplingSettings
+from inpaint_hpc.sampling.tasks import Task
+
+from .ordering_stage import without_samples
+from .results import Candidate
+from .settings import PipelineSettings
+from .shortlist import VOID
+from .wyckoff_cache import WyckoffCache
+
+
+def looks_for_voids(task: Task, sampling: SamplingSettings, pipeline: PipelineSettings) -> bool:
+    """Whether the voids of a task's host are tried: one guest, strategy `auto`, energies at hand."""
+    alone = len(task.guests) == 1 and len(task.host) > 0
+    return alone and sampling.strategy == "auto" and bool(pipeline.score and pipeline.voids)
+
+
+def void_candidates(
+    task: Task, candidates: Sequence[Candidate], cache: WyckoffCache | None, pipeline: PipelineSettings
+) -> list[Candidate]:
+    """Voids of the host that are not yet among its candidates, as candidates without samples."""
+    from inpaint_hpc.sites.voids import void_centres
+
+    voids = void_centres(task.host, task.guests[0], pipeline.voids, pipeline.symprec)[:, None]
+    known = np.array([c.guest_frac_coords for c in candidates]).reshape(-1, 1, 3)
+    both = np.concatenate([known, voids])
+    if len(voids):
+        equal = equal_samples(task.host, task.guests, both, pipeline.tolerance, pipeline.symprec)
+        voids = voids[~equal[len(known) :, : len(known)].any(axis=1)]
+    return without_samples(task, voids, [VOID] * len(voids), cache, len(candidates))
+
+
+def void_note(task: Task, candidates: Sequence[Candidate]) -> list[str]:
+    """A line where a void that no sample shows is lower than the first candidate, all unrelaxed."""
+    lower = [
+        (c.energy_per_atom, c.rank)
+        for c in candidates
+        if (not c.rank or c.origin == VOID) and c.energy_per_atom is not None and c.relaxed is None
+    ]
+    if len(lower) < 2 or lower[0][1] > 0:
+        return []
+    energy, rank = min(lower)
+    gain = 1000.0 * (len(task.host) + 1) * (lower[0][0] - energy)
+    if gain <= 0:
+        return []
+    return [
+        f"candidate {rank} is a void of the host that no sample shows, {gain:.0f} meV below the first in the "
+        "frozen host: relax with the cell to decide"
+    ]

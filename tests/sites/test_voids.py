@@ -1,0 +1,47 @@
+"""Voids of hosts from geometry, against sites that are known."""
+
+import numpy as np
+from example_hosts import MNO2, SPINEL
+
+from inpaint_hpc.crystals.batch import Crystal
+from inpaint_hpc.crystals.reading import read_hosts
+from inpaint_hpc.crystals.supercells import supercell
+from inpaint_hpc.sampling.contact_distances import invalid_samples
+from inpaint_hpc.sampling.minimum_image import PeriodicCell
+from inpaint_hpc.sites.voids import void_centres
+
+OCTAHEDRAL_1T = [0.0, 0.0, 0.5]
+
+
+def near(host, found, place):
+    return PeriodicCell(host.lattice).distances(found, np.array([place])).min()
+
+
+def test_a_spinel_has_its_8a_and_16c():
+    found = void_centres(SPINEL, 3, 48)
+    assert near(SPINEL, found, [0.125] * 3) < 0.05 or near(SPINEL, found, [0.875] * 3) < 0.05
+    octahedra = [[0.0, 0.0, 0.0], [0.5, 0.0, 0.0], [0.0, 0.5, 0.0], [0.0, 0.0, 0.5]]
+    assert min(near(SPINEL, found, place) for place in octahedra) < 0.05
+    assert not invalid_samples(SPINEL, [3], found[:, None]).invalid.any()
+
+
+def test_a_gap_between_layers_has_its_octahedron():
+    (host,) = read_hosts([MNO2 / "delta_mp-25223.cif"])
+    assert near(host, void_centres(host, 3, 48), OCTAHEDRAL_1T) < 0.1
+
+
+def test_symmetry_counts_once_whatever_the_cell():
+    """Voids of a supercell are those of the cell: it has the same symmetry, and eight times the vertices."""
+    large = supercell(SPINEL, 2 * np.eye(3, dtype=int), "large")
+    assert len(void_centres(large, 3, 48)) == len(void_centres(SPINEL, 3, 48))
+
+
+def test_the_roomiest_come_first_and_no_more_than_asked():
+    every = void_centres(SPINEL, 3, 48)
+    assert len(every) > 2 and np.array_equal(void_centres(SPINEL, 3, 2), every[:2])
+    room = PeriodicCell(SPINEL.lattice).distances(every, SPINEL.frac_coords).min(axis=1)
+    assert room[0] > room[-1]
+
+
+def test_a_full_host_has_none():
+    assert void_centres(Crystal([55], [[0.0, 0.0, 0.0]], np.eye(3) * 3.0), 55, 48).shape == (0, 3)
