@@ -89,5 +89,7 @@ def draw_valid(
 
 
 def kind_of_reason(reason: str) -> str:
-    """'Li is 0.93 A from host O (at least 1.16 A)' -> 'Li within 1.16 A of host O'."""
+    """'Li is 0.93 A from host O (at least 1.16 A)' -> 'Li within 1.16 A of host O'; of a guest out of reach the
+    distance is left out."""
+    reason = re.sub(r" \(the nearest is [\d.]+ A away\)$", "", reason)
     return re.sub(r"^(\w+) is [\d.]+ A from (.*) \(at least ([\d.]+) A\)$", r"\1 within \3 A of \2", reason)

@@ -15,6 +15,7 @@ import numpy as np
 
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.errors import InputError
+from inpaint_hpc.sampling.contact_distances import connected_guests
 from inpaint_hpc.sampling.sample import sample
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
@@ -92,8 +93,11 @@ class Pool:
 
     @property
     def frac_coords(self) -> np.ndarray:
-        """All guest positions, float64 (P, 3)."""
-        return np.concatenate([coords.reshape(-1, 3) for coords in self.samples.values()])
+        """Positions of all guests that are connected with the host, float64 (P, 3)."""
+        kept = [
+            coords[connected_guests(self.host, [self.number] * count, coords)] for count, coords in self.samples.items()
+        ]
+        return np.concatenate(kept)
 
     def networks(self, **options: Any) -> list[SiteNetwork]:
         """Site networks of the pool, one for each symmetry; options as `networks_from_positions`."""
