@@ -40,7 +40,7 @@ def main(packed: str, split: str | None, limit: int | None) -> None:
     radii = np.array([largest_empty_sphere(h.lattice, h.frac_coords, LIMIT) for h in hosts_of(packed, split, limit)])
     quantiles = ", ".join(f"{100 * q:g} %: {np.quantile(radii, q):.2f} A" for q in (0.5, 0.9, 0.99, 0.999, 1.0))
     click.echo(f"{len(radii)} hosts of {packed}; quantiles {quantiles}")
-    for radius in (4.0, 4.5, VOID, 5.5, 6.0):
+    for radius in (3.5, 4.0, VOID, 5.0, 6.0):
         mark = "  <- the rule" if radius == VOID else ""
         click.echo(f"a sphere of more than {radius} A: {100 * (radii > radius).mean():.2f} %{mark}")
 

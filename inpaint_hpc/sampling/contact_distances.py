@@ -33,6 +33,7 @@ from .minimum_image import PeriodicCell
 
 CONTACT = 0.6
 REACH = 1.6
+GUEST_REACH = 1.25
 PACKING = 0.40
 UNKNOWN_RADIUS = 1.5  # A, for the few elements without a tabulated radius
 
@@ -139,7 +140,7 @@ def invalid_samples(host: Crystal, guest_numbers: ArrayLike, frac_coords: np.nda
         else:
             guest = int(bonded[s].argmin())
             to_atoms = np.where(np.arange(ratio.shape[2]) == len(host) + guest, np.inf, ratio[s, guest])
-            reasons[s] = _out_of_reach(guest_numbers[guest], to_atoms, limits[guest])
+            reasons[s] = _out_of_reach(host, guest_numbers[guest], to_atoms, limits[guest])
     return Validity(invalid, minimum, reasons)
 
 
@@ -154,11 +155,10 @@ def _bonded(to_host: np.ndarray, to_guest: np.ndarray) -> np.ndarray:
     """As `connected_guests`, from distances in units of the smallest possible ones, (S, n, N) and (S, n, n)."""
     if not to_host.shape[2]:
         return np.ones(to_host.shape[:2], dtype=bool)
-    limit = REACH / CONTACT
-    bonded: np.ndarray = to_host.min(axis=2) <= limit
+    bonded: np.ndarray = to_host.min(axis=2) <= REACH / CONTACT
     # Nearly all guests have a bond to the host itself; only the samples of the others are looked at again.
     rows = np.flatnonzero(~bonded.all(axis=1))
-    neighbours, known = to_guest[rows] <= limit, bonded[rows]
+    neighbours, known = to_guest[rows] <= GUEST_REACH / CONTACT, bonded[rows]
     while len(rows):
         more = known | (neighbours & known[:, None]).any(axis=2)
         if (more == known).all():
@@ -168,14 +168,17 @@ def _bonded(to_host: np.ndarray, to_guest: np.ndarray) -> np.ndarray:
     return bonded
 
 
-def _out_of_reach(number: int, ratio: np.ndarray, limits: np.ndarray) -> str:
+def _out_of_reach(host: Crystal, number: int, ratio: np.ndarray, limits: np.ndarray) -> str:
+    """Why a guest has no bonds, from its distances in units of the smallest possible ones and these, (N + n,)."""
     from ase.data import chemical_symbols
 
-    nearest = int(ratio.argmin())
-    symbol, limit = chemical_symbols[number], limits[nearest] * REACH / CONTACT
-    if ratio[nearest] <= REACH / CONTACT:
+    reach = np.where(np.arange(len(ratio)) < len(host), REACH, GUEST_REACH) / CONTACT
+    nearest = int((ratio / reach).argmin())
+    symbol, distance = chemical_symbols[number], ratio[nearest] * limits[nearest]
+    if ratio[nearest] <= reach[nearest]:
         return f"{symbol} has bonds to other guests alone, none of which has one to the host"
-    return f"no atom within {limit:.2f} A of {symbol} (the nearest is {ratio[nearest] * limits[nearest]:.2f} A away)"
+    limit = limits[nearest] * reach[nearest]
+    return f"no atom within {limit:.2f} A of {symbol} (the nearest is {distance:.2f} A away)"
 
 
 def _reason(

@@ -109,7 +109,7 @@ def test_packing_fraction_of_a_known_cell():
     assert packing_fraction([29] * 4, 47.0) == pytest.approx(4 * 4 / 3 * np.pi * radius**3 / 47.0)
 
 
-# A sheet in a tall cell: reach of Li is 3.10 A from O, 5.12 A from Cs, 4.10 A from another Li.
+# A sheet in a tall cell: reach of Li is 3.10 A from O, 3.20 A from another Li.
 SHEET = Crystal([8], [[0.5, 0.5, 0.1]], np.diag([3.0, 3.0, 30.0]))
 
 
@@ -127,8 +127,11 @@ def test_guests_may_be_connected_through_guests():
     def at(*heights):
         return [[0.5, 0.5, 0.1 + height / 30] for height in heights]
 
-    found = invalid_samples(SHEET, [3, 3, 3], np.array([at(2.0, 6.0, 9.5), at(2.0, 12.0, 15.0), at(9.5, 6.0, 2.0)]))
-    assert found.invalid.tolist() == [False, True, False]
+    found = invalid_samples(
+        SHEET, [3, 3, 3], np.array([at(2.0, 5.1, 8.2), at(2.0, 12.0, 14.5), at(8.2, 5.1, 2.0), at(2.0, 5.1, 8.5)])
+    )
+    assert found.invalid.tolist() == [False, True, False, True]
+    assert found.reason[3] == "no atom within 3.20 A of Li (the nearest is 3.40 A away)"
     assert found.reason[1] == "Li has bonds to other guests alone, none of which has one to the host"
     # Its own image is no bond.
     thin = Crystal([8], [[0.5, 0.5, 0.1]], np.diag([2.2, 2.2, 30.0]))
