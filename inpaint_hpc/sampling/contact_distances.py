@@ -11,12 +11,13 @@ every atom taken as a guest): the distance rule rejects 0.14 % of the real cryst
 factor of 0.65; the densest crystal has packing 0.388.  Electrodes (`electrodes_dev.h5`, `electrodes_train.h5`, true
 guests in the host that was relaxed without them): 1 of 1,565.
 
-Every guest must also be connected with the host by bonds, to host atoms or through other guests; two atoms have a bond
-up to `REACH` = 1.6 times the sum of their covalent radii: Li-O 3.10 A, Na-N 3.79 A, K-O 4.30 A, Li-C 3.26 A.
+Every guest must also be connected with the host by bonds, to host atoms or through other guests.  A bond to a host
+atom is at most `REACH` = 1.6 times the sum of the covalent radii long (Li-O 3.10 A, Na-N 3.79 A, K-O 4.30 A), a bond
+between guests `GUEST_REACH` = 1.25 times (Li-Li 3.20 A), or chains of guests would lead far into empty space.
 Calibration (`python benchmarks/guest_bonds.py mp_train.h5 --split train`; ions Li Na Mg Al K Ca Zn Rb Sr Cs Ba, each
-taken as guests from all their crystals): of 406,034 sites 0.017 % are out of reach, none of K, Rb and Cs; 0.053 % would
-be with a factor of 1.4.  Not used for the choice: 0 of 5,875 sites of `wbm_dev.h5`, 0 of 1,276 true guests of
-`electrodes_dev.h5`.
+taken as guests from all their crystals): of 406,034 sites 0.020 % are refused, none of Na, K, Rb and Cs; 0.056 % with
+1.4, which also leaves no Na in Prussian blue.  Not used for the choice: none of 5,875 sites of `wbm_dev.h5` and of 1,276
+true guests of `electrodes_dev.h5`.
 """
 
 from __future__ import annotations
