@@ -16,7 +16,7 @@ atom is at most `REACH` = 1.6 times the sum of the covalent radii long (Li-O 3.1
 between guests `GUEST_REACH` = 1.25 times (Li-Li 3.20 A), or chains of guests would lead far into empty space.
 Calibration (`python benchmarks/guest_bonds.py mp_train.h5 --split train`; ions Li Na Mg Al K Ca Zn Rb Sr Cs Ba, each
 taken as guests from all their crystals): of 406,034 sites 0.020 % are refused, none of Na, K, Rb and Cs; 0.056 % with
-1.4, which also leaves no Na in Prussian blue.  Not used for the choice: none of 5,875 sites of `wbm_dev.h5` and of 1,276
+1.4, and Na would not fit into Prussian blue.  Not used for the choice: none of 5,875 sites of `wbm_dev.h5` and 1,276
 true guests of `electrodes_dev.h5`.
 """
 
