@@ -75,7 +75,9 @@ def sites(hosts: tuple[str, ...], guests: tuple[str, ...], **options: Any) -> in
 
     from inpaint_hpc.cli.output import PipelineProgress
     from inpaint_hpc.network.weights import load_network
+    from inpaint_hpc.pipeline.known_limits import limit_notes
     from inpaint_hpc.sampling.settings import SamplingSettings
+    from inpaint_hpc.scoring.chgnet.models import DEFAULT_WEIGHTS
     from inpaint_hpc.sites.find_sites import find_sites_many
     from inpaint_hpc.sites.pooling import PoolingSettings
 
@@ -100,6 +102,9 @@ def sites(hosts: tuple[str, ...], guests: tuple[str, ...], **options: Any) -> in
             device=device,
             progress=progress,
         )
+    for one in found:
+        for note in limit_notes(network, one.host, [one.number], DEFAULT_WEIGHTS):
+            click.echo(f"Note: {one.host.name}: {note}", err=True)
     return _show(found, network.info, options, time.perf_counter() - start)
 
 

@@ -28,6 +28,7 @@ from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
 
 from .guest_shells import with_coordination
+from .known_limits import limit_notes
 from .ordering_stage import draw_sequential, refiner, search, searched_candidates, searched_rows, sequential_candidates
 from .provenance import provenance
 from .ranking_stage import TaskCandidates, rank_by_energy
@@ -246,6 +247,8 @@ def _result(
     task, sampling, pipeline = one.task, run.sampling, run.pipeline
     candidates = with_coordination(task, one.candidates)
     weights = _weights(run.network)
+    limits = limit_notes(run.network, task.host, task.guests, pipeline.chgnet if pipeline.score else None)
+    notes = [*_notes(task, drawn, candidates, sampling, pipeline), *limits]
     return InpaintResult(
         host=task.host,
         guests=task.guests,
@@ -253,14 +256,14 @@ def _result(
         n_drawn=drawn.n_drawn,
         n_invalid=drawn.n_drawn - len(drawn.indices),
         reasons=dict(drawn.reasons.most_common()),
-        notes=(*_notes(task, drawn, candidates, sampling, pipeline), *(found.notes if found else ())),
+        notes=(*notes, *(found.notes if found else ())),
         settings={**asdict(sampling), "nfe": sampling.nfe, **asdict(pipeline)},
         weights=weights,
         seconds=drawn.seconds,
         drawn=drawn,
         evaluations=one.evaluations + (found.evaluations if found else 0),
         networks=found.networks if found else (),
-        confidence=_confidence(run.network, task, candidates, sampling, pipeline),
+        confidence=None if limits else _confidence(run.network, task, candidates, sampling, pipeline),
         host_energies=one.host_energies,
         provenance=provenance(sampling, pipeline, weights.get("sha256", "")),
     )

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from inpaint_hpc.sampling.contact_distances import Validity, invalid_samples
+from inpaint_hpc.sampling.empty_space import has_void
 from inpaint_hpc.sampling.sample import sample
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import SampleSet, Task
@@ -67,12 +68,17 @@ def draw_valid(
 ) -> list[ValidSamples]:
     """`settings.samples` possible samples of each task; fewer when `redraws` rounds were not enough.
 
+    Where a host has empty space, half of the guests may drift into it: there are twice as many rounds.
+
     Impossible samples are replaced by samples with fresh indices, so that the outcome does not depend on what else is
     drawn.  All tasks share every round.
     """
     drawn = [ValidSamples(np.zeros((0, len(task.guests), 3))) for task in tasks]
-    for attempt in range(redraws + 1):
-        missing = [settings.samples - len(d.indices) for d in drawn]
+    rounds = [1 + redraws * (2 if has_void(task.host) else 1) for task in tasks]
+    for attempt in range(max(rounds, default=0)):
+        missing = [
+            settings.samples - len(d.indices) if attempt < most else 0 for d, most in zip(drawn, rounds, strict=True)
+        ]
         if not any(missing):
             break
         stage = "redraw" if attempt else "sample"
@@ -89,5 +95,7 @@ def draw_valid(
 
 
 def kind_of_reason(reason: str) -> str:
-    """'Li is 0.93 A from host O (at least 1.16 A)' -> 'Li within 1.16 A of host O'."""
+    """'Li is 0.93 A from host O (at least 1.16 A)' -> 'Li within 1.16 A of host O'; of a guest out of reach the
+    distance is left out."""
+    reason = re.sub(r" \(the nearest is [\d.]+ A away\)$", "", reason)
     return re.sub(r"^(\w+) is [\d.]+ A from (.*) \(at least ([\d.]+) A\)$", r"\1 within \3 A of \2", reason)

@@ -21,7 +21,7 @@ class PipelineSettings:
 
     Attributes:
         score: rank by CHGNet energy; otherwise by agreement.
-        redraws: how often impossible samples are replaced by fresh ones.
+        redraws: how often impossible samples are replaced by fresh ones; twice as often in hosts with empty space.
         tolerance: samples whose guests are within this distance in A are equal.
         symprec: distance tolerance in A of the host's symmetry.
         relax: 'none'; 'guests' relaxes the guests in the frozen host, 'positions' all atoms in the fixed cell, 'cell'

@@ -16,6 +16,7 @@ from inpaint_hpc.crystals.batch import Crystals
 from inpaint_hpc.errors import InpaintHpcError, InputError
 
 from .batching import Batch, Work, default_edge_budget, is_out_of_memory, pack, release_memory, require_budget
+from .empty_space import starting_positions
 from .settings import SamplingSettings
 from .strategies import STRATEGY_CLASSES, Network, SampleBatch, StepNoise, travel_back
 from .tasks import SampleSet, Task
@@ -67,8 +68,9 @@ def sample_jointly(
     def run(batch: Batch, encoding: Any) -> np.ndarray:
         chosen = [tasks[row] for row in batch.tasks]
         tensors = SampleBatch(chosen, [part.indices for part in batch.parts], settings.seed, device)
-        positions = tensors.uniform_positions()
-        if initial is not None:
+        if initial is None:
+            positions = starting_positions(tensors)
+        else:
             rows = [initial[part.task][np.array(part.indices) - first_indices[part.task]] for part in batch.parts]
             positions = tensors.noised(np.concatenate([row.reshape(-1, 3) for row in rows]), levels[0])
         return _denoise(strategy(network, encoding, tensors, dtype), tensors, positions, settings, levels, report)

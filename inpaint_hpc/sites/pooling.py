@@ -15,6 +15,8 @@ import numpy as np
 
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.errors import InputError
+from inpaint_hpc.sampling.contact_distances import connected_guests
+from inpaint_hpc.sampling.empty_space import has_void
 from inpaint_hpc.sampling.sample import sample
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
@@ -92,8 +94,16 @@ class Pool:
 
     @property
     def frac_coords(self) -> np.ndarray:
-        """All guest positions, float64 (P, 3)."""
-        return np.concatenate([coords.reshape(-1, 3) for coords in self.samples.values()])
+        """Positions of all guests that are connected with the host, float64 (P, 3).
+
+        Where the host has empty space they must have a bond to the host itself: a second layer is no site of a surface.
+        """
+        kept = []
+        for count, coords in self.samples.items():
+            each = 1 if has_void(self.host) else count
+            parts = coords.reshape(-1, each, 3)
+            kept.append(parts[connected_guests(self.host, [self.number] * each, parts)])
+        return np.concatenate(kept)
 
     def networks(self, **options: Any) -> list[SiteNetwork]:
         """Site networks of the pool, one for each symmetry; options as `networks_from_positions`."""

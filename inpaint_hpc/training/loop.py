@@ -79,6 +79,7 @@ class Trainer:
         self.masks = MaskMixture(**config.masks.model_dump())
         self.settings = BatchSettings(**config.batch.model_dump())
         self.start_sha256: str | None = None
+        self.start_elements: list[str] = []
         torch.manual_seed(config.seed)
         self.network = ScoreNetwork(
             NetworkConfig(
@@ -265,6 +266,7 @@ class Trainer:
                 "crystals": len(self.data),
                 "max_atoms": config.max_atoms,
             },
+            "elements": self._taught(),
         }
         if config.pairs is not None:
             counts = {"train": len(self.pairs), "val": len(self.held_out_pairs)}
@@ -286,6 +288,13 @@ class Trainer:
         }
         return card
 
+    def _taught(self) -> list[str]:
+        """Symbols of the elements in the training data, those of the weights that it started from included."""
+        from ase.data import atomic_numbers, chemical_symbols
+
+        numbers = set(self.data.numbers.tolist()).union(*(pair.reference.numbers.tolist() for pair in self.pairs))
+        return [chemical_symbols[z] for z in sorted(numbers | {atomic_numbers[s] for s in self.start_elements})]
+
     def _start_from(self, weights: str) -> None:
         begin = load_network(weights, self.parallel.device)
         if begin.config != self.network.config:
@@ -296,6 +305,7 @@ class Trainer:
             )
         self.network.load_state_dict(begin.state_dict())
         self.start_sha256 = begin.info.sha256
+        self.start_elements = begin.info.card.get("elements", [])
 
     def _load(self, path: Path) -> None:
         if not path.exists():

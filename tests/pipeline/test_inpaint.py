@@ -135,15 +135,16 @@ def test_ranked_by_chgnet_energy():
 
 
 def test_candidate_that_cannot_be_scored_is_last_and_said():
-    # A molecule in a large box: beside it CHGNet has something to say, far from it the guest has no neighbours.
-    host = Crystal([12, 8], [[0.45, 0.5, 0.5], [0.55, 0.5, 0.5]], np.eye(3) * 18.0, "box")
-    network = NearestSite([0.68, 0.5, 0.5], [0.0, 0.0, 0.0])
+    # A molecule and an atom in a large box: CHGNet has nothing to say of the atom unless the guest is beside it.
+    host = Crystal([12, 8, 8], [[0.45, 0.5, 0.5], [0.55, 0.5, 0.5], [0.0, 0.0, 0.0]], np.eye(3) * 18.0, "box")
+    network = NearestSite([0.13, 0.0, 0.0], [0.68, 0.5, 0.5])
     result = inpaint(network, host, {"Li": 1}, samples=12, steps=6)
     first, second = result.candidates
     assert first.energy_per_atom is not None and first.min_distance == pytest.approx(0.13 * 18)
     assert second.energy_per_atom is None and second.max_force is None and second.rank == 1
     assert "isolated" in second.error
-    assert result.notes == ("CHGNet could not score 1 of 2 candidates",)
+    assert result.notes[0] == "CHGNet could not score 1 of 2 candidates" and "empty space" in result.notes[1]
+    assert len(result.notes) == 2
     assert '"energy_per_atom_eV": null' in to_json(document("inpaint", [result], 0.0))
 
 

@@ -5,8 +5,16 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from inpaint_hpc.crystals.batch import Crystal
+from inpaint_hpc.crystals.packed import PackedDataset
 from inpaint_hpc.errors import InputError
-from inpaint_hpc.sampling.contact_distances import contact_radii, invalid_samples, packing_fraction, require_room
+from inpaint_hpc.pipeline.rejection_sampling import kind_of_reason
+from inpaint_hpc.sampling.contact_distances import (
+    connected_guests,
+    contact_radii,
+    invalid_samples,
+    packing_fraction,
+    require_room,
+)
 
 ROCK_SALT = Crystal.from_structure(
     Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.2), ["Mg", "O"], [[0] * 3, [0.5] * 3])
@@ -99,3 +107,46 @@ def test_too_many_guests_for_the_volume():
 def test_packing_fraction_of_a_known_cell():
     radius = contact_radii([29])[0]
     assert packing_fraction([29] * 4, 47.0) == pytest.approx(4 * 4 / 3 * np.pi * radius**3 / 47.0)
+
+
+# A sheet in a tall cell: reach of Li is 3.10 A from O, 3.20 A from another Li.
+SHEET = Crystal([8], [[0.5, 0.5, 0.1]], np.diag([3.0, 3.0, 30.0]))
+
+
+def test_a_guest_in_empty_space_is_invalid():
+    heights = np.array([0.1 + 3.0 / 30, 0.1 + 3.2 / 30, 0.6])
+    samples = np.stack([np.full(3, 0.5), np.full(3, 0.5), heights], axis=1)[:, None]
+    found = invalid_samples(SHEET, [3], samples)
+    assert found.invalid.tolist() == [False, True, True]
+    assert found.reason[1] == "no atom within 3.10 A of Li (the nearest is 3.20 A away)"
+    assert connected_guests(SHEET, [3], samples).tolist() == [[True], [False], [False]]
+    assert kind_of_reason(found.reason[2]) == "no atom within 3.10 A of Li"
+
+
+def test_guests_may_be_connected_through_guests():
+    def at(*heights):
+        return [[0.5, 0.5, 0.1 + height / 30] for height in heights]
+
+    found = invalid_samples(
+        SHEET, [3, 3, 3], np.array([at(2.0, 5.1, 8.2), at(2.0, 12.0, 14.5), at(8.2, 5.1, 2.0), at(2.0, 5.1, 8.5)])
+    )
+    assert found.invalid.tolist() == [False, True, False, True]
+    assert found.reason[3] == "no atom within 3.20 A of Li (the nearest is 3.40 A away)"
+    assert found.reason[1] == "Li has bonds to other guests alone, none of which has one to the host"
+    # Its own image is no bond.
+    thin = Crystal([8], [[0.5, 0.5, 0.1]], np.diag([2.2, 2.2, 30.0]))
+    assert invalid_samples(thin, [3], np.array([at(12.0)[:1]])).invalid[0]
+
+
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_sites_of_real_crystals_are_within_reach(part):
+    """Every metal ion of the packaged crystals, all of its element taken out at once."""
+    dataset = PackedDataset("tests/data/smoke.h5", part)
+    for k in range(len(dataset)):
+        crystal = dataset[k]
+        for z in {3, 11, 12, 19, 20, 30, 37, 55} & set(crystal.numbers.tolist()):
+            guest = crystal.numbers == z
+            if not guest.all():
+                assert connected_guests(
+                    crystal.without(z), crystal.numbers[guest], crystal.frac_coords[guest][None]
+                ).all()

@@ -243,6 +243,7 @@ def test_training_goes_on_from_weights_and_says_so_on_the_card(tmp_path):
     assert record["loss_pair"] > 0
     card = json.loads((tmp_path / "more" / "model.json").read_text())
     assert card["start_from"] == before.info.sha256
+    assert set(before.info.card["elements"]) <= set(card["elements"])
     assert card["pairs"]["train"] == 13 and card["pairs"]["val"] == 3
     other = config(tmp_path, out="other", start_from="small")
     with pytest.raises(InputError, match="small has scalars 96, the configuration 16"):
