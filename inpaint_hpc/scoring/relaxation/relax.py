@@ -21,6 +21,7 @@ from inpaint_hpc.scoring.chgnet.network import ChgnetNetwork
 
 from .fire import FireSettings
 from .optimizer_state import ENERGY_RISE, OptimizerState
+from .saddle_points import leave_saddle_points
 
 if TYPE_CHECKING:
     from chgnet.model.model import CHGNet
@@ -42,6 +43,8 @@ class RelaxSettings:
         max_steps: maximum number of steps per structure.
         max_stress: in mode 'cell', largest component of the stress allowed too, GPa.
         fire: parameters of FIRE.
+        displacement: A; once converged, the guests in a host are displaced by this to see whether they are on a saddle
+            point, and leave it if so (`saddle_points`).  0 takes every point without forces, as ASE does.
 
     Raises:
         InputError: unknown mode, or a threshold that is not positive.
@@ -52,6 +55,7 @@ class RelaxSettings:
     max_steps: int = 500
     max_stress: float | None = None
     fire: FireSettings = field(default_factory=FireSettings)
+    displacement: float = 0.05
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -60,6 +64,8 @@ class RelaxSettings:
             raise InputError("the thresholds of force and stress must be positive")
         if self.max_steps < 0:
             raise InputError(f"the number of steps must not be negative, not {self.max_steps}")
+        if not 0 <= self.displacement <= 0.5:
+            raise InputError(f"the displacement must be from 0 to 0.5 A, not {self.displacement}")
 
     def outcome(self, error: str, force: float, stress: float, rising: int, steps: int) -> tuple[str, str] | None:
         """'converged', 'diverged' or 'unfinished', and the reason in one line; None while it is still relaxing."""
@@ -125,7 +131,8 @@ def relax(
 
     Args:
         crystals: structures; guests are their last atoms.
-        n_guests: how many guests, for all crystals or for each; used by mode 'guests' only.
+        n_guests: how many guests, for all crystals or for each; those that mode 'guests' moves, and that do not stay on
+            saddle points in any mode.
         settings: what moves and until when; by default guests until 0.05 eV/A.
         model, device, row_budget: as `evaluate`; the budget decides how many structures move at once.
         progress: called with the number of structures finished since the last call.
@@ -140,10 +147,22 @@ def relax(
     counts = [n_guests] * len(crystals) if isinstance(n_guests, int) else list(n_guests)
     _require_guests(crystals, counts, settings.mode)
     evaluator = BatchEvaluator(load_chgnet_network(model, device), "efs", row_budget)
-    if not crystals:
-        return []
-    structures = OptimizerState(crystals, counts, settings.mode, settings.fire, evaluator.network.device)
-    return _Run(structures, evaluator, settings, progress).results()
+
+    def once(
+        crystals: Sequence[Crystal],
+        counts: Sequence[int],
+        settings: RelaxSettings,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[Relaxation]:
+        if not crystals:
+            return []
+        structures = OptimizerState(crystals, counts, settings.mode, settings.fire, evaluator.network.device)
+        return _Run(structures, evaluator, settings, progress).results()
+
+    results = once(crystals, counts, settings, progress)
+    if settings.displacement == 0 or settings.max_steps == 0:
+        return results
+    return leave_saddle_points(results, counts, settings, evaluator, once)
 
 
 def _require_guests(crystals: Sequence[Crystal], counts: list[int], mode: str) -> None:
