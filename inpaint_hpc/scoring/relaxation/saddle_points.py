@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,15 +17,14 @@ from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.sampling.contact_distances import invalid_samples
 from inpaint_hpc.scoring.chgnet.batch import BatchEvaluator, crystals_batch
 
-if TYPE_CHECKING:
-    from .relax import Relaxation, RelaxSettings
+from .settings import Relaxation, RelaxSettings
 
-    RelaxOnce = Callable[[Sequence[Crystal], Sequence[int], RelaxSettings], list[Relaxation]]
+RelaxOnce = Callable[[Sequence[Crystal], Sequence[int], RelaxSettings], list[Relaxation]]
 
 NEGATIVE = -0.02  # eV/A^2; what is flatter gains less than LEAST_GAIN within LONGEST
 LEAST_GAIN = 0.005  # eV per structure
 LONGEST = 0.8  # A, a displacement is doubled up to this until a force exceeds fmax
-STARTS = 4  # relaxed of each structure: a cubic site alone has 26 directions
+STARTS = 2  # the steepest ways down of each structure, relaxed; a cubic site has 26 directions
 ROUNDS = 3  # the way down may lead over further saddle points
 
 
@@ -80,8 +78,7 @@ def _lower(
     if best and settings.mode != "guests":
         # Only the lowest in the frozen host is worth a relaxation of everything.
         whole = relax_once([end.crystal for end in best.values()], [counts[k] for k in best], settings)
-        steps = [end.steps + one.steps for end, one in zip(best.values(), whole, strict=True)]
-        whole = [replace(one, steps=n) for one, n in zip(whole, steps, strict=True)]
+        whole = [replace(one, steps=end.steps + one.steps) for end, one in zip(best.values(), whole, strict=True)]
         best = {k: one for k, one in zip(best, whole, strict=True) if _sound(one, counts[k])}
     for k, end in best.items():
         if _gain(given[k], end) > LEAST_GAIN:
@@ -140,17 +137,20 @@ def _downhill(
     while walking:
         owners = [(k, way) for k, ways in walking.items() for way in ways]
         ends = _displaced([given[k].crystal for k, _ in owners], [length * way for _, way in owners], evaluator)
-        reached: dict[int, list[tuple[np.ndarray, _Displaced]]] = {}
+        reached: dict[int, list[tuple[float, np.ndarray, _Displaced]]] = {}
         for (k, way), end in zip(owners, ends, strict=True):
             # The first steps gain less than the energy's last digit, but the force shows which way is down.
-            if np.sum(end.forces * way) > 0:
-                reached.setdefault(k, []).append((way, end))
+            slope = float(np.sum(end.forces * way))
+            if slope > 0:
+                reached.setdefault(k, []).append((slope, way, end))
         length *= 2
         walking = {}
         for k, here in reached.items():
-            starts[k] = [e.crystal for _, e in sorted(here, key=lambda one: one[1].energy)[:STARTS]]
-            if max(np.linalg.norm(e.forces, axis=1).max() for _, e in here) < settings.fmax and length <= LONGEST:
-                walking[k] = [way for way, _ in here]
+            steepest = sorted(here, key=lambda one: -one[0])[:STARTS]
+            starts[k] = [end.crystal for _, _, end in steepest]
+            flat = all(np.linalg.norm(end.forces, axis=1).max() < settings.fmax for _, _, end in steepest)
+            if flat and length <= LONGEST:
+                walking[k] = [way for _, way, _ in steepest]
     return starts
 
 

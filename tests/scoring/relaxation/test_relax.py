@@ -225,6 +225,7 @@ def test_nan_on_the_way_is_caught():
         ({"n_guests": 1, "fmax": 0.0}, "must be positive"),
         ({"n_guests": 1, "max_steps": -1}, "must not be negative"),
         ({"mode": "cell", "max_stress": -1.0}, "must be positive"),
+        ({"mode": "cell", "displacement": -0.1}, "from 0 to 0.5 A"),
     ],
 )
 def test_bad_options_are_refused_in_one_line(options, message):
