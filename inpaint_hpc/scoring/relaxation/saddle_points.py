@@ -1,8 +1,8 @@
 """Away from saddle points: where symmetry or a flat top holds a guest, its forces vanish without a minimum.
 
 Three evaluations with all guests displaced along x, y and z give each guest's curvatures, exactly for one guest, and
-up to the weak coupling between guests for several.  Guests with a negative curvature are displaced along it and its
-opposite, and the structure is relaxed again from there.
+up to the weak coupling between guests for several.  Guests with a negative curvature are displaced along the steepest
+of the ways down, until a force would let them go on, and the structure is relaxed again from there.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ RelaxOnce = Callable[[Sequence[Crystal], Sequence[int], RelaxSettings], list[Rel
 NEGATIVE = -0.02  # eV/A^2; what is flatter gains less than LEAST_GAIN within LONGEST
 LEAST_GAIN = 0.005  # eV per structure
 LONGEST = 0.8  # A, a displacement is doubled up to this until a force exceeds fmax
-STARTS = 2  # the steepest ways down of each structure, relaxed; a cubic site has 26 directions
 ROUNDS = 3  # the way down may lead over further saddle points
 
 
@@ -65,23 +64,11 @@ def _lower(
     relax_once: RelaxOnce,
 ) -> list[Relaxation | None]:
     """For each structure a lower minimum next to it, or None."""
+    starts = _downhill(given, counts, settings, evaluator)
+    ends = relax_once(list(starts.values()), [counts[k] for k in starts], settings)
     found: list[Relaxation | None] = [None] * len(given)
-    ways = _downhill(given, counts, settings, evaluator)
-    owners = [k for k, starts in enumerate(ways) for _ in starts]
-    frozen = replace(settings, mode="guests")
-    ends = relax_once([start for starts in ways for start in starts], [counts[k] for k in owners], frozen)
-    best: dict[int, Relaxation] = {}
-    for k, end in zip(owners, ends, strict=True):
-        if _sound(end, counts[k]) and (k not in best or end.energy_per_atom < best[k].energy_per_atom):
-            best[k] = end
-    best = {k: end for k, end in best.items() if _gain(given[k], end) > LEAST_GAIN}
-    if best and settings.mode != "guests":
-        # Only the lowest in the frozen host is worth a relaxation of everything.
-        whole = relax_once([end.crystal for end in best.values()], [counts[k] for k in best], settings)
-        whole = [replace(one, steps=end.steps + one.steps) for end, one in zip(best.values(), whole, strict=True)]
-        best = {k: one for k, one in zip(best, whole, strict=True) if _sound(one, counts[k])}
-    for k, end in best.items():
-        if _gain(given[k], end) > LEAST_GAIN:
+    for k, end in zip(starts, ends, strict=True):
+        if _sound(end, counts[k]) and _gain(given[k], end) > LEAST_GAIN:
             steps = given[k].steps + end.steps
             reason = f"converged in {steps} steps, past a saddle point" if end.converged else end.reason
             before = given[k].energy_per_atom_before
@@ -104,14 +91,13 @@ def _sound(end: Relaxation, count: int) -> bool:
 @dataclass(frozen=True)
 class _Displaced:
     crystal: Crystal
-    energy: float
     forces: np.ndarray  # on the guests
 
 
 def _displaced(
     crystals: Sequence[Crystal], displacements: Sequence[np.ndarray], evaluator: BatchEvaluator
 ) -> list[_Displaced]:
-    """Crystals whose last atoms are displaced, A, with energies and forces; NaN where they cannot be evaluated."""
+    """Crystals whose last atoms are displaced, A, with the forces on them; NaN where they cannot be evaluated."""
     moved = []
     for crystal, displacement in zip(crystals, displacements, strict=True):
         frac = crystal.frac_coords.copy()
@@ -122,35 +108,33 @@ def _displaced(
     evaluation = evaluator(crystals_batch(moved).to(evaluator.network.device)).to("cpu")
     assert evaluation.forces is not None
     return [
-        _Displaced(c, float(evaluation.energies[k]), evaluation.forces[evaluation.atoms(k)].numpy()[-len(d) :])
+        _Displaced(c, evaluation.forces[evaluation.atoms(k)].numpy()[-len(d) :])
         for k, (c, d) in enumerate(zip(moved, displacements, strict=True))
     ]
 
 
 def _downhill(
     given: list[Relaxation], counts: list[int], settings: RelaxSettings, evaluator: BatchEvaluator
-) -> list[list[Crystal]]:
-    """For each structure the displaced ones from which to relax; none for a minimum."""
+) -> dict[int, Crystal]:
+    """Of structures on saddle points, by their place in `given`: displaced along the steepest way down."""
     directions = _directions(given, counts, settings.displacement, evaluator)
-    starts: list[list[Crystal]] = [[] for _ in given]
+    starts: dict[int, Crystal] = {}
     length, walking = settings.displacement, {k: ways for k, ways in enumerate(directions) if ways}
     while walking:
         owners = [(k, way) for k, ways in walking.items() for way in ways]
         ends = _displaced([given[k].crystal for k, _ in owners], [length * way for _, way in owners], evaluator)
-        reached: dict[int, list[tuple[float, np.ndarray, _Displaced]]] = {}
+        steepest: dict[int, tuple[float, np.ndarray, _Displaced]] = {}
         for (k, way), end in zip(owners, ends, strict=True):
             # The first steps gain less than the energy's last digit, but the force shows which way is down.
             slope = float(np.sum(end.forces * way))
-            if slope > 0:
-                reached.setdefault(k, []).append((slope, way, end))
+            if slope > 0 and (k not in steepest or slope > steepest[k][0]):
+                steepest[k] = slope, way, end
         length *= 2
         walking = {}
-        for k, here in reached.items():
-            steepest = sorted(here, key=lambda one: -one[0])[:STARTS]
-            starts[k] = [end.crystal for _, _, end in steepest]
-            flat = all(np.linalg.norm(end.forces, axis=1).max() < settings.fmax for _, _, end in steepest)
-            if flat and length <= LONGEST:
-                walking[k] = [way for _, way, _ in steepest]
+        for k, (_, way, end) in steepest.items():
+            starts[k] = end.crystal
+            if np.linalg.norm(end.forces, axis=1).max() < settings.fmax and length <= LONGEST:
+                walking[k] = [way]
     return starts
 
 
