@@ -56,7 +56,9 @@ def main(electrodes, mode, n, max_atoms, samples, candidates, fmax, max_steps, q
         if pairs:
             first = [min(end[k].energy_per_atom for end in pairs) * len(pairs[0][0].crystal) for k in (0, 1)]
             better_first += first[0] - first[1] > 1e-3
-        print(f"{name:28} {len(host) + 1:3} atoms  lower by, meV: {[round(1000 * g) for g in gains]}", flush=True)
+        clock = " + ".join(f"{value:.1f}" for value in (placing, *seconds))
+        print(f"{name:28} {len(host) + 1:3} atoms  so far {clock} s  lower by {[round(1000 * g) for g in gains]} meV",
+              flush=True)  # fmt: skip
     print(f"\n{hosts} hosts, mode {mode}: {seconds[0]:.1f} s without, {seconds[1]:.1f} s with ({_ratio(seconds):.2f})")
     print(
         f"with {placing:.1f} s of sampling and scoring, the same in both: {_ratio([s + placing for s in seconds]):.2f}"
