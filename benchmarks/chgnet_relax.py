@@ -76,7 +76,7 @@ def _compare(model, crystals, guests, mode, fmax, max_steps, weights, device, ro
     relax(crystals[:2], guests[:2], RelaxSettings(mode, max_steps=2), **options)
     _native(model, crystals[:1], guests, mode, fmax, 1, device)
     batched, fast = shared.timed(
-        lambda: relax(crystals, guests, RelaxSettings(mode, fmax, max_steps), **options), device
+        lambda: relax(crystals, guests, RelaxSettings(mode, fmax, max_steps, displacement=0.0), **options), device
     )
     native, slow = shared.timed(lambda: _native(model, crystals, guests, mode, fmax, max_steps, device), device)
     steps = {"chgnet": sum(s for _, s, _ in native), "batched": sum(r.steps for r in batched)}

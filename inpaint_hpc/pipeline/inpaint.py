@@ -33,6 +33,7 @@ from .ordering_stage import draw_sequential, refiner, search, searched_candidate
 from .provenance import provenance
 from .ranking_stage import TaskCandidates, rank_by_energy
 from .rejection_sampling import Progress, ValidSamples, draw_valid
+from .relaxation_notes import relaxation_notes
 from .results import DIVERGED, UNFINISHED, Candidate, InpaintResult
 from .run_context import RunContext
 from .settings import PipelineSettings
@@ -312,7 +313,7 @@ def _notes(
             f"{outcomes[UNFINISHED]} of {outcomes.total()} relaxations had not converged after "
             f"{pipeline.relax_steps} steps"
         )
-    return notes
+    return notes + relaxation_notes(task, candidates)
 
 
 def _weights(network: Any) -> dict[str, str]:

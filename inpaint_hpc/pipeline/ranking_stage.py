@@ -216,7 +216,7 @@ def _lowest_after_a_few_steps(
     found = relax(
         crystals,
         [len(one.task.guests) for one, _ in chosen],
-        RelaxSettings("guests", pipeline.fmax, pipeline.stage_steps),
+        RelaxSettings("guests", pipeline.fmax, pipeline.stage_steps, displacement=0.0),
         model=pipeline.chgnet,
         device=device,
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,93 +18,12 @@ from inpaint_hpc.scoring.chgnet.batch import BatchEvaluator
 from inpaint_hpc.scoring.chgnet.models import DEFAULT_WEIGHTS, load_chgnet_network
 from inpaint_hpc.scoring.chgnet.network import ChgnetNetwork
 
-from .fire import FireSettings
-from .optimizer_state import ENERGY_RISE, OptimizerState
+from .optimizer_state import OptimizerState
+from .saddle_points import leave_saddle_points
+from .settings import Relaxation, RelaxSettings
 
 if TYPE_CHECKING:
     from chgnet.model.model import CHGNet
-
-MODES = ("guests", "positions", "cell")
-# Evaluations in a row with an energy that is clearly above the lowest, after which it will not come down again.
-RISING_STEPS = 50
-
-
-@dataclass(frozen=True)
-class RelaxSettings:
-    """What may move, and until when.
-
-    Attributes:
-        mode: 'guests' moves the guests in a frozen host, 'positions' all atoms in a fixed cell, 'cell' all atoms and
-            the cell (as ASE's FrechetCellFilter).
-        fmax: converged when no force exceeds it, eV/A.  In mode 'cell' this holds for the forces on the cell as well,
-            `volume * stress / atoms` in eV/A, as in ASE.
-        max_steps: maximum number of steps per structure.
-        max_stress: in mode 'cell', largest component of the stress allowed too, GPa.
-        fire: parameters of FIRE.
-
-    Raises:
-        InputError: unknown mode, or a threshold that is not positive.
-    """
-
-    mode: str = "guests"
-    fmax: float = 0.05
-    max_steps: int = 500
-    max_stress: float | None = None
-    fire: FireSettings = field(default_factory=FireSettings)
-
-    def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise InputError(f"unknown mode of relaxation '{self.mode}'; choose one of {', '.join(MODES)}")
-        if not self.fmax > 0 or (self.max_stress is not None and not self.max_stress > 0):
-            raise InputError("the thresholds of force and stress must be positive")
-        if self.max_steps < 0:
-            raise InputError(f"the number of steps must not be negative, not {self.max_steps}")
-
-    def outcome(self, error: str, force: float, stress: float, rising: int, steps: int) -> tuple[str, str] | None:
-        """'converged', 'diverged' or 'unfinished', and the reason in one line; None while it is still relaxing."""
-        tight = self.max_stress is None or self.mode != "cell" or stress < self.max_stress
-        if error:
-            return "diverged", error
-        if force < self.fmax and tight:
-            return "converged", f"converged in {steps} steps"
-        if rising >= RISING_STEPS:
-            return "diverged", f"its energy stays {ENERGY_RISE} eV per atom or more above the lowest it had"
-        if steps >= self.max_steps:
-            return "unfinished", f"not converged in {steps} steps: largest force {force:.3f} eV/A"
-        return None
-
-
-@dataclass(frozen=True)
-class Relaxation:
-    """The result of relaxing one structure.
-
-    Attributes:
-        crystal: the structure at its last sound evaluation (the input, if there was none), in the input's order, not
-            wrapped.  Rows that could not move are bit-for-bit those of the input.
-        energy_per_atom: of `crystal`, eV; NaN without a sound evaluation.
-        energy_per_atom_before: of the input, eV; NaN if it could not be evaluated.
-        forces: of `crystal`, on all atoms, eV/A, float64 (n, 3).
-        stress: of `crystal`, GPa, float64 (3, 3).
-        steps: steps taken.
-        converged: forces (and stress) fell below the threshold.
-        diverged: the structure could not be evaluated or relaxed; `crystal` is not a minimum.
-        reason: why it stopped, one line.
-    """
-
-    crystal: Crystal
-    energy_per_atom: float
-    energy_per_atom_before: float
-    forces: np.ndarray
-    stress: np.ndarray
-    steps: int
-    converged: bool
-    diverged: bool
-    reason: str
-
-    @property
-    def max_force(self) -> float:
-        """Largest force on any atom, eV/A."""
-        return float(np.linalg.norm(self.forces, axis=1).max(initial=0.0))
 
 
 def relax(
@@ -125,7 +43,8 @@ def relax(
 
     Args:
         crystals: structures; guests are their last atoms.
-        n_guests: how many guests, for all crystals or for each; used by mode 'guests' only.
+        n_guests: how many guests, for all crystals or for each; those that mode 'guests' moves, and that do not stay on
+            saddle points in any mode.
         settings: what moves and until when; by default guests until 0.05 eV/A.
         model, device, row_budget: as `evaluate`; the budget decides how many structures move at once.
         progress: called with the number of structures finished since the last call.
@@ -140,10 +59,22 @@ def relax(
     counts = [n_guests] * len(crystals) if isinstance(n_guests, int) else list(n_guests)
     _require_guests(crystals, counts, settings.mode)
     evaluator = BatchEvaluator(load_chgnet_network(model, device), "efs", row_budget)
-    if not crystals:
-        return []
-    structures = OptimizerState(crystals, counts, settings.mode, settings.fire, evaluator.network.device)
-    return _Run(structures, evaluator, settings, progress).results()
+
+    def once(
+        crystals: Sequence[Crystal],
+        counts: Sequence[int],
+        settings: RelaxSettings,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[Relaxation]:
+        if not crystals:
+            return []
+        structures = OptimizerState(crystals, counts, settings.mode, settings.fire, evaluator.network.device)
+        return _Run(structures, evaluator, settings, progress).results()
+
+    results = once(crystals, counts, settings, progress)
+    if settings.displacement == 0 or settings.max_steps == 0:
+        return results
+    return leave_saddle_points(results, counts, settings, evaluator, once)
 
 
 def _require_guests(crystals: Sequence[Crystal], counts: list[int], mode: str) -> None:

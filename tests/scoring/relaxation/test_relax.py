@@ -35,7 +35,7 @@ def native_relaxation(crystal, n_guests, mode, fmax, steps):
 @pytest.mark.parametrize("mode", ["guests", "positions", "cell"])
 def test_the_same_minima_as_chgnet_in_as_many_steps(mode):
     crystals, counts = intercalated(3, 0.15, seed=1, everything=mode != "guests", max_atoms=8)
-    results = relax(crystals, counts, RelaxSettings(mode, 0.1, 80))
+    results = relax(crystals, counts, RelaxSettings(mode, 0.1, 80, displacement=0.0))
     for crystal, count, result in zip(crystals, counts, results, strict=True):
         energy, positions, steps = native_relaxation(crystal, count, mode, 0.1, 80)
         assert result.converged and not result.diverged
@@ -48,7 +48,7 @@ def test_the_same_minima_as_chgnet_in_as_many_steps(mode):
 @pytest.mark.slow
 def test_the_same_minima_as_chgnet_for_50_structures():
     crystals, counts = intercalated(50, 0.15, seed=2, everything=True)
-    results = relax(crystals, counts, RelaxSettings("cell", 0.05, 300))
+    results = relax(crystals, counts, RelaxSettings("cell", 0.05, 300, displacement=0.0))
     energies = [native_relaxation(c, n, "cell", 0.05, 300)[0] for c, n in zip(crystals, counts, strict=True)]
     apart = np.abs([r.energy_per_atom - e for r, e in zip(results, energies, strict=True)])
     assert (apart < 2e-3).mean() >= 0.95
@@ -225,6 +225,7 @@ def test_nan_on_the_way_is_caught():
         ({"n_guests": 1, "fmax": 0.0}, "must be positive"),
         ({"n_guests": 1, "max_steps": -1}, "must not be negative"),
         ({"mode": "cell", "max_stress": -1.0}, "must be positive"),
+        ({"mode": "cell", "displacement": -0.1}, "from 0 to 0.5 A"),
     ],
 )
 def test_bad_options_are_refused_in_one_line(options, message):
