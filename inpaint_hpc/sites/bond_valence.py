@@ -25,9 +25,9 @@ def unit_length(first: int, second: int) -> float | None:
     from pymatgen.core import Element
 
     ends = [BV_PARAMS.get(Element(chemical_symbols[z])) for z in (first, second)]
-    if None in ends:
+    (r, c), (s, d) = ((end["r"], end["c"]) if end else (0.0, 0.0) for end in ends)
+    if not r or not s:
         return None
-    (r, c), (s, d) = ((end["r"], end["c"]) for end in ends)
     return r + s - r * s * (c**0.5 - d**0.5) ** 2 / (c * r + d * s)
 
 

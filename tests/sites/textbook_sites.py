@@ -97,7 +97,7 @@ TEXTBOOK = [
             ("O", (0.3262, 0.4843, 0.25)), ("O", (0.5880, 0.4668, 0.25)), ("O", (0.3415, 0.2569, 0.0704)),
             ("F", (0, 0, 0.25)),
         ),
-        "Ca", {"O": 9}, "", 2.0,
+        "Ca", {"O": 9}, "distorted tricapped trigonal prism", 2.0,
     ),
     TextbookSite(
         "LiC6", "P6/mmm", _hexagonal(4.31, 3.70),
