@@ -4,8 +4,8 @@ Two rules.  Only ligands count: in a host with anions the metals behind them are
 they are.  Of the ligands, by distance over the length of a bond of valence 1 between the two elements,
 
 - those with half the weight of an average bond are in the shell (effective coordination: R. Hoppe, Z. Kristallogr. 150,
-  23 (1979)), and eight of these fill it; none with less than a fifth is in it, unless it is one of the nearest
-  six and within 1.4 times the nearest;
+  23 (1979)), and eight of these fill it; so are the nearest three within 1.4 times the nearest; none with less than a
+  fifth of the weight is, unless it is one of the nearest six and within 1.4 times the nearest;
 - between these bounds the shell ends at the largest gap in the reciprocal distances (G. O. Brunner, Acta Cryst. A33,
   226 (1977)).
 
@@ -26,7 +26,7 @@ from .periodic_points import PeriodicPoints
 
 LOOK = 6.0  # A; the first shell of an ion ends well before
 STRONG, WEAK = 0.5, 0.2
-FEW, FAR, ENOUGH = 6, 1.4, 8
+LEAST, FEW, FAR, ENOUGH = 3, 6, 1.4, 8
 _NONMETALS = frozenset(["H", "B", "C", "N", "O", "F", "Si", "P", "S", "Cl", "As", "Se", "Br", "Sb", "Te", "I"])
 _LIKE = 0.6  # Pauling's electronegativities: C beside N, S beside I, Cl beside O are ligands; P beside O is not
 _BONDED = 1.25  # times the sum of covalent radii
@@ -98,8 +98,8 @@ def _size(scaled: np.ndarray) -> int:
     if len(scaled) < 2:
         return len(scaled)
     weights = _weights(np.maximum(scaled, 1e-3))
-    least = max(int((weights >= STRONG).sum()), 1)
     near = int((scaled[:FEW] <= FAR * scaled[0]).sum())
+    least = max(int((weights >= STRONG).sum()), min(near, LEAST))
     most = least if least >= ENOUGH else max(int((weights >= WEAK).sum()), near, least)
     inverse = np.append(1.0 / np.maximum(scaled, 1e-3), 0.0)
     gaps = -np.diff(inverse)[least - 1 : most]

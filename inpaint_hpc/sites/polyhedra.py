@@ -13,7 +13,7 @@ import numpy as np
 
 from .coordination import Shell
 
-CLOSE, DISTORTED = 2.0, 7.0
+CLOSE, DISTORTED, UNEVEN = 2.0, 7.0, 1.2
 _STARTS, _TRIED = 3, 8
 
 
@@ -35,7 +35,8 @@ def shape(shell: Shell) -> str:
         return ""
     corners = shell.vectors / shell.distances[:, None] * shell.scaled[:, None]
     name, measure = min(((name, _measure(corners, ideal)) for name, ideal in _shapes()[n].items()), key=lambda s: s[1])
-    return name if measure < CLOSE else f"distorted {name}" if measure < DISTORTED else ""
+    even = shell.scaled.max() < UNEVEN * shell.scaled.min()
+    return name if measure < CLOSE and even else f"distorted {name}" if measure < DISTORTED else ""
 
 
 def _measure(corners: np.ndarray, ideal: np.ndarray) -> float:
