@@ -130,7 +130,7 @@ def print_summary(results: Sequence[InpaintResult]) -> None:
         if result.candidates:
             best = result.candidates[0]
             row += [number(best.ranking_energy, 4), number(best.max_force, 2), number(best.min_distance, 2)]
-            row += [_counted(best.wyckoff), f"{best.count}/{result.n_valid}"]
+            row += [counted(best.wyckoff), f"{best.count}/{result.n_valid}"]
         else:
             row += ["-"] * 5
         last = index + 1 == len(results) or results[index + 1].name != result.name
@@ -191,7 +191,7 @@ def _columns_in_host(result: InpaintResult, wide: bool) -> dict[str, Callable[[C
         "meV\nabove": lambda c: _above(c.ranking_energy, best, per_guest),
         "eV per\natom": lambda c: number(c.ranking_energy, 4),
         "force\neV/A": lambda c: number(guest_force(c), 2),
-        "site": lambda c: _counted(c.wyckoff),
+        "site": lambda c: counted(c.wyckoff),
         "neighbours": lambda c: neighbours(c.environment, 1000 if wide else NARROW) + (not wide) * _unfinished(c),
         "BVS": lambda c: valences(c.bond_valence_sum),
         "agree": lambda c: f"{c.count}/{result.n_valid}",
@@ -243,7 +243,7 @@ def _unfinished(candidate: Candidate) -> str:
     return "" if moved is None or moved.outcome == "converged" else f"\n(relaxation {moved.outcome})"
 
 
-def _counted(values: Sequence[object]) -> str:
+def counted(values: Sequence[object]) -> str:
     """('8a', '8a', '16c') -> '8a x2, 16c'."""
     counts = Counter(str(value) for value in values)
     return ", ".join(value if count == 1 else f"{value} x{count}" for value, count in counts.items())

@@ -1,8 +1,8 @@
 """Bond lengths and valence sums from two parameters of each element.
 
 M. O'Keeffe and N. E. Brese, J. Am. Chem. Soc. 113, 3226 (1991): the length of a bond of valence 1 for any pair of
-elements, within 0.06 A of those that are tabulated for pairs (N. E. Brese and M. O'Keeffe, Acta Cryst. B47, 192 (1991)),
-so a sum is right to about 15 %.
+elements, within 0.06 A of those that are tabulated for pairs (N. E. Brese and M. O'Keeffe, Acta Cryst. B47, 192
+(1991)), so a sum is right to about 15 %.
 """
 
 from __future__ import annotations
