@@ -110,7 +110,7 @@ def _size(scaled: np.ndarray) -> int:
 def _weights(scaled: np.ndarray) -> np.ndarray:
     """Hoppe's weights of bonds, 1 for one of the average length, which is weighted in the same way."""
     mean = scaled[0]
-    for _ in range(20):
+    for _ in range(12):
         weights = np.exp(1.0 - (scaled / mean) ** 6)
         mean = (weights * scaled).sum() / weights.sum()
     return np.exp(1.0 - (scaled / mean) ** 6)

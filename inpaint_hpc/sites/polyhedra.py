@@ -14,7 +14,7 @@ import numpy as np
 from .coordination import Shell
 
 CLOSE, DISTORTED, UNEVEN = 2.0, 7.0, 1.2
-_STARTS, _TRIED = 3, 8
+_STARTS, _TRIED = 3, 5
 
 
 def environment(symbol: str, shell: Shell) -> str:
@@ -31,7 +31,7 @@ def environment(symbol: str, shell: Shell) -> str:
 def shape(shell: Shell) -> str:
     """Name of the shape, with 'distorted' where it is not close; '' where it is none of those known."""
     n = len(shell.numbers)
-    if n not in _shapes() or shell.scaled.min() < 0.1 or not len(_frames(shell.vectors)):
+    if n not in _shapes() or shell.scaled.min() < 0.1:
         return ""
     corners = shell.vectors / shell.distances[:, None] * shell.scaled[:, None]
     name, measure = min(((name, _measure(corners, ideal)) for name, ideal in _shapes()[n].items()), key=lambda s: s[1])
@@ -48,7 +48,11 @@ def _measure(corners: np.ndarray, ideal: np.ndarray) -> float:
     from scipy.optimize import linear_sum_assignment
 
     # Row vectors: corners @ turn is in the frame of the ideal shape.
-    turns = np.concatenate([_frames(corners).transpose(0, 2, 1) @ frame for frame in _frames(ideal)[:_STARTS]])
+    starts = _first_frames(ideal.tobytes())
+    frames = _frames(corners)
+    if not len(frames):  # all in line
+        return 100.0
+    turns = (frames.transpose(0, 2, 1)[:, None] @ starts[None]).reshape(-1, 3, 3)
     fits = (corners @ turns) @ ideal.T
     likely = np.argsort(-fits.max(axis=2).sum(axis=1), kind="stable")[:_TRIED]
     matched = np.array([ideal[linear_sum_assignment(-fit)[1]] for fit in fits[likely]])
@@ -58,16 +62,26 @@ def _measure(corners: np.ndarray, ideal: np.ndarray) -> float:
     return float(100.0 * (1.0 - (stretch**2 / ((points**2).sum() * (shapes**2).sum(axis=(1, 2)))).max()))
 
 
+@cache
+def _first_frames(corners: bytes) -> np.ndarray:
+    return _frames(np.frombuffer(corners).reshape(-1, 3))[:_STARTS]
+
+
 def _frames(corners: np.ndarray) -> np.ndarray:
     """Right-handed axes, as rows, along each corner and towards each other one that is not in line, (f, 3, 3)."""
     unit = corners / np.linalg.norm(corners, axis=1)[:, None]
     n = len(unit)
     first, second = (a[~np.eye(n, dtype=bool)] for a in np.broadcast_arrays(unit[:, None], unit[None]))
-    normal = np.cross(first, second)
-    size = np.linalg.norm(normal, axis=1)
+    normal = _cross(first, second)
+    size = np.sqrt((normal**2).sum(axis=1))
     apart = size > 0.1
     first, normal = first[apart], normal[apart] / size[apart, None]
-    return np.stack([first, np.cross(normal, first), normal], axis=1)
+    return np.stack([first, _cross(normal, first), normal], axis=1)
+
+
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Of rows; numpy's own takes ten times as long for so few."""
+    return a[:, [1, 2, 0]] * b[:, [2, 0, 1]] - a[:, [2, 0, 1]] * b[:, [1, 2, 0]]
 
 
 @cache
