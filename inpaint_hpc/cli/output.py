@@ -112,14 +112,11 @@ def print_summary(results: Sequence[InpaintResult]) -> None:
 
     from inpaint_hpc.analysis.known_sites import KNOWN_SITES, ranks_of_known
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("host", no_wrap=True)
-    table.add_column("guest")
-    for name in ("energy\neV/atom", "max force\neV/A", "min distance\nA"):
-        table.add_column(name, justify="right")
-    table.add_column("best\nsite")
-    for name in ("samples\nthat agree", "candidates"):
-        table.add_column(name, justify="right")
+    console = stdout_console()
+    width = 1000 if console.width >= WIDE else NARROW
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    names = ("host", "guest", "eV per\nguest", "force\neV/A", "site", "neighbours", "agree")
+    add_columns(table, names, left=("host", "guest", "site"))
     table.add_column("known sites\nand their rank")
     for index, result in enumerate(results):
         known = KNOWN_SITES.get(result.name, ())
@@ -129,13 +126,12 @@ def print_summary(results: Sequence[InpaintResult]) -> None:
         row = [result.name if first else "", result.guest_label.replace("=1", "")]
         if result.candidates:
             best = result.candidates[0]
-            row += [number(best.ranking_energy, 4), number(best.max_force, 2), number(best.min_distance, 2)]
-            row += [counted(best.wyckoff), f"{best.count}/{result.n_valid}"]
+            row += [number(energy_per_guest(best), 3), number(guest_force(best), 2), counted(best.wyckoff)]
+            row += [neighbours(best.environment, width), f"{best.count}/{result.n_valid}"]
         else:
             row += ["-"] * 5
         last = index + 1 == len(results) or results[index + 1].name != result.name
-        table.add_row(*row, str(len(result)), found, end_section=last)
-    console = stdout_console()
+        table.add_row(*row, found, end_section=last)
     console.print(table)
     for result in results:
         for note in result.notes:

@@ -79,3 +79,20 @@ def test_wide_terminals_have_the_position_too(monkeypatch, capsys):
     rows = [candidate(0, -7.5, 1, ("LiO4 tetrahedron, 1.94 A",))]
     assert "0.1250 0.1250 0.1250" in printed(rows, 140, monkeypatch, capsys)
     assert "LiO4 tetrahedron, 1.94 A" in printed(rows, 80, monkeypatch, capsys)
+
+
+def test_sites_and_the_summary_fit_80_columns(monkeypatch, capsys):
+    from inpaint_hpc.cli import site_tables
+    from inpaint_hpc.sites.clustering import networks_from_positions
+
+    network = networks_from_positions(SPINEL, 3, np.array([[0.125] * 3, [0.0] * 3]))[0]
+    monkeypatch.setattr(output, "stdout_console", lambda: Console(highlight=False, width=80))
+    site_tables.print_sites([network])
+    text = capsys.readouterr().out
+    assert (
+        "8a" in text and "16c" in text and "LiO4 tetrahedron" in text and "LiO6 octahedron" in text and "…" not in text
+    )
+    rows = [candidate(0, -7.5, 1, ("LiO4 tetrahedron, 1.94 A",))]
+    output.print_summary([InpaintResult(SPINEL, (3,), tuple(rows), 16, 0)])
+    text = capsys.readouterr().out
+    assert "-3.500" in text and "tetrahedral" in text and "…" not in text
