@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # One text for all guests of a candidate; read only when asked for, since a million of them take long.
-_PER_GUEST = ("wyckoff", "coordination", "placed_wyckoff")
+_PER_GUEST = ("wyckoff", "coordination", "environment", "placed_wyckoff")
 _OF_TASK = ("confidence", "potential", "treatment")
 _LONGEST = 2000
 # No calls, attributes or subscripts, and no powers, which can make numbers without end.

@@ -185,7 +185,9 @@ class Row:
 
 def _plain(what: Column, value: Any) -> Any:
     if isinstance(value, np.ndarray | tuple):
-        return np.asarray(value).tolist() if what.dtype != "S" else list(value)
+        if what.dtype != "S" and not (what.null and np.ndim(value) == 1):
+            return np.asarray(value).tolist()
+        return [None if one != one else one for one in value]  # JSON has no NaN
     return None if what.null and (value == "" or value != value) else value
 
 

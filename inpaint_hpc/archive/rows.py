@@ -110,6 +110,8 @@ class Candidate(Row):
             "multiplicity",
             "wyckoff",
             "coordination",
+            "environment",
+            "bond_valence_sum",
         ),
         "spacegroup",
         *("agreement", "count", "placements", "origin", "spread_A", "guest_frac_coords"),
@@ -173,6 +175,24 @@ class Candidate(Row):
         default=(),
         optional=True,
         since="1.3",
+    )
+    environment: tuple[str, ...] = column(
+        "S",
+        "the same in words, with shape and distances, e.g. LiO6 octahedron, 2.10-2.14 A",
+        per="guest_offsets",
+        default=(),
+        optional=True,
+        since="1.4",
+    )
+    bond_valence_sum: tuple[float, ...] = column(
+        "f8",
+        "of each guest at rest; NaN where its bonds are not polar",
+        per="guest_offsets",
+        null=True,
+        minimum=0.0,
+        default=(),
+        optional=True,
+        since="1.4",
     )
     reference_rmsd: float | None = column(
         "f8",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import click
+
+from .guest_columns import NARROW, WIDE, add_columns, energy_per_guest, guest_force, neighbours, number, valences
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -94,7 +96,7 @@ def print_results(results: Sequence[InpaintResult], top: int | None = None) -> N
     console = stdout_console()
     for result in results:
         if result.candidates:
-            console.print(_table(result, top))
+            console.print(_table(result, top, console.width >= WIDE))
         else:
             console.print(f"[bold]{result.name}[/]: no candidates")
         console.print(_footer(result), style="dim")
@@ -110,14 +112,11 @@ def print_summary(results: Sequence[InpaintResult]) -> None:
 
     from inpaint_hpc.analysis.known_sites import KNOWN_SITES, ranks_of_known
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("host", no_wrap=True)
-    table.add_column("guest")
-    for name in ("energy\neV/atom", "max force\neV/A", "min distance\nA"):
-        table.add_column(name, justify="right")
-    table.add_column("best\nsite")
-    for name in ("samples\nthat agree", "candidates"):
-        table.add_column(name, justify="right")
+    console = stdout_console()
+    width = 1000 if console.width >= WIDE else NARROW
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    names = ("host", "guest", "eV per\nguest", "force\neV/A", "site", "neighbours", "agree")
+    add_columns(table, names, left=("host", "guest", "site"))
     table.add_column("known sites\nand their rank")
     for index, result in enumerate(results):
         known = KNOWN_SITES.get(result.name, ())
@@ -127,13 +126,12 @@ def print_summary(results: Sequence[InpaintResult]) -> None:
         row = [result.name if first else "", result.guest_label.replace("=1", "")]
         if result.candidates:
             best = result.candidates[0]
-            row += [_number(best.ranking_energy, 4), _number(best.max_force, 2), _number(best.min_distance, 2)]
-            row += [_counted(best.wyckoff), f"{best.count}/{result.n_valid}"]
+            row += [number(energy_per_guest(best), 3), number(guest_force(best), 2), counted(best.wyckoff)]
+            row += [neighbours(best.environment, width), f"{best.count}/{result.n_valid}"]
         else:
             row += ["-"] * 5
         last = index + 1 == len(results) or results[index + 1].name != result.name
-        table.add_row(*row, str(len(result)), found, end_section=last)
-    console = stdout_console()
+        table.add_row(*row, found, end_section=last)
     console.print(table)
     for result in results:
         for note in result.notes:
@@ -149,7 +147,7 @@ def stdout_console() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=140)
 
 
-def _table(result: InpaintResult, top: int | None) -> Table:
+def _table(result: InpaintResult, top: int | None, wide: bool) -> Table:
     from rich import box
     from rich.markup import escape
     from rich.table import Table
@@ -157,44 +155,56 @@ def _table(result: InpaintResult, top: int | None) -> Table:
     in_host = len(result.host) > 0
     title = f"[bold]{escape(result.name)}[/]"
     title += f" ({result.host.formula}) + {result.guest_label}" if in_host else ""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    one_guest = len(result.guests) == 1
+    table = Table(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False
+    )
     relaxed = any(candidate.relaxed is not None for candidate in result.candidates)
-    names = ["rank", "energy\neV/atom", "above best\nmeV/atom", "max force\neV/A", "min distance\nA"]
-    if relaxed:
-        names[3:] = ["as placed\nmeV/atom", "relaxation\nsteps"]
-    for name in names:
-        table.add_column(name, justify="right")
-    if in_host:
-        table.add_column("Wyckoff\nsite", justify="left")
-        table.add_column("sites\nin cell", justify="right")
-    else:
-        table.add_column("space\ngroup", justify="left")
-    table.add_column("samples\nthat agree", justify="right")
-    if one_guest:
-        table.add_column("guest at\nfractional", justify="left")
-    best = result.candidates[0].ranking_energy
-    for candidate in result.candidates[:top]:
-        row = [str(candidate.rank), _number(candidate.ranking_energy, 4), _above(candidate.ranking_energy, best)]
-        if relaxed:
-            row += [_above(candidate.energy_per_atom, best), _steps(candidate)]
-        else:
-            row += [_number(candidate.max_force, 2), _number(candidate.min_distance, 2)]
-        if in_host:
-            row += [_counted(candidate.wyckoff), _counted(candidate.multiplicity)]
-        else:
-            row.append(candidate.spacegroup or "")
-        row.append(f"{candidate.count}/{result.n_valid}")
+    one_guest = len(result.guests) == 1
+    columns = _columns_in_host(result, wide) if in_host else _columns_of_crystal(result)
+    if wide:
+        best = result.candidates[0].ranking_energy
+        columns |= {"relaxation\nsteps": _steps} if relaxed else {}
+        columns |= {"as placed\nmeV/atom": lambda c: _above(c.energy_per_atom, best)} if relaxed else {}
+        columns |= {"min dist.\nA": lambda c: number(c.min_distance, 2)} if not relaxed else {}
         if one_guest:
-            final = candidate.relaxed
-            moved = final.guest_frac_coords if final is not None and final.sound else None
-            shown = candidate.guest_frac_coords if moved is None else moved
-            row.append(" ".join(f"{x:.4f}" for x in shown[0]))
-        table.add_row(*row)
+            columns["guest at\nfractional"] = lambda c: " ".join(f"{x:.4f}" for x in c.guests_at_rest[0])
+    add_columns(table, list(columns), left=("site", "space\ngroup", "guest at\nfractional"))
+    for candidate in result.candidates[:top]:
+        table.add_row(*(text(candidate) for text in columns.values()))
     hidden = len(result) - len(result.candidates[:top])
     if hidden:
         table.caption = f"and {hidden} more"
     return table
+
+
+def _columns_in_host(result: InpaintResult, wide: bool) -> dict[str, Callable[[Candidate], str]]:
+    """Heading -> text of a candidate; all in 80 columns."""
+    best = result.candidates[0].ranking_energy
+    per_guest = (len(result.host) + len(result.guests)) / len(result.guests)
+    return {
+        "rank": lambda c: str(c.rank),
+        "eV per\nguest": lambda c: number(energy_per_guest(c), 3),
+        "meV\nabove": lambda c: _above(c.ranking_energy, best, per_guest),
+        "eV per\natom": lambda c: number(c.ranking_energy, 4),
+        "force\neV/A": lambda c: number(guest_force(c), 2),
+        "site": lambda c: counted(c.wyckoff),
+        "neighbours": lambda c: neighbours(c.environment, 1000 if wide else NARROW) + (not wide) * _unfinished(c),
+        "BVS": lambda c: valences(c.bond_valence_sum),
+        "agree": lambda c: f"{c.count}/{result.n_valid}",
+    }
+
+
+def _columns_of_crystal(result: InpaintResult) -> dict[str, Callable[[Candidate], str]]:
+    best = result.candidates[0].ranking_energy
+    return {
+        "rank": lambda c: str(c.rank),
+        "energy\neV/atom": lambda c: number(c.ranking_energy, 4),
+        "above best\nmeV/atom": lambda c: _above(c.ranking_energy, best),
+        "max force\neV/A": lambda c: number(c.max_force, 2),
+        "min distance\nA": lambda c: number(c.min_distance, 2),
+        "space\ngroup": lambda c: c.spacegroup or "",
+        "samples\nthat agree": lambda c: f"{c.count}/{result.n_valid}",
+    }
 
 
 def _footer(result: InpaintResult) -> str:
@@ -210,12 +220,9 @@ def _footer(result: InpaintResult) -> str:
     return f"{text}; {sum(result.seconds.values()):.1f} s"
 
 
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def _above(energy: float | None, best: float | None) -> str:
-    return "-" if energy is None or best is None else f"{1000 * (energy - best):.0f}"
+def _above(energy: float | None, best: float | None, atoms: float = 1.0) -> str:
+    """Difference in meV of so many atoms."""
+    return "-" if energy is None or best is None else f"{1000 * atoms * (energy - best):.0f}"
 
 
 def _steps(candidate: Candidate) -> str:
@@ -226,7 +233,13 @@ def _steps(candidate: Candidate) -> str:
     return f"{candidate.relaxed.steps}{outcome}"
 
 
-def _counted(values: Sequence[object]) -> str:
+def _unfinished(candidate: Candidate) -> str:
+    """A line that says that the relaxation did not converge."""
+    moved = candidate.relaxed
+    return "" if moved is None or moved.outcome == "converged" else f"\n(relaxation {moved.outcome})"
+
+
+def counted(values: Sequence[object]) -> str:
     """('8a', '8a', '16c') -> '8a x2, 16c'."""
     counts = Counter(str(value) for value in values)
     return ", ".join(value if count == 1 else f"{value} x{count}" for value, count in counts.items())

@@ -145,22 +145,31 @@ def print_best(archive_path: Path, top: int) -> None:
     from rich.table import Table
 
     from inpaint_hpc.archive.read import Archive
+    from inpaint_hpc.cli.guest_columns import (
+        NARROW,
+        WIDE,
+        add_columns,
+        energy_per_guest,
+        guest_force,
+        neighbours,
+        number,
+        valences,
+    )
 
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=120)  # rich would assume 80 columns and cut the table
     table = Table(
-        title="[bold]Best candidate of each task[/]", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+        title="[bold]Best candidate of each task[/]",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
     )
     for name in ("host", "guests"):
         table.add_column(name, overflow="fold")
-    for name in ("energy\neV/atom", "max force\neV/A", "min distance\nA"):
-        table.add_column(name, justify="right")
-    table.add_column("Wyckoff\nsite")
-    table.add_column("samples\nthat agree", justify="right")
-
-    def number(value: float | None, digits: int) -> str:
-        return "-" if value is None else f"{value:.{digits}f}"
+    add_columns(table, ("eV per\nguest", "force\neV/A", "site", "neighbours", "BVS", "agree"), left=("site",))
 
     with Archive(archive_path) as archive:
         shown = min(top, len(archive))
@@ -175,10 +184,12 @@ def print_best(archive_path: Path, top: int) -> None:
                 continue
             best = record.candidates[0]
             sites = ", ".join(dict.fromkeys(filter(None, best.wyckoff)))
-            energies = best if best.relaxed is None or best.relaxed.energy_per_atom is None else best.relaxed
-            cells += [number(energies.energy_per_atom, 4), number(energies.max_force, 2), number(best.min_distance, 2)]
-            n_valid = record.n_valid
-            table.add_row(*cells, sites, f"{best.count}/{n_valid}")
+            cells += [number(energy_per_guest(best), 3), number(guest_force(best), 2), sites]
+            cells += [
+                neighbours(best.environment, 1000 if console.width >= WIDE else NARROW),
+                valences(best.bond_valence_sum),
+            ]
+            table.add_row(*cells, f"{best.count}/{record.n_valid}")
         hidden = len(archive) - shown
     if hidden:
         table.caption = f"and {hidden} more tasks in {archive_path}"

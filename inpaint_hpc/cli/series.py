@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from inpaint_hpc.cli.options import CHGNET, archive_option, choose_device, parse_guests
 from inpaint_hpc.errors import InputError
+
+if TYPE_CHECKING:
+    from inpaint_hpc.pipeline.results import InpaintResult
 
 
 @click.command()
@@ -162,9 +166,32 @@ def series(hosts: tuple[str, ...], guest: str, counts: str, **options: Any) -> N
         return
     from inpaint_hpc.cli.voltage import print_profile
 
-    for profile in profiles:
-        print_profile(profile)
+    for one in found:
+        print_profile(one.profile)
+        _print_sites(one.results)
     click.echo(f"structures, series.json and series.png in {out}")
+
+
+def _print_sites(results: Sequence[InpaintResult]) -> None:
+    """Where the guests of the best candidate of each concentration are."""
+    from rich import box
+    from rich.table import Table
+
+    from inpaint_hpc.cli.guest_columns import NARROW, WIDE, add_columns, neighbours, valences
+    from inpaint_hpc.cli.output import counted, stdout_console
+
+    console = stdout_console()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    add_columns(table, ("guests", "in", "site", "neighbours", "BVS"), left=("guests", "in", "site"))
+    for result in results:
+        if result.candidates and result.guests:
+            best = result.candidates[0]
+            around = neighbours(best.environment, 1000 if console.width >= WIDE else NARROW)
+            cells = [result.guest_label, result.host.formula, counted(best.wyckoff), around]
+            table.add_row(*cells, valences(best.bond_valence_sum))
+    if table.row_count:
+        console.print(table)
+        console.print()
 
 
 def parse_counts(text: str) -> list[int] | None:

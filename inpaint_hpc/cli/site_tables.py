@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .guest_columns import NARROW, WIDE, add_columns, neighbours, number, valences
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from inpaint_hpc.sites.coordination import Shell
     from inpaint_hpc.sites.site_network import SiteNetwork
 
 
@@ -23,7 +27,7 @@ def print_sites(networks: Sequence[SiteNetwork]) -> None:
                 f"{network.host.name}: no sites; every sampled position is on top of a host atom", markup=False
             )
             continue
-        console.print(_sites(network))
+        console.print(_sites(network, console.width >= WIDE))
         if len(network.orbits) > 1:
             console.print("Shortest distances between sites, A")
             console.print(_distances(network))
@@ -31,36 +35,63 @@ def print_sites(networks: Sequence[SiteNetwork]) -> None:
         console.print()
 
 
-def _sites(network: SiteNetwork) -> Table:
+def _sites(network: SiteNetwork, wide: bool) -> Table:
     from ase.data import chemical_symbols
     from rich import box
     from rich.markup import escape
     from rich.table import Table
 
+    from inpaint_hpc.sites.polyhedra import environment
+
     ion = chemical_symbols[network.number]
     title = f"[bold]{escape(network.host.name)}[/] ({network.host.formula}): sites of {ion}"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("site", "Wyckoff", "sites\nin cell", "share of\nsamples", "spread\nA", "neighbours"):
-        table.add_column(name, justify="left" if name in ("Wyckoff", "neighbours") else "right")
-    for name in ("energy\neV", "above best\nmeV", "moved\nA", "settles\non site", "nearest\nsite, A"):
-        table.add_column(name, justify="right")
-    table.add_column("at\nfractional", justify="left")
-    for row in network.rows():
-        table.add_row(
+    table = Table(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False
+    )
+    names = [
+        "site",
+        "Wyckoff",
+        "in\ncell",
+        "share",
+        "neighbours",
+        "BVS",
+        "energy\neV",
+        "meV\nabove",
+        "nearest\nsite, A",
+    ]
+    names += ["spread\nA", "moved\nA", "settles\non site", "at\nfractional"] if wide else []
+    add_columns(table, names, left=("Wyckoff", "at\nfractional"))
+    for row, shell in zip(network.rows(), _shells(network), strict=True):
+        cells = [
             str(row["site"]),
             row["wyckoff"],
             str(row["multiplicity"]),
             f"{100 * row['occupancy']:.0f} %",
-            _number(row["spread_A"], 2),
-            f"{row['coordination']} at {row['bond_A']:.2f} A" if row["coordination"] else "-",
-            _number(row["energy_eV"], 3),
-            _number(row["above_best_meV"], 0),
-            _number(row["shift_A"], 2),
-            str(row["settles_on"]) if row["settles_on"] >= 0 else "-",
+            neighbours([environment(ion, shell)], 1000 if wide else NARROW),
+            valences([shell.valence]),
+            number(row["energy_eV"], 3),
+            number(row["above_best_meV"], 0),
             f"{row['nearest_site']}: {row['nearest_A']:.2f}",
+        ]
+        cells += [
+            number(row["spread_A"], 2),
+            number(row["shift_A"], 2),
+            str(row["settles_on"]) if row["settles_on"] >= 0 else "-",
             " ".join(f"{round(row[axis], 4) % 1.0:.4f}" for axis in "xyz"),
-        )
+        ]
+        table.add_row(*cells[: len(names)])
     return table
+
+
+def _shells(network: SiteNetwork) -> list[Shell]:
+    """Surroundings of the first position of each orbit."""
+    from inpaint_hpc.sampling.minimum_image import PeriodicCell
+    from inpaint_hpc.sites.coordination import LOOK, shells
+    from inpaint_hpc.sites.periodic_points import PeriodicPoints
+
+    host = network.host
+    points = PeriodicPoints(PeriodicCell(host.lattice), host.frac_coords, LOOK)
+    return shells(host, points, np.array([orbit.frac_coords[0] for orbit in network.orbits]), network.number)
 
 
 def _distances(network: SiteNetwork) -> Table:
@@ -80,7 +111,3 @@ def _footer(network: SiteNetwork) -> str:
     symmetry = f"{len(network.rotations)} symmetry operations (symprec {network.symprec:g} A)"
     stopped = "the last round found no new site" if network.saturated else "new sites were still being found"
     return f"{network.samples} guest positions, {symmetry}; {stopped}"
-
-
-def _number(value: float, digits: int) -> str:
-    return f"{value:.{digits}f}" if math.isfinite(value) else "-"

@@ -149,7 +149,7 @@ def _network(
     host = surroundings.host
     orbits_in_host = [level.to_host(site.orbit) for site in sites]
     firsts = np.array([orbit[0] for orbit in orbits_in_host]).reshape(-1, 3)
-    shells = coordination(host, surroundings.atoms, firsts)
+    shells = coordination(host, surroundings.atoms, firsts, surroundings.number)
     if level.symprec == 0.0 or level.subgroup:
         labels = [str(len(orbit)) for orbit in orbits_in_host]
     else:

@@ -88,6 +88,14 @@ def changes_of_1_4(content):
         table: [replace(one, **near) if k % 3 < 2 else one for k, one in enumerate(content[table])]
         for table in ("samples", "candidates")
     }
+    rows["candidates"] = [
+        replace(
+            one,
+            environment=("LiO4 tetrahedron, 1.94 A",) * len(one.wyckoff),
+            bond_valence_sum=(1.25 if k else np.nan,) * len(one.wyckoff),
+        )
+        for k, one in enumerate(rows["candidates"])
+    ]
     return {**rows, "reference_tolerance": 0.4375}
 
 

@@ -156,6 +156,8 @@ def results(draw, n_guests, n_atoms):
                 placed_multiplicity=several(draw, WHOLE, n_guests),
                 placed_wyckoff=several(draw, TEXT, n_guests),
                 coordination=several(draw, TEXT, n_guests),
+                environment=several(draw, TEXT, n_guests),
+                bond_valence_sum=several(draw, POSITIVE, n_guests),
             )
         )
     return {"samples": samples, "candidates": candidates}

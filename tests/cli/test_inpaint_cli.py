@@ -24,6 +24,7 @@ CANDIDATE_KEYS = {
     "count", "spread_A", "multiplicity", "wyckoff", "spacegroup", "guest_frac_coords", "sample", "members", "error",
     "file", "relaxed", "placements", "origin",
     *("energy_per_guest_eV", "placed_agreement", "placed_multiplicity", "placed_wyckoff", "coordination"),
+    *("environment", "bond_valence_sum"),
 }  # fmt: skip
 
 
