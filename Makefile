@@ -6,6 +6,7 @@
 #   make train   a small training run (configs/train-small.yaml)
 #   make train-slice      ten minutes of it on another machine: REMOTE="ssh gpu-machine" CONFIG=configs/train-large.yaml
 #   make venv    only the installation
+#   make results the tables of docs/benchmarks.md anew (DATA=folder of the benchmark sets); takes long
 #   make clean   removes the installation, the demonstration and caches
 #   make help    prints this
 #   make demo-slurm       a campaign on a SLURM of two nodes that is brought up here for it
@@ -22,7 +23,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slurm lint train train-slice venv clean help
+.PHONY: demo test test-slurm results lint train train-slice venv clean help
 .DELETE_ON_ERROR:
 
 demo: venv
@@ -36,6 +37,26 @@ test: venv
 # One after the other: jobs of theirs need the cores, and some tests look at the clock.
 test-slurm: venv
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'slurm and not slow' tests/slurm $(ARGS)
+
+# Each in a folder of RESULTS, in which the same command goes on.
+DATA ?= ../shared/data
+RESULTS ?= results
+BENCHMARK = $(BIN)/inpaint-hpc benchmark
+WBM = wbm $(DATA)/wbm_dev.h5 --ions Li,Na,Mg,Ca
+ELECTRODES = electrodes $(DATA)/electrodes_dev.h5
+GENERATION = generation $(DATA)/mp_train.h5 --max-atoms 12 --limit 40
+results: venv
+	$(BENCHMARK) $(WBM) --limit 50 --samples 4 --out $(RESULTS)/wbm-4
+	$(BENCHMARK) $(WBM) --limit 100 --out $(RESULTS)/wbm
+	$(BENCHMARK) $(WBM) --limit 15 --samples 4 --matchers --out $(RESULTS)/matchers
+	$(BENCHMARK) $(ELECTRODES) --limit 30 --random 100 --out $(RESULTS)/electrodes-30
+	$(BENCHMARK) $(ELECTRODES) --limit 100 --no-les --out $(RESULTS)/electrodes
+	$(BENCHMARK) sites $(DATA)/electrodes_dev.h5 --limit 120 --out $(RESULTS)/sites
+	$(BENCHMARK) sites $(DATA)/hops_dev.h5 --limit 60 --out $(RESULTS)/hops
+	$(BENCHMARK) sites $(DATA)/obelix_dev.h5 --limit 15 --out $(RESULTS)/obelix
+	$(BENCHMARK) mno2 $(RESULTS)/mno2
+	$(BENCHMARK) $(GENERATION) --out $(RESULTS)/generation
+	$(BENCHMARK) $(GENERATION) --random --out $(RESULTS)/generation-chance
 
 lint: venv
 	$(BIN)/ruff check .
