@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from inpaint_hpc.archive.read import Archive
-from inpaint_hpc.campaign.run_directory import RunDirectory
+from inpaint_hpc.campaign.archive_of import archive_of
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.sampling.placement_distances import STOL
 
@@ -64,14 +64,9 @@ def find_source(path: Path) -> Source:
     if not path.is_dir():
         return Source(path)
     if not (path / BENCHMARK).exists():
-        archive = RunDirectory(path).archive_path
-        if not archive.exists():
-            raise InputError(f"{path}: has no archive yet; `inpaint-hpc collect {path}` makes it of what is there")
-        return Source(archive)
+        return Source(archive_of(path))
     if (path / "hosts.jsonl").exists():
         raise InputError(f"{path}: is a benchmark without an archive; its table is in {path / 'results'}")
-    archive = path / "run" / "archive.h5"
-    if not archive.exists():
-        raise InputError(f"{path}: has no archive yet; the command that made it, or `inpaint-hpc collect`, makes one")
+    archive = archive_of(path)
     by = "guest_range" if protocol_of(path) == "electrodes" else "ion"
     return Source(archive, path, stol_of(path), by, hosts_of(path))

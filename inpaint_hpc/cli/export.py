@@ -42,11 +42,12 @@ def export(
     """
     from inpaint_hpc.archive.export import Selection
     from inpaint_hpc.archive.export import export as write
+    from inpaint_hpc.campaign.archive_of import archive_of
     from inpaint_hpc.cli.collect import FileProgress
 
     limits: dict[str, Any] = {name: values or None for name, values in only.items()}
     selection = Selection(None if everything else top, relaxed=relaxed, **limits)
     with FileProgress({"export": "writing"}) as bars:
-        report = write(archive, out, format, selection, lambda done, total: bars("export", done, total))
+        report = write(archive_of(archive), out, format, selection, lambda done, total: bars("export", done, total))
     without = f"; {report.without} without any" if report.without else ""
     click.echo(f"{report.path}: {report.candidates} candidates of {report.tasks} tasks{without}")

@@ -47,8 +47,9 @@ def query(
     from inpaint_hpc.analysis.archive_query import check_columns, guests_of, names_in, write_rows
     from inpaint_hpc.analysis.archive_query import query as select
     from inpaint_hpc.archive.read import Archive
+    from inpaint_hpc.campaign.archive_of import archive_of
 
-    with Archive(archive) as opened:
+    with Archive(archive_of(archive)) as opened:
         rows = select(opened, expression)
         if sort:
             column = sort.removeprefix("-")

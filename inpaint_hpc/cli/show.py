@@ -45,6 +45,7 @@ def show(source: Path, by: str | None, top: int, json_file: Path | None) -> None
     """
     from inpaint_hpc.analysis.archive_overview import overview
     from inpaint_hpc.archive.read import Archive
+    from inpaint_hpc.campaign.archive_of import archive_of
 
     with Archive(archive_of(source)) as archive:
         found = overview(archive, by, top)
@@ -60,22 +61,6 @@ def show(source: Path, by: str | None, top: int, json_file: Path | None) -> None
         _print_best(found["best"], found["by"])
         if found["by"] == "confidence":
             click.echo("confidence: chance that what most samples agree on is right; may be another rank")
-
-
-def archive_of(source: Path) -> Path:
-    """The archive that is meant: the file, or that of a run directory.
-
-    Raises:
-        InputError: a folder without an archive.
-    """
-    from inpaint_hpc.errors import InputError
-
-    if source.is_dir() and not (source / "archive.h5").exists():
-        raise InputError(
-            f"{source}: has no archive yet; `inpaint-hpc status {source}` shows the progress of a run, and "
-            f"`inpaint-hpc collect {source}` makes an archive of its results"
-        )
-    return source / "archive.h5" if source.is_dir() else source
 
 
 def _summary(found: dict[str, Any]) -> list[str]:

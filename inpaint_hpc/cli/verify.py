@@ -52,8 +52,9 @@ def verify(inputs: tuple[Path, ...], against: Path | None, tolerance: float | No
 
 def _compare(inputs: tuple[Path, ...], against: Path, tolerance: float) -> int:
     from inpaint_hpc.archive.compare import compare
+    from inpaint_hpc.campaign.archive_of import archive_of
 
-    paths = [path / "archive.h5" if path.is_dir() else path for path in (*inputs, against)]
+    paths = [archive_of(path) for path in (*inputs, against)]
     if len(paths) != 2:
         raise InputError(f"--against compares two archives, not {len(paths)}")
     found = compare(paths[0], paths[1])

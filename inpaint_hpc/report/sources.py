@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from inpaint_hpc.archive.read import Archive
-from inpaint_hpc.campaign.run_directory import RunDirectory
-from inpaint_hpc.errors import InputError
+from inpaint_hpc.campaign.archive_of import archive_of
 
 from .contents import Contents, archive_contents, contents_of
 from .json_records import attributes_of, read_document, records_of
@@ -22,12 +21,7 @@ def source_contents(path: Path, top: int | None = None) -> Contents:
     Raises:
         InputError: nothing that can be read, or no tasks in it.
     """
-    if path.is_dir():
-        archive = RunDirectory(path).archive_path
-        if not archive.exists():
-            raise InputError(f"{path}: no archive yet; `inpaint-hpc collect {path}` makes one")
-        path = archive
-    elif path.suffix == ".json":
+    if path.suffix == ".json" and not path.is_dir():
         document = read_document(path)
         records = list(records_of(document))
         return contents_of(
@@ -36,5 +30,5 @@ def source_contents(path: Path, top: int | None = None) -> Contents:
             path.name,
             top,
         )
-    with Archive(path) as opened:
+    with Archive(archive_of(path)) as opened:
         return archive_contents(opened, top)
