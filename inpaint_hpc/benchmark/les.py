@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from inpaint_hpc.archive.records import TaskRecord
 from inpaint_hpc.crystals.batch import Crystal, content_bytes
 from inpaint_hpc.files import atomic_path
+from inpaint_hpc.scoring.chgnet.batch import BatchEvaluation, evaluate
 from inpaint_hpc.scoring.chgnet.models import DEFAULT_WEIGHTS
 from inpaint_hpc.scoring.relaxation.relax import Relaxation, relax
 
 from .many_guests import FULL_RELAXATION, SAME_STATE
 from .matchers import reference_of
+from .score import ScoredTask
 
 BATCH = 8  # tasks that are relaxed at once, after which the file is written
 HOW = {"chgnet": DEFAULT_WEIGHTS, "fmax_eV_per_A": FULL_RELAXATION.fmax, "steps": FULL_RELAXATION.max_steps}
@@ -36,6 +38,9 @@ class LowestState:
         energy, reference_energy: eV per atom; None where the relaxation diverged.
         matches: the relaxed candidate matches the reference.
         les: it matches or is as low.
+        energy_deviation: energy of the candidate as it was handed out, less that of the reference as given, eV per
+            atom; None where one of them has none, or in files of before it was kept.
+        max_force, reference_max_force: largest force in them, eV/A.
     """
 
     digest: str
@@ -43,6 +48,9 @@ class LowestState:
     reference_energy: float | None
     matches: bool
     les: bool
+    energy_deviation: float | None = None
+    max_force: float | None = None
+    reference_max_force: float | None = None
 
 
 def lowest_states(
@@ -87,8 +95,11 @@ def lowest_states(
         part = waiting[start : start + BATCH]
         crystals = [crystal for _, _, candidate, reference in part for crystal in (candidate, reference)]
         relaxed = relax(crystals, settings=FULL_RELAXATION, device=device)
+        given = evaluate(crystals, device=device, what="ef")
         for k, (task, digest, _, reference) in enumerate(part):
-            found[task] = _state(digest, relaxed[2 * k], relaxed[2 * k + 1], reference)
+            energy, force, known_force = _deviations(given, 2 * k)
+            state = _state(digest, relaxed[2 * k], relaxed[2 * k + 1], reference)
+            found[task] = replace(state, energy_deviation=energy, max_force=force, reference_max_force=known_force)
         _write(kept, {**known, **found})
         if progress is not None:
             progress(len(part))
@@ -104,6 +115,29 @@ def _state(digest: str, candidate: Relaxation, reference: Relaxation, known: Cry
     )
     low = energy is not None and right is not None and energy <= right + SAME_STATE
     return LowestState(digest, energy, right, matches, matches or low)
+
+
+def _deviations(given: BatchEvaluation, k: int) -> tuple[float, float, float] | tuple[None, None, None]:
+    """Of candidate k and its reference, k + 1, before relaxation, what Dai et al. compare: difference in energy per
+    atom, and largest forces."""
+    if given.errors[k] or given.errors[k + 1] or given.forces is None:
+        return None, None, None
+    first, second = (float(given.energy_per_atom[row]) for row in (k, k + 1))
+    one, other = (float(given.forces[given.atoms(row)].norm(dim=1).max()) for row in (k, k + 1))
+    return first - second, one, other
+
+
+def with_states(scored: Sequence[ScoredTask], states: Mapping[str, LowestState]) -> list[ScoredTask]:
+    """Scores with what is known of the lowest states; a task without a candidate has found none at all."""
+
+    def joined(one: ScoredTask) -> ScoredTask:
+        state = states.get(one.task_id)
+        if state is None:
+            return replace(one, les=False)
+        names = ("les", "energy_deviation", "max_force", "reference_max_force")
+        return replace(one, **{name: getattr(state, name) for name in names})
+
+    return [joined(one) for one in scored]
 
 
 def _content(crystal: Crystal) -> bytes:

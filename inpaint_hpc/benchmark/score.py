@@ -47,6 +47,8 @@ class ScoredTask:
         seconds: wall time.
         failed: the task has no result, which counts as wrong.
         les: after full relaxation the first candidate matches or is as low as the reference; None where not computed.
+        energy_deviation: energy of the first candidate as handed out, less that of the reference as given, eV per atom.
+        max_force, reference_max_force: largest force in them, eV/A.
         chance: share of random placements that are right; None where not computed.
         match_strict, match_default, match_loose: verdicts of StructureMatcher on the first candidate, see `matchers`;
             None where not computed.
@@ -75,6 +77,9 @@ class ScoredTask:
     seconds: float
     failed: bool
     les: bool | None = None
+    energy_deviation: float | None = None
+    max_force: float | None = None
+    reference_max_force: float | None = None
     chance: float | None = None
     match_strict: bool | None = None
     match_default: bool | None = None
@@ -94,7 +99,15 @@ class ScoredTask:
 
     def row(self) -> dict[str, Any]:
         """Row of a table; names carry units.  Columns of the host's file come last, save for names that are taken."""
-        units = {"rmsd": "rmsd_A", "largest": "largest_A", "sample_rmsd": "sample_rmsd_A", "seconds": "seconds_s"}
+        units = {
+            "rmsd": "rmsd_A",
+            "largest": "largest_A",
+            "sample_rmsd": "sample_rmsd_A",
+            "seconds": "seconds_s",
+            "energy_deviation": "energy_deviation_eV_per_atom",
+            "max_force": "max_force_eV_per_A",
+            "reference_max_force": "reference_max_force_eV_per_A",
+        }
         own = {units.get(name, name): value for name, value in asdict(self).items() if name != "info"}
         return {**own, **{name: value for name, value in self.info.items() if name not in own}}
 
@@ -221,11 +234,25 @@ def _summed(group: str, scored: Sequence[ScoredTask]) -> dict[str, Any]:
         for limit in np.arange(1, 31) / 10.0
     }
     return row | {
+        **_deviations(scored),
         "guest_rmsd_median": float(np.median(right)) if right else None,
         "candidates": float(np.mean([one.candidates for one in scored])),
         "evaluations": float(np.mean(evaluations)) if evaluations else None,
         "seconds": float(np.mean([one.seconds for one in scored])),
     }
+
+
+def _deviations(scored: Sequence[ScoredTask]) -> dict[str, float]:
+    """Medians over tasks where candidate and reference were evaluated; nothing where none was."""
+    known = [one for one in scored if one.energy_deviation is not None]
+    if not known:
+        return {}
+    values = {
+        "energy_deviation_median_eV_per_atom": [abs(one.energy_deviation or 0.0) for one in known],
+        "max_force_median_eV_per_A": [one.max_force for one in known],
+        "reference_max_force_median_eV_per_A": [one.reference_max_force for one in known],
+    }
+    return {name: float(np.median(np.array(of, dtype=np.float64))) for name, of in values.items()}
 
 
 def _placed(record: TaskRecord, symprec: float, stol: float) -> tuple[Placed, Placed]:

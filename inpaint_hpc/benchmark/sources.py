@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from inpaint_hpc.archive.read import Archive
@@ -11,7 +11,7 @@ from inpaint_hpc.campaign.archive_of import archive_of
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.sampling.placement_distances import STOL
 
-from .les import lowest_states
+from .les import lowest_states, with_states
 from .protocols import BENCHMARK, hosts_of, protocol_of, random_of, references_of, stol_of
 from .random_placement import with_chance
 from .score import ScoredTask
@@ -52,7 +52,7 @@ class Source:
             states = lowest_states(opened.iter_records(), self.folder / "les.json", references, compute=False)
         if any(one.candidates and one.task_id not in states for one in scored):
             return list(scored)
-        return [replace(one, les=one.task_id in states and states[one.task_id].les) for one in scored]
+        return with_states(scored, states)
 
 
 def find_source(path: Path) -> Source:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -193,7 +192,7 @@ def _run(protocol: str, sources: tuple[str, ...], out: Path, **options: Any) -> 
 
 def _with_les(archive: Path, out: Path, scored: list[ScoredTask], device: str | None) -> list[ScoredTask]:
     from inpaint_hpc.archive.read import Archive
-    from inpaint_hpc.benchmark.les import lowest_states
+    from inpaint_hpc.benchmark.les import lowest_states, with_states
     from inpaint_hpc.benchmark.protocols import references_of
 
     wanted, done = {one.task_id for one in scored}, 0
@@ -209,8 +208,7 @@ def _with_les(archive: Path, out: Path, scored: list[ScoredTask], device: str | 
         states = lowest_states(opened.iter_records(), out / "les.json", references_of(out), wanted, device, progress)
     if done and sys.stderr.isatty():
         click.echo(err=True)
-    # A task without a candidate has found no state at all.
-    return [replace(one, les=one.task_id in states and states[one.task_id].les) for one in scored]
+    return with_states(scored, states)
 
 
 def _symbols(option: str, text: str) -> tuple[str, ...]:

@@ -51,6 +51,9 @@ def test_hosts_are_empty_and_references_are_kept(run, tmp_path):
     states = json.loads((tmp_path / "bm" / "les.json").read_text())["tasks"]
     assert {one["task_id"] for one in document["tasks"] if one["candidates"]} == states.keys()
     assert all(one["les"] == states.get(one["task_id"], {}).get("les", False) for one in document["tasks"])
+    for one in document["tasks"]:
+        assert one["max_force_eV_per_A"] > 0 and one["reference_max_force_eV_per_A"] > 0
+        assert abs(one["energy_deviation_eV_per_atom"]) < 5.0
     before = (tmp_path / "bm" / "les.json").stat().st_mtime_ns
     assert run("electrodes", "electrodes.h5") == document
     assert (tmp_path / "bm" / "les.json").stat().st_mtime_ns == before
