@@ -50,7 +50,9 @@ def chance_error(confidence: Sequence[float], draws: int = 400) -> float:
     """Mean calibration error where outcomes come about with just these probabilities: what few predictions cannot
     tell from none."""
     p, rng = np.asarray(confidence, dtype=float), np.random.default_rng(0)
-    return float(np.mean([calibration_error(reliability(p, rng.random(len(p)) < p)) for _ in range(draws)]))
+    return float(
+        np.mean([calibration_error(reliability(p.tolist(), (rng.random(len(p)) < p).tolist())) for _ in range(draws)])
+    )
 
 
 def brier_score(confidence: Sequence[float], correct: Sequence[bool]) -> float:

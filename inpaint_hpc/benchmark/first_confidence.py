@@ -137,7 +137,7 @@ def held_out(outcomes: Sequence[Outcome]) -> np.ndarray:
     p = np.zeros(len(outcomes))
     for side in (0, 1):
         model = fit_model([one for one, k in zip(outcomes, half, strict=True) if k != side])
-        for row in np.flatnonzero(half == side):
+        for row in np.flatnonzero(half == side).tolist():
             p[row] = probability(model, outcomes[row].found)
     return p
 
