@@ -16,6 +16,7 @@ from pathlib import Path
 import click
 
 BEFORE = 2.243  # 1 - (1 - agreement)^k of the placement that most samples agree on was the confidence of `small` before
+SPLITS = 10
 KINDS = {
     "ranked": "first candidate, ranked by energy",
     "placed": "first candidate, ranked by agreement alone",
@@ -38,11 +39,13 @@ def main(sources, card, json_file, plot) -> None:
     from inpaint_hpc.sampling.deduplication import calibrated_agreement
 
     on_card = json.loads(card.read_text(encoding="utf-8")) if card else {}
-    found = {path.name: find_source(path) for path in sources}
-    if len(found) < len(sources):
+    archives = {path.name: find_source(path) for path in sources}
+    if len(archives) < len(sources):
         raise click.UsageError("two sources have the same name")
-    outcomes = [one for name, source in found.items() for one in outcomes_of(source, name, on_card.get("sha256", ""))]
-    entry = card_entry(outcomes, {name: source.archive for name, source in found.items()})
+    outcomes = [
+        one for name, source in archives.items() for one in outcomes_of(source, name, on_card.get("sha256", ""))
+    ]
+    entry = card_entry(outcomes, {name: source.archive for name, source in archives.items()})
     right = np.array([one.right for one in outcomes])
     before = np.array([calibrated_agreement(one.favourite, BEFORE) for one in outcomes])
     groups = groups_of(outcomes)
@@ -53,6 +56,13 @@ def main(sources, card, json_file, plot) -> None:
             auc = "-" if one["discrimination"] is None else f"{one['discrimination']:.3f}"
             print(f"{name:14} {one['hosts']:5d} {100 * one['correct']:5.1f} % {one['calibration_error']:18.3f} "
                   f"({one['calibration_error_by_chance']:.3f}) {auc:>25}")  # fmt: skip
+    print(f"\n{KINDS['ranked']}, means over {SPLITS} other splits: calibration error, AUC")
+    others = [held_out(outcomes, str(k)) for k in range(SPLITS)]
+    for name, rows in groups.items():
+        found = [quality(one[rows], right[rows]) for one in others]
+        aucs = [one["discrimination"] for one in found if one["discrimination"] is not None]
+        error = np.mean([one["calibration_error"] for one in found])
+        print(f"{name:14} {error:.3f} {np.mean(aucs) if aucs else np.nan:.3f}")
     p = held_out(outcomes)
     bins = {name: reliability(p[rows], right[rows]) for name, rows in groups.items()}
     for name, some in bins.items():

@@ -131,9 +131,9 @@ def fit_model(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     return {"features": rounded, "intercept": round(float(best[0]), 6), "ceiling": round(float(ceiling), 6)}
 
 
-def held_out(outcomes: Sequence[Outcome]) -> np.ndarray:
-    """Probability of each, by the fit to the half of frameworks that it is not in."""
-    half = np.array([half_of(one.group) for one in outcomes])
+def held_out(outcomes: Sequence[Outcome], salt: str = "") -> np.ndarray:
+    """Probability of each, by the fit to the half of frameworks that it is not in; each salt gives other halves."""
+    half = np.array([half_of(one.group, salt) for one in outcomes])
     p = np.zeros(len(outcomes))
     for side in (0, 1):
         model = fit_model([one for one, k in zip(outcomes, half, strict=True) if k != side])
@@ -142,9 +142,9 @@ def held_out(outcomes: Sequence[Outcome]) -> np.ndarray:
     return p
 
 
-def half_of(group: str) -> int:
+def half_of(group: str, salt: str = "") -> int:
     """0 or 1 by hash: which half a framework is in."""
-    return hashlib.sha256(group.encode()).digest()[0] % 2
+    return hashlib.sha256(f"{salt}{group}".encode()).digest()[0] % 2
 
 
 def quality(p: Sequence[float] | np.ndarray, right: Sequence[bool] | np.ndarray) -> dict[str, Any]:
