@@ -69,6 +69,10 @@ def main(sources, card, json_file, plot) -> None:
         print(f"\n{name}: hosts, confidence, right")
         for b in some:
             print(f"{b.count:5d} {100 * b.predicted:8.1f} % {100 * b.correct:6.1f} %")
+        apart = [row for row in groups[name] if outcomes[row].found["apart"]]
+        if apart:
+            print(f"{len(apart):5d} {100 * p[apart].mean():8.1f} % {100 * right[apart].mean():6.1f} %  "
+                  "where most samples agree on another candidate")  # fmt: skip
     if json_file:
         json_file.write_text(json.dumps(entry, indent=2) + "\n", encoding="utf-8")
     if card:
