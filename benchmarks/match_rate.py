@@ -2,7 +2,7 @@
 
     python benchmarks/match_rate.py ../shared/data/wbm_dev.h5 --limit 100 --records wbm.jsonl
 
-`benchmarks/confidence.py` and `benchmarks/failures.py` say more about the records.
+`benchmarks/failures.py` says more about the records.
 """
 
 from __future__ import annotations

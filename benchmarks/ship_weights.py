@@ -18,7 +18,7 @@ import click
 @click.argument("weights", type=click.Path(exists=True, path_type=Path))
 @click.option("--name", default="small", show_default=True)
 @click.option("--metrics", multiple=True, help="LABEL=FILE, a table printed by match_rate.py --json.")
-@click.option("--confidence", type=click.Path(exists=True, path_type=Path), help="Printed by confidence.py --json.")
+@click.option("--confidence", type=click.Path(exists=True, path_type=Path), help="Written by confidence.py --json.")
 @click.option("--note", "notes", multiple=True, help="A sentence for the card, e.g. a limit of the weights.")
 def main(weights, name, metrics, confidence, notes) -> None:
     """Copy tensors and card to inpaint_hpc/pretrained."""
@@ -34,8 +34,7 @@ def main(weights, name, metrics, confidence, notes) -> None:
         tables[label] = table
     card = {**network.info.card, "name": name, "metrics": tables, "limits": list(notes)}
     if confidence is not None:
-        report = json.loads(confidence.read_text())
-        card["confidence"] = {key: value for key, value in report.items() if key != "bins"}
+        card["confidence"] = json.loads(confidence.read_text())
     info = save_weights(network.state_dict(), PRETRAINED / f"{name}.safetensors", card)
     assert info.sha256 == network.info.sha256, "the copy differs from what was measured"
     click.echo(f"{info.path.name}: sha256 {info.sha256}, {info.path.stat().st_size / 1e6:.1f} MB")

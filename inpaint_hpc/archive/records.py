@@ -68,7 +68,7 @@ class TaskRecord(Row):
         reference_frac_coords: where the guests were before they were taken out, in the order of `guests`, float64
             (g, 3), bit for bit as it was given; None where guests are new.
         host_id: filled in from `host` unless given.
-        confidence: chance that the placement which most samples agree on is right; None where not known.
+        confidence: chance that the first candidate is right; None where not known.
         n_evaluations: energies that CHGNet computed until the candidates were ranked as placed; None where not known.
         host_energies: the host's own energies; None where not known.
         provenance: potential, treatment and settings; None where not known.
@@ -103,7 +103,7 @@ class TaskRecord(Row):
     )  # fmt: skip
     host_id: str = ""
     confidence: float | None = column(
-        "f8", "chance that what most samples agree on is right", null=True, minimum=0.0, maximum=1.0, optional=True,
+        "f8", "chance that the first candidate is right", null=True, minimum=0.0, maximum=1.0, optional=True,
         since="1.3", default=None,
     )  # fmt: skip
     n_evaluations: int | None = column(

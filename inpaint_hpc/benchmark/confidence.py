@@ -1,4 +1,4 @@
-"""Measures whether agreement among samples predicts correctness: reliability and calibration error."""
+"""Measures how well probabilities predict correctness: reliability, calibration error, discrimination."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-
-from inpaint_hpc.sampling.deduplication import calibrated_agreement
 
 
 @dataclass(frozen=True)
@@ -49,31 +46,13 @@ def calibration_error(bins: Sequence[Bin]) -> float:
     return sum(b.count * abs(b.predicted - b.correct) for b in bins) / total if total else float("nan")
 
 
-def fit_sharpness(agreement: Sequence[float], correct: Sequence[bool]) -> float:
-    """The k with which 1 - (1 - agreement)^k (`calibrated_agreement`) is most likely, between 0.1 and 20.
-
-    Raises:
-        ValueError: no predictions.
-    """
-    a, right = np.asarray(agreement, dtype=float), np.asarray(correct, dtype=bool)
-    if not len(a):
-        raise ValueError("nothing to fit")
-
-    def surprise(k: float) -> float:
-        p = np.clip(calibrated_agreement(a, k), 1e-3, 1 - 1e-3)
-        return -float(np.log(np.where(right, p, 1 - p)).mean())
-
-    return float(minimize_scalar(surprise, bounds=(0.1, 20.0), method="bounded").x)
-
-
-def cross_validated(agreement: Sequence[float], correct: Sequence[bool], folds: int = 5) -> np.ndarray:
-    """Calibrated agreement of each prediction, by the sharpness that fits the other folds, (n,)."""
-    a, right = np.asarray(agreement, dtype=float), np.asarray(correct, dtype=bool)
-    fold = np.arange(len(a)) % folds
-    p = np.zeros(len(a))
-    for k in range(folds):
-        p[fold == k] = calibrated_agreement(a[fold == k], fit_sharpness(a[fold != k], right[fold != k]))
-    return p
+def chance_error(confidence: Sequence[float], draws: int = 400) -> float:
+    """Mean calibration error where outcomes come about with just these probabilities: what few predictions cannot
+    tell from none."""
+    p, rng = np.asarray(confidence, dtype=float), np.random.default_rng(0)
+    return float(
+        np.mean([calibration_error(reliability(p.tolist(), (rng.random(len(p)) < p).tolist())) for _ in range(draws)])
+    )
 
 
 def brier_score(confidence: Sequence[float], correct: Sequence[bool]) -> float:

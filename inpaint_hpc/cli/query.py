@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 20
 _GUESTS = 8
-# Without `confidence`, which is of a task's most frequent placement and would stand beside all of its candidates.
+# Without `confidence`, which is of a task's first candidate and would stand beside all of them.
 # Heading, digits (None for text) and widest text of each column; together at most 80 columns.
 _COLUMNS = {
     "host": ("host", None, 18),

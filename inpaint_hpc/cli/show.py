@@ -58,9 +58,9 @@ def show(source: Path, by: str | None, top: int, json_file: Path | None) -> None
         click.echo(line)
     if found["best"]:
         click.echo(f"\nbest first candidates by {found['by']}")
-        _print_best(found["best"], found["by"])
-        if found["by"] == "confidence":
-            click.echo("confidence: chance that what most samples agree on is right; may be another rank")
+        _print_best(found["best"])
+        if any(row.get("confidence") is not None for row in found["best"]):
+            click.echo("confidence: chance that the first candidate is right")
 
 
 def _summary(found: dict[str, Any]) -> list[str]:
@@ -129,7 +129,7 @@ def _histogram(found: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _print_best(rows: list[dict[str, Any]], by: str) -> None:
+def _print_best(rows: list[dict[str, Any]]) -> None:
     from rich import box
     from rich.table import Table
 
@@ -137,9 +137,7 @@ def _print_best(rows: list[dict[str, Any]], by: str) -> None:
     from inpaint_hpc.cli.output import stdout_console
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
-    # The confidence is not that of the first candidate alone, and would be taken for it.
-    known = [name for name in _COLUMNS if name != "confidence" or by == "confidence"]
-    shown = {name: _COLUMNS[name] for name in known if any(row.get(name) is not None for row in rows)}
+    shown = {name: what for name, what in _COLUMNS.items() if any(row.get(name) is not None for row in rows)}
     for heading, digits, width in shown.values():
         side = "left" if digits is None else "right"
         table.add_column(heading, justify=side, max_width=width, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]

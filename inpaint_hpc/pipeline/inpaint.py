@@ -23,10 +23,11 @@ from inpaint_hpc.crystals.checking import MAX_ATOMIC_NUMBER, reading_notes
 from inpaint_hpc.crystals.symmetry import spacegroup_symbol
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.sampling.cells import generation_task
-from inpaint_hpc.sampling.deduplication import SampleCluster, calibrated_agreement, deduplicate, group_equal
+from inpaint_hpc.sampling.deduplication import SampleCluster, deduplicate, group_equal
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
 
+from .confidence import first_confidence
 from .guest_shells import with_coordination
 from .known_limits import limit_notes
 from .ordering_stage import draw_sequential, refiner, search, searched_candidates, searched_rows, sequential_candidates
@@ -264,20 +265,19 @@ def _result(
         drawn=drawn,
         evaluations=one.evaluations + (found.evaluations if found else 0),
         networks=found.networks if found else (),
-        confidence=None if limits else _confidence(run.network, task, candidates, sampling, pipeline),
+        confidence=None
+        if limits
+        else _confidence(run.network, task, candidates, len(drawn.indices), sampling, pipeline),
         host_energies=one.host_energies,
         provenance=provenance(sampling, pipeline, weights.get("sha256", "")),
     )
 
 
-def _confidence(network, task: Task, candidates, sampling, pipeline: PipelineSettings) -> float | None:
-    """Confidence of the largest cluster of joint samples, as calibrated; relaxation merges clusters."""
+def _confidence(network, task: Task, candidates, n_valid: int, sampling, pipeline: PipelineSettings) -> float | None:
+    """Of the first candidate, from joint samples; relaxation moves candidates and merges them."""
     info = getattr(network, "info", None)
-    sharpness = None if info is None else info.card.get("confidence", {}).get("sharpness")
     measured = sampling.strategy in ("auto", "conditional") and len(task.host) > 0 and not pipeline.relaxes
-    if sharpness is None or not candidates or not measured:
-        return None
-    return float(calibrated_agreement(max(c.agreement for c in candidates), sharpness))
+    return first_confidence(info.card, candidates, n_valid) if info is not None and measured else None
 
 
 def _notes(

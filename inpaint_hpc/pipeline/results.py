@@ -52,8 +52,8 @@ class InpaintResult:
         drawn: every sample that was drawn, impossible ones included.
         networks: the site networks that placements came from, one per ion; none where no sites were searched.
         evaluations: energies that CHGNet computed until the candidates were ranked as placed; relaxation comes on top.
-        confidence: chance that the placement which most samples agree on is right, as measured with these weights; None
-            where that is not known.
+        confidence: chance that the first candidate is right, as measured with these weights; None where that is not
+            known.
         host_energies: the host's own energies by the same potential; None where nothing was scored.
         provenance: potential, treatment, settings and weights that the results are from.
     """

@@ -122,10 +122,7 @@ def task_panel(record: TaskRecord, origin: Provenance, score: ScoredTask | None)
 
 
 def favourite(candidates: Sequence[Candidate]) -> Candidate | None:
-    """The candidate that most samples agree on; of equals the lowest in energy.
-
-    `confidence` speaks of it: without relaxation, the only case where it is known, nothing was merged since.
-    """
+    """The candidate that most samples agree on; of equals the lowest in energy."""
     return max(candidates, key=lambda one: (one.agreement, -one.rank), default=None)
 
 

@@ -46,8 +46,7 @@ class SampleCluster:
 def calibrated_agreement(agreement: float | np.ndarray, sharpness: float) -> float | np.ndarray:
     """Probability that the placement most samples agree on is correct, 1 - (1 - agreement)^sharpness.
 
-    Agreement itself is an underestimate.  The sharpness is fitted to known structures (benchmarks/confidence.py) and
-    belongs to a set of weights.
+    Agreement itself is an underestimate.  The sharpness was fitted to known structures and belongs to a set of weights.
     """
     return 1.0 - (1.0 - agreement) ** sharpness
 

@@ -6,9 +6,8 @@ import pytest
 from inpaint_hpc.benchmark.confidence import (
     brier_score,
     calibration_error,
-    cross_validated,
+    chance_error,
     discrimination,
-    fit_sharpness,
     reliability,
 )
 
@@ -41,12 +40,7 @@ def test_discrimination_and_brier_score():
     assert brier_score([1.0, 0.5], [True, False]) == pytest.approx(0.125)
 
 
-def test_the_sharpness_of_cautious_agreement_is_found():
-    rng = np.random.default_rng(1)
-    agreement = rng.uniform(size=4000)
-    correct = rng.uniform(size=len(agreement)) < 1 - (1 - agreement) ** 2.5
-    assert fit_sharpness(agreement, correct) == pytest.approx(2.5, abs=0.2)
-    assert calibration_error(reliability(agreement, correct)) > 0.1
-    assert calibration_error(reliability(cross_validated(agreement, correct), correct)) < 0.03
-    with pytest.raises(ValueError, match="nothing to fit"):
-        fit_sharpness([], [])
+def test_few_predictions_have_an_error_by_chance():
+    assert chance_error([0.0, 1.0, 1.0]) == 0.0
+    few, many = (chance_error(np.linspace(0.0, 1.0, n)) for n in (20, 2000))
+    assert 0.1 < few < 0.5 and many < 0.05

@@ -17,8 +17,7 @@ function scatter(rows) {
     B = 40,
     volts = state.voltages,
     value = (r) => (volts ? r.voltage : r.energy),
-    /* confidence is of the samples' favourite: beside another candidate's energy it would mislead */
-    has = rows.filter((r) => value(r) !== null && r.confidence !== null && !r.flags.includes("disagree"));
+    has = rows.filter((r) => value(r) !== null && r.confidence !== null);
   if (has.length < 2) return null;
   const lo = Math.min(volts ? 0 : Infinity, ...has.map(value)),
     hi = Math.max(volts ? 0 : -Infinity, ...has.map(value)),

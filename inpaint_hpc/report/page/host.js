@@ -80,7 +80,7 @@ function detailHead(row, others, panel) {
       : null,
   );
 }
-/* the answer and its doubt; confidence is of the samples' favourite and stands with its name only */
+/* the answer, how sure it is, and what speaks against it */
 function sentence(row, panel) {
   const best = panel.candidates[0],
     most = favouriteOf(panel),
@@ -91,18 +91,18 @@ function sentence(row, panel) {
     best.around ? `, among ${aroundText(best.around)}` : "",
   ];
   const first = scored ? [where, ": the lowest energy. "] : [where, ". "];
+  const sure = row.confidence === null ? "." : `; chance that it is right: ${percent(row.confidence)}.`;
   if (most === best) {
     const all =
       best.count === panel.valid ? `All ${panel.valid} samples agree` : `${best.count} of ${panel.valid} samples agree`;
-    const sure = row.confidence === null ? "." : `; chance that it is right: ${percent(row.confidence)}.`;
     return h("p", { class: "says" }, first, panel.valid ? all + sure : "");
   }
   const name = siteName(most) === siteName(best) ? `another ${siteName(most)}` : siteName(most),
-    higher = most.above === null ? "" : `, ${num(most.above, 0)} meV per guest higher`,
-    sure = row.confidence === null ? "" : ` (${percent(row.confidence)} sure)`;
-  const chose = `Most samples (${most.count} of ${panel.valid}) chose ${name}`,
-    doubt = [h("b", {}, chose), `${sure} instead${higher}: look at both.`];
-  return h("p", { class: "says" }, first, h("span", { class: "alt" }, doubt));
+    higher = most.above === null ? "" : `, ${num(most.above, 0)} meV per guest higher`;
+  const few = `${best.count} of ${panel.valid} samples agree${sure} `,
+    chose = `Most samples (${most.count} of ${panel.valid}) chose ${name}`,
+    doubt = [h("b", {}, chose), ` instead${higher}: look at both.`];
+  return h("p", { class: "says" }, first, few, h("span", { class: "alt" }, doubt));
 }
 const siteSentence = (row, panel) => [
   h("b", {}, `${plural(panel.sites.length, "site")} for ${row.guests}`),
@@ -126,9 +126,8 @@ function tiles(row, panel) {
   /* of several guests the numbers would be a sum without a meaning */
   const places = best.multiplicity.length === 1 ? best.multiplicity[0] : 0,
     each = places ? h("small", {}, `${places} in the cell`) : null;
-  const agree = `${most.count} of ${panel.valid} samples agree`;
-  const sure = row.confidence === null ? `${most.count} of ${panel.valid}` : percent(row.confidence);
-  const favourite = apart ? otherSite(row) : "";
+  const agree = `${best.count} of ${panel.valid} samples agree`;
+  const sure = row.confidence === null ? `${best.count} of ${panel.valid}` : percent(row.confidence);
   const energy = best.energy === null ? null : best.energy;
   const metal =
     energy === null || panel.metal_energy === null
@@ -146,12 +145,8 @@ function tiles(row, panel) {
     tile(
       apart,
       term("sure"),
-      [
-        sure,
-        " ",
-        h("small", {}, apart ? `for ${favourite}` : row.confidence === null ? "samples" : sureWord(row.confidence)),
-      ],
-      apart ? `${agree} on ${favourite} (candidate ${most.rank + 1}), not on the lowest in energy` : agree,
+      [sure, " ", h("small", {}, row.confidence === null ? "samples" : sureWord(row.confidence))],
+      apart ? `${agree}; ${most.count} on ${otherSite(row)} (candidate ${most.rank + 1})` : agree,
     ),
     tile(
       row.flags.includes("costs"),

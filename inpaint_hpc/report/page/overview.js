@@ -31,7 +31,7 @@ function answers() {
       .filter((r) => r.voltage !== null && r.ion === ions[0])
       .reduce((a, b) => (a && a.voltage >= b.voltage ? a : b), null),
     known = rows.filter((r) => r.confidence !== null),
-    sure = known.filter((r) => r.confidence >= 0.95 && !r.flags.includes("disagree")).length,
+    sure = known.filter((r) => r.confidence >= 0.95).length,
     look = ["failed", "none", "wrong", "disagree"].find((f) => state.seen.get(f));
   const card = (k, v, d, href, cls, onclick) =>
     h(
@@ -63,9 +63,7 @@ function answers() {
       ? card(
           "Sure: 95 % and more",
           [count(sure), h("small", {}, ` of ${count(known.length)}`)],
-          state.energies
-            ? "and the samples' favourite is the lowest in energy"
-            : "that the samples' favourite is right",
+          "that the first candidate is right",
           null,
           "",
           search,
@@ -88,7 +86,7 @@ function overview() {
   const legend =
     state.rows.length > 400
       ? "darker: more results"
-      : [ions.slice(0, 5).map((i) => [ionDom(i, i), "\u2002"]), "where samples and energy agree"];
+      : ions.slice(0, 5).map((i) => [ionDom(i, i), "\u2002"]);
   const figure = chart
     ? h(
         "figure",

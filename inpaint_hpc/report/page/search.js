@@ -1,7 +1,7 @@
 /* Search, filters and order of the table. */
 const KEYS = {
   sure: (r) =>
-    r.confidence !== null ? 100 * r.confidence : r.valid && r.agree ? (100 * r.most_agree) / r.valid : null,
+    r.confidence !== null ? 100 * r.confidence : r.valid && r.agree ? (100 * r.agree) / r.valid : null,
   energy: (r) => r.energy,
   voltage: (r) => r.voltage,
   host: (r) => r.host,

@@ -22,20 +22,18 @@ function rowBar(r) {
     [Math.max(0, r.valid - r.agree - other), ""],
   ]);
 }
-/* how sure belongs to the samples' favourite: where that is not the lowest in energy, its name stands beside */
 function sureCell(r) {
   if (!r.valid || !r.most_agree) return dash();
-  const apart = r.flags.includes("disagree");
+  const title = `${r.agree} of ${r.valid} samples ended in the first candidate`;
   return h(
     "span",
-    { class: "sure", title: `${r.agree} of ${r.valid} samples ended in the place of lowest energy` },
+    { class: "sure", title },
     rowBar(r),
     h(
       "span",
       {},
       r.confidence === null ? null : h("b", {}, percent(r.confidence)),
-      apart ? h("span", { class: "for" }, ` for ${otherSite(r)}`) : null,
-      h("span", { class: "sub" }, `${r.most_agree} of ${r.valid} agree`),
+      h("span", { class: "sub" }, `${r.agree} of ${r.valid} agree`),
     ),
   );
 }

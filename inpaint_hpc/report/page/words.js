@@ -18,7 +18,7 @@ const GLOSSARY = {
   ],
   sure: [
     "How sure",
-    "Chance that the placement which most samples agree on is right, as measured on hosts whose answer is known. It speaks of the samples' favourite, which need not be the lowest in energy.",
+    "Chance that the first candidate is right, as measured on hosts whose answer is known: from the samples that agree with it, whether most samples prefer another place, and the forces there.",
   ],
   wyckoff: [
     "Wyckoff position",
