@@ -112,8 +112,10 @@ class ScoredTask:
         return {**own, **{name: value for name, value in self.info.items() if name not in own}}
 
 
-def score_record(record: TaskRecord, symprec: float = SYMPREC, stol: float = STOL) -> ScoredTask | None:
+def score_record(record: TaskRecord, symprec: float = SYMPREC, stol: float | None = STOL) -> ScoredTask | None:
     """The score of a task; None where its guests were not taken out of a crystal.
+
+    With `stol` None a placement is right up to what the record itself says, 0.2 (V / N)^(1/3) where it says nothing.
 
     A candidate is taken at rest where it was relaxed, in fractional coordinates of the cell, as placed otherwise.
     """
@@ -255,9 +257,12 @@ def _deviations(scored: Sequence[ScoredTask]) -> dict[str, float]:
     return {name: float(np.median(np.array(of, dtype=np.float64))) for name, of in values.items()}
 
 
-def _placed(record: TaskRecord, symprec: float, stol: float) -> tuple[Placed, Placed]:
+def _placed(record: TaskRecord, symprec: float, stol: float | None) -> tuple[Placed, Placed]:
     """Samples and candidates against the reference: as stored, or compared here for archives that do not say."""
+    own, stol = stol is None, STOL if stol is None else stol
     limit = tolerance(record.host, len(record.guests), stol)
+    if own and record.reference_tolerance is not None:
+        limit = record.reference_tolerance
     if record.reference_tolerance is not None and symprec == SYMPREC:
         return _stored(record.samples, limit), _stored(record.candidates, limit)
     assert record.reference_frac_coords is not None

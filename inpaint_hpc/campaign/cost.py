@@ -31,6 +31,7 @@ RELAX_EVALUATIONS = {"guests": 30.0, "positions": 40.0, "cell": 40.0}
 HOST_MOVES = ("replacement", "repaint")
 # Single guests drawn for a task with several guests, and energies without forces in units of those with forces.
 SEARCH_SAMPLES, ENERGY_ONLY = 20.0, 0.5
+VOIDS = 4.0  # of a host that are tried for one guest, measured on WBM and electrodes
 SETTLED = 0.6  # share of the candidates that are refined by the score model
 # Samples that remain after deduplication, measured on WBM hosts: one guest, several guests.
 CANDIDATES = (0.4, 0.8)
@@ -83,6 +84,8 @@ class CostModel:
             atoms = np.asarray(n_atoms) + n_guests
             each = each + CANDIDATES[n_guests > 1] * SCORE_EDGES * atoms
         total = host + samples * each
+        if self.pipeline.score and n_guests == 1 and self.sampling.strategy == "auto":
+            total = total + min(VOIDS, self.pipeline.voids) * SCORE_EDGES * atoms
         if self.pipeline.score and self.pipeline.evaluations and searches(self.sampling, n_guests):
             single = self.edges(n_atoms, 1, volumes)[1]
             total = total + SEARCH_SAMPLES * self.sampling.nfe * (single + GUEST_EDGES)

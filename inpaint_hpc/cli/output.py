@@ -213,10 +213,9 @@ def _footer(result: InpaintResult) -> str:
         reason, count = next(iter(result.reasons.items()))
         text += f", most often {reason} ({count})"
     if result.confidence is not None:
-        most = max(candidate.count for candidate in result.candidates)
-        text += (
-            f"; {most} of {result.n_valid} agree: correct for {100 * result.confidence:.0f} % of similar known hosts"
-        )
+        first, most = result.candidates[0].count, max(candidate.count for candidate in result.candidates)
+        agree = f"{first} of {result.n_valid} agree" + (f", {most} on another" if most > first else "")
+        text += f"; first candidate correct for {100 * result.confidence:.0f} % of similar known hosts ({agree})"
     return f"{text}; {sum(result.seconds.values()):.1f} s"
 
 

@@ -72,7 +72,7 @@ def contents_of(
     fillings, totals = Fillings(), _Totals()
     for record in read(None):
         origin = _origin(record, of_file)
-        score = score_record(record)
+        score = score_record(record, stol=None)
         if score is not None:
             scores.append(score.top1)
         totals.add(record, origin)
@@ -87,7 +87,7 @@ def contents_of(
     profiles = fillings.profiles()
     rows, panels = {}, {}
     for k, record in zip(sorted(order), read(None if len(order) == len(keys) else sorted(order)), strict=True):
-        origin, score = _origin(record, of_file), score_record(record)
+        origin, score = _origin(record, of_file), score_record(record, stol=None)
         row = {**task_row(record, origin, score), "crystal": totals.hosts[record.host_id]}
         if k in others and row["energy"] is not None:
             row |= {"energy": None, "voltage": None, "flags": [*row["flags"], "treatment"]}

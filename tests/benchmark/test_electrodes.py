@@ -13,6 +13,7 @@ from tiny_network import save_tiny_weights
 from inpaint_hpc.archive.read import Archive
 from inpaint_hpc.cli.main import cli
 from inpaint_hpc.crystals.packed import read_electrodes, read_packed
+from inpaint_hpc.report.contents import archive_contents
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -47,6 +48,9 @@ def test_hosts_are_empty_and_references_are_kept(run, tmp_path):
             assert record.reference_tolerance == pytest.approx(limit)
     status = CliRunner().invoke(cli, ["status", str(tmp_path / "bm" / "run")])
     assert f"{sum(one['top1'] for one in document['tasks'])} of 2 first candidates put back" in status.output
+    # A report counts by the tolerance of the campaign as well.
+    with Archive(tmp_path / "bm" / "run" / "archive.h5") as archive:
+        assert archive_contents(archive).facts["known_right"] == sum(one["top1"] for one in document["tasks"])
     # LES is kept: a second call computes none again.
     states = json.loads((tmp_path / "bm" / "les.json").read_text())["tasks"]
     assert {one["task_id"] for one in document["tasks"] if one["candidates"]} == states.keys()
