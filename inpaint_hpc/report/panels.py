@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -70,7 +71,7 @@ def task_row(record: TaskRecord, origin: Provenance, score: ScoredTask | None) -
         "ion": "+".join(symbol(z) for z in ions),
         "guests": " ".join(f"{symbol(z)}{n if n > 1 else ''}" for z, n in ions.items()),
         "site": first_site.wyckoff if first_site is not None else "" if best is None else site_text(best.wyckoff),
-        "around": "" if best is None else ", ".join(dict.fromkeys(filter(None, best.coordination))),
+        "around": "" if best is None else around_text(best),
         "confidence": _number(record.confidence, 4),
         "valid": record.n_valid,
         "agree": 0 if best is None else best.count,
@@ -119,6 +120,14 @@ def task_panel(record: TaskRecord, origin: Provenance, score: ScoredTask | None)
         "traceback": record.traceback,
         "attempts": record.attempts,
     }
+
+
+def around_text(candidate: Candidate) -> str:
+    """Neighbours of the guests in words, each once; of archives that have none, 'O4' as '4 O'."""
+    told = candidate.environment or tuple(
+        re.sub(r"([A-Z][a-z]?)(\d+)", r"\2 \1", one) for one in candidate.coordination
+    )
+    return "; ".join(dict.fromkeys(filter(None, told)))
 
 
 def favourite(candidates: Sequence[Candidate]) -> Candidate | None:
@@ -172,7 +181,7 @@ def _candidate(record: TaskRecord, one: Candidate, treatment: str, lowest: float
         "site": site_text(one.wyckoff),
         "placed_site": site_text(one.placed_wyckoff or one.wyckoff),
         "multiplicity": list(one.multiplicity),
-        "around": ", ".join(dict.fromkeys(filter(None, one.coordination))),
+        "around": around_text(one),
         "count": one.count,
         "spread": _number(one.spread, 3),
         "distance": _number(one.min_distance, 3),

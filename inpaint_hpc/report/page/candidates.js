@@ -43,7 +43,7 @@ function candidateCards(panel, thumb, choose) {
           h("span", {}, siteName(c)),
           scored ? h("span", { class: "e" }, aboveText(c)) : null,
         ),
-        h("div", { class: "l2" }, aroundText(c.around) || "–"),
+        h("div", { class: "l2" }, c.around || "–"),
         h(
           "div",
           { class: "l3" },
@@ -118,7 +118,7 @@ function numbersTable(panel, selected) {
           "Equivalent places in the cell",
           (c) => [...new Set(c.multiplicity)].map((n) => n || "–").join(", ") || "–",
         ),
-        line([term("coordination")], (c) => aroundText(c.around) || "–"),
+        line([term("coordination")], (c) => c.around || "–"),
         line("Nearest atom as placed, Å", (c) => num(c.distance, 2)),
         line([term("spread"), ", Å"], (c) => num(c.spread, 2)),
         scored ? line("Largest force on a guest as placed, eV/Å", (c) => num(c.force, 2)) : null,

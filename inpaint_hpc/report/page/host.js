@@ -88,7 +88,7 @@ function sentence(row, panel) {
     sits = /\d$/.test(row.guests) || row.guests.includes(" ") ? "sit" : "sits";
   const where = [
     h("b", {}, `${row.guests} ${sits} at ${siteName(best)}`),
-    best.around ? `, among ${aroundText(best.around)}` : "",
+    best.around ? `, among ${best.around}` : "",
   ];
   const first = scored ? [where, ": the lowest energy. "] : [where, ". "];
   const sure = row.confidence === null ? "." : `; chance that it is right: ${percent(row.confidence)}.`;
@@ -140,7 +140,7 @@ function tiles(row, panel) {
       false,
       term("wyckoff", "Where it sits"),
       [siteName(best), " ", each],
-      (aroundText(best.around) || "–") + moved,
+      (best.around || "–") + moved,
     ),
     tile(
       apart,

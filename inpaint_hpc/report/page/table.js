@@ -50,7 +50,7 @@ const COLUMNS = {
     head: "Sits at",
     cell: (r) =>
       r.site || r.around
-        ? [h("b", {}, r.site || "no name"), h("span", { class: "sub" }, aroundText(r.around))]
+        ? [h("b", {}, r.site || "no name"), h("span", { class: "sub" }, r.around)]
         : dash(),
   },
   sure: { head: "How sure", cell: sureCell },
@@ -98,9 +98,6 @@ const COLUMNS = {
   },
 };
 const parse = (text) => [...text.matchAll(/([A-Z][a-z]?)(\d*)/g)].map((m) => [m[1], Number(m[2] || 1)]);
-/* 'O4' as stored is four O around the guest */
-const aroundText = (text) => text.replace(/([A-Z][a-z]?)(\d+)(?![\d.])/g, "$2 $1");
-
 const VIRTUAL = 300; /* beyond so many rows only those in view are in the document */
 function makeTable(columns, rail) {
   const cols = columns.filter((c) => (c === "energy" ? state.energies : c === "voltage" ? state.voltages : true));
