@@ -123,10 +123,9 @@ def task_panel(record: TaskRecord, origin: Provenance, score: ScoredTask | None)
 
 
 def around_text(candidate: Candidate) -> str:
-    """Neighbours of the guests in words, each once; of archives that have none, 'O4' as '4 O'."""
-    told = candidate.environment or tuple(
-        re.sub(r"([A-Z][a-z]?)(\d+)", r"\2 \1", one) for one in candidate.coordination
-    )
+    """Neighbours of the guests in words, each once; of archives that have none, 'O4' as 'among 4 O'."""
+    told = tuple(re.sub(r"-([\d.]+) A\b", r"-\1 Å", one).replace(" A", " Å") for one in candidate.environment)
+    told = told or tuple("among " + re.sub(r"([A-Z][a-z]?)(\d+)", r"\2 \1", one) for one in candidate.coordination)
     return "; ".join(dict.fromkeys(filter(None, told)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -10,6 +11,7 @@ from typing import Any
 
 import torch
 
+from inpaint_hpc.errors import InputError
 from inpaint_hpc.network.weights import WeightsInfo, file_digest, save_weights
 
 _DIGESTS: dict[Path, str] = {}
@@ -30,6 +32,18 @@ def export_weights(average: dict[str, torch.Tensor], path: Path, card: dict[str,
         "licence": "MIT (weights); training data CC BY 4.0, see `data`",
     }
     return save_weights(average, path, {"name": path.stem, **card, **written})
+
+
+def restore_weights(run: Path) -> None:
+    """Write a missing `model.safetensors` of a run, from the checkpoint and the card beside it.
+
+    Raises:
+        InputError: they would not be the weights that the card describes.
+    """
+    card = json.loads((run / "model.json").read_text(encoding="utf-8"))
+    average = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)["average"]
+    if save_weights(average, run / "model.safetensors", card).sha256 != card["sha256"]:
+        raise InputError(f"{run}: the card model.json is not that of checkpoint.pt; run the slice again")
 
 
 def data_digest(path: Path) -> str:

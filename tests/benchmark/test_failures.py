@@ -7,8 +7,8 @@ from inpaint_hpc.benchmark.failures import chemistry, formula_distances, kind_of
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.packed import PackedDataset
 
-# Simple cubic Mn with an O at each face centre: tunnels of 6 A along all axes in a cell of 6 A, doubled along c.
-HOST = Crystal([25, 25], [[0, 0, 0], [0, 0, 0.5]], np.diag([6.0, 6.0, 12.0]))
+# Simple cubic Mn, doubled along c: tunnels along all axes, with room for an ion within reach of eight atoms.
+HOST = Crystal([25, 25], [[0, 0, 0], [0, 0, 0.5]], np.diag([4.8, 4.8, 9.6]))
 RIGHT = np.array([[0.5, 0.5, 0.25]])
 LI = np.array([3])
 
@@ -16,10 +16,10 @@ LI = np.array([3])
 @pytest.mark.parametrize(
     ("found", "kind"),
     [
-        ([[0.5, 0.5, 0.30]], "blurred"),  # 0.6 A from the site
+        ([[0.5, 0.5, 0.30]], "blurred"),  # 0.5 A from the site
         ([[0.5, 0.5, 0.75]], "blurred"),  # an image of the site: nothing but the matcher can be at fault
         ([[0.5, 0.5, 0.5]], "wrong sites"),
-        ([[0.0, 0.0, 0.05]], "colliding"),  # 0.6 A from Mn
+        ([[0.0, 0.0, 0.05]], "colliding"),  # 0.5 A from Mn
     ],
 )
 def test_one_guest(found, kind):
@@ -27,7 +27,7 @@ def test_one_guest(found, kind):
 
 
 def test_several_guests():
-    host = Crystal([25, 25, 25, 25], [[0, 0, k / 4] for k in range(4)], np.diag([6.0, 6.0, 12.0]))
+    host = Crystal([25, 25, 25, 25], [[0, 0, k / 4] for k in range(4)], np.diag([4.8, 4.8, 12.0]))
     right = np.array([[0.5, 0.5, 0.125], [0.5, 0.5, 0.375]])  # neighbours in the tunnel
     two = np.array([3, 3])
     apart = np.array([[0.5, 0.5, 0.125], [0.5, 0.5, 0.625]])

@@ -167,7 +167,7 @@ def test_more_guests_get_more_evaluations():
 
 
 def test_auto_searches_for_several_guests_and_only_then(network, two_lithium):
-    one = inpaint(network, SPINEL, {"Li": 1}, **FAST)
+    one = inpaint(network, SPINEL, {"Li": 1}, voids=0, **FAST)
     assert {c.origin for c in one.candidates} == {"joint"} and one.evaluations == len(one)
     several, stages = two_lithium
     assert list(dict.fromkeys(stages)) == ["sample", "sequential", "sites", "search", "score"]

@@ -88,7 +88,7 @@ function sentence(row, panel) {
     sits = /\d$/.test(row.guests) || row.guests.includes(" ") ? "sit" : "sits";
   const where = [
     h("b", {}, `${row.guests} ${sits} at ${siteName(best)}`),
-    best.around ? `, among ${best.around}` : "",
+    best.around ? `, ${best.around}` : "",
   ];
   const first = scored ? [where, ": the lowest energy. "] : [where, ". "];
   const sure = row.confidence === null ? "." : `; chance that it is right: ${percent(row.confidence)}.`;
