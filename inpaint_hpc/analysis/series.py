@@ -11,11 +11,13 @@ import numpy as np
 
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.supercells import MAX_ATOMS, inequivalent_supercells, supercell
+from inpaint_hpc.crystals.symmetry import spacegroup_symbol
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.orderings.annealing import random_orderings
 from inpaint_hpc.orderings.enumeration import symmetric_orderings
 from inpaint_hpc.orderings.ordering_space import ordering_space
 from inpaint_hpc.pipeline.inpaint import run_tasks
+from inpaint_hpc.pipeline.relaxation_notes import framework_departure
 from inpaint_hpc.pipeline.results import InpaintResult
 from inpaint_hpc.pipeline.settings import PipelineSettings
 from inpaint_hpc.sampling.contact_distances import contact_radii
@@ -26,6 +28,7 @@ from inpaint_hpc.sites.find_sites import find_sites
 from inpaint_hpc.sites.pooling import PoolingSettings
 from inpaint_hpc.sites.site_network import SiteNetwork
 
+from .charge_limits import charge_limits
 from .metal_references import metal_energy
 from .voltage import FilledHost, VoltageProfile, voltage_profile
 
@@ -105,9 +108,11 @@ def concentration_series(
     extent, sampling = extent or SeriesExtent(), sampling or SamplingSettings()
     pipeline = pipeline or PipelineSettings(relax="cell", top_k=2, relax_steps=200)
     counts, cells = extent.counts, extent.cells
+    fitting: int | None = None
     from_empty = counts is None or 0 in counts
     if counts is None:
-        counts = range(1, most_guests(network, host, guest, sampling, device, progress) + 1)
+        fitting = most_guests(network, host, guest, sampling, device, progress)
+        counts = range(1, fitting + 1)
     numbers = sorted({int(n) for n in counts})
     wanted = [n for n in numbers if n]
     if not wanted or wanted[0] < 0:
@@ -136,7 +141,18 @@ def concentration_series(
         crystal = result.crystal(best.rank)
         energy = per_atom * len(crystal) / size
         label = f"rank {best.rank}" if size == 1 else f"{task.host.name}, rank {best.rank}"
-        filled.append(FilledHost(n / size, energy, crystal.volume / size, label))
+        filled.append(
+            FilledHost(
+                n / size,
+                energy,
+                crystal.volume / size,
+                label,
+                tuple(best.wyckoff),
+                tuple(best.coordination),
+                spacegroup_symbol(crystal, pipeline.symprec),
+                framework_departure(task.host, crystal),
+            )
+        )
         notes += [f"{where}: {note}" for note in result.notes if not note.startswith("the host already")]
     if not filled:
         raise InputError(f"{host.name or 'host'}: no candidate for any number of guests")
@@ -149,7 +165,8 @@ def concentration_series(
         chgnet=pipeline.chgnet,
         notes=notes,
     )
-    return Series(replace(profile, formula=host.formula), tuple(results))
+    charges = charge_limits(host, guest, profile.charge)
+    return Series(replace(profile, formula=host.formula, fitting=fitting, charges=charges), tuple(results))
 
 
 def _supercells(host: Crystal, size: int, shapes: int, symprec: float) -> list[Crystal]:

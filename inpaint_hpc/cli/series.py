@@ -160,7 +160,7 @@ def series(hosts: tuple[str, ...], guest: str, counts: str, **options: Any) -> N
     if options["as_json"]:
         click.echo(text)
         return
-    from inpaint_hpc.cli.voltage import print_profile
+    from inpaint_hpc.cli.voltage_tables import print_profile
 
     for profile in profiles:
         print_profile(profile)

@@ -214,3 +214,66 @@ def test_axes_of_the_voltage_curve(formula, label, axes):
     if axes:
         (above,) = axis.child_axes
         assert above.get_xlabel() == "mAh per g of the host"
+
+
+def profile_of(volts, ion=3, treatment="cell", formula="Mn4 O8", **empty):
+    """A profile whose steps of one guest each have these voltages."""
+    energies = [-50.0 - sum(v + 1.9 for v in volts[:n]) for n in range(len(volts) + 1)]
+    entries = [FilledHost(n, energy, 100.0) for n, energy in enumerate(energies) if n]
+    profile = voltage_profile(ion, FilledHost(0, -50.0, 100.0), entries, -1.9, charge=1, treatment=treatment)
+    return replace(profile, formula=formula)
+
+
+def test_capacity_and_energy_of_each_filling_and_step():
+    """LiMnO2 of MnO2: 308 mAh/g of MnO2 (86.94 g/mol), 285 of LiMnO2 (93.88 g/mol)."""
+    found = profile_of([4.0, 3.5, 3.0, 2.5]).as_dict()
+    half, full = found["filled"][1], found["filled"][3]
+    assert (half["x"], half["formula"], full["formula"]) == (0.5, "Li0.5MnO2", "LiMnO2")
+    assert full["capacity_mAh_per_g_host"] == pytest.approx(308.3, abs=0.1)
+    assert full["capacity_mAh_per_g_filled"] == pytest.approx(285.5, abs=0.1)
+    assert full["energy_Wh_per_kg_host"] == pytest.approx(3.25 * 308.3, abs=0.5)
+    # The steps are parts of the whole.
+    for key in ("capacity_mAh_per_g_host", "energy_Wh_per_kg_host"):
+        assert (
+            sum(step[key] for step in found["steps"]) == pytest.approx(found["total"][key]) == pytest.approx(full[key])
+        )
+    assert found["steps"][1]["capacity_mAh_per_g_filled"] == pytest.approx(half["capacity_mAh_per_g_filled"] / 2)
+    holds = profile_of([3.0], formula="Li1 Mn2 O4").as_dict()["filled"][0]
+    assert (holds["x"], holds["formula"]) == (1.0, "LiMnO2")
+    unknown = profile_of([3.0], formula="").as_dict()["filled"][0]
+    assert unknown["x"] is unknown["formula"] is unknown["capacity_mAh_per_g_host"] is None
+
+
+def test_the_typical_error_belongs_to_the_treatment_it_was_measured_for():
+    measured = profile_of([3.0]).as_dict()["voltage_error"]
+    assert (measured["mean_absolute_V"], measured["electrodes"], measured["electrodes_of_ion"]) == (0.27, 40, 26)
+    assert profile_of([3.0], treatment="guests").as_dict()["voltage_error"] is None
+    assert profile_of([3.0], ion=37).as_dict()["voltage_error"] is None
+    assert profile_of([3.0, 2.9], treatment="guests").as_dict()["filled"][0]["within_error"] is None
+
+
+@pytest.mark.parametrize(
+    ("volts", "close"),
+    [
+        ([3.5, 3.45], [1]),  # as LixFePO4, two phases in experiment
+        ([3.4, 3.5], [1]),  # above the hull, little
+        ([2.5, 3.5], []),  # two phases for sure
+        ([4.1, 2.9], []),  # as the spinel LiMn2O4, a phase for sure
+        ([4.1, 3.7, 2.9, 2.89], [1, 3]),  # the middle is deep once its neighbours are gone
+    ],
+)
+def test_fillings_that_could_be_two_phases(volts, close):
+    profile = profile_of(volts)
+    assert [k for k, row in enumerate(profile.rows(), start=1) if row["within_error"]] == close
+    notes = [text for text in profile.as_dict()["remarks"] if "two-phase or solid solution: within the error" in text]
+    assert len(notes) == bool(close) and all("270 meV per Li" in text for text in notes)
+
+
+def test_remarks_on_what_is_no_insertion():
+    profile = profile_of([1.0, -0.5])
+    assert [text for text in profile.as_dict()["remarks"] if "plated" in text] == [
+        "1 to 2 Li: the voltage is negative: Li metal would be plated instead of inserted"
+    ]
+    broken = tuple(replace(one, departure="2 host bonds broke, Mn-O from 1.90 to 2.90 A") for one in profile.filled[1:])
+    texts = replace(profile, filled=(*profile.filled[:1], *broken)).as_dict()["remarks"]
+    assert sum("no longer the host's framework (2 host bonds broke" in text for text in texts) == 1
