@@ -193,14 +193,22 @@ def most_guests(
         InputError: no sites are found.
     """
     settings = PoolingSettings(sampling=sampling or SamplingSettings())
-    # Joint samples too: single guests go to the best sites and may never show those that are filled last.  Crowded
-    # guests are pushed off their sites, so only sites count where a guest stays when it relaxes.
-    found = find_sites(network, host, guest, settings=settings, device=device, progress=progress)
-    stays = tuple(orbit for k, orbit in enumerate(found.orbits) if orbit.settles_on == k)
-    most = capacity(replace(found, orbits=stays))
+    # Joint samples too: single guests go to the best sites and may never show those that are filled last.
+    most = fitting(find_sites(network, host, guest, settings=settings, device=device, progress=progress))
     if not most:
         raise InputError(f"{host.name or 'host'}: no site was found for this ion; give the numbers of guests")
     return most
+
+
+def fitting(network: SiteNetwork) -> int | None:
+    """As `capacity`, of the sites where a guest stays when it relaxes: crowded guests are pushed off their sites.
+
+    None where no guest was relaxed, so that it is not known which sites these are.
+    """
+    if not any(np.isfinite(orbit.energy) for orbit in network.orbits):
+        return None
+    stays = tuple(orbit for k, orbit in enumerate(network.orbits) if orbit.settles_on == k)
+    return capacity(replace(network, orbits=stays))
 
 
 def capacity(network: SiteNetwork) -> int:

@@ -25,6 +25,12 @@ class VoltageError:
     ions: Mapping[int, int]
     source: str
 
+    @property
+    def resolution(self) -> float:
+        """Voltage difference, or energy per guest and charge in eV, below which nothing is told apart: the upper end of
+        the interval, for the error itself is known no better."""
+        return self.interval[1]
+
     def as_dict(self, ion: int) -> dict[str, Any]:
         """Plain values for JSON."""
         return {

@@ -224,7 +224,7 @@ def within_error(profile: VoltageProfile) -> list[int]:
     if profile.error is None:
         return []
     limit, (counts, energies) = (
-        profile.error.volts * profile.charge,
+        profile.error.resolution * profile.charge,
         (profile.hull.counts, profile.hull.formation_energies),
     )
     kept, above = profile.hull.stable.tolist(), profile.hull.above_hull
@@ -263,7 +263,7 @@ def remarks(profile: VoltageProfile) -> list[str]:
         counts = ", ".join(f"{profile.hull.counts[k]:g}" for k in close)
         found.append(
             f"{counts} {profile.symbol}: two-phase or solid solution: within the error "
-            f"({1e3 * profile.error.volts * profile.charge:.0f} meV per {profile.symbol})"
+            f"({1e3 * profile.error.resolution * profile.charge:.0f} meV per {profile.symbol})"
         )
     return found
 

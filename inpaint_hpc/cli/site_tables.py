@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from inpaint_hpc.analysis.charge_limits import ChargeLimits
     from inpaint_hpc.sites.site_network import SiteNetwork
 
 
 def print_sites(networks: Sequence[SiteNetwork]) -> None:
-    """Print the sites of each network and the shortest distances between them."""
+    """Print the sites of each network, the shortest distances between them, and how many guests fit."""
+    from ase.data import chemical_symbols
+
+    from inpaint_hpc.analysis.charge_limits import charge_limits
+    from inpaint_hpc.analysis.series import fitting
     from inpaint_hpc.cli.output import stdout_console
 
     console = stdout_console()
@@ -27,8 +32,20 @@ def print_sites(networks: Sequence[SiteNetwork]) -> None:
         if len(network.orbits) > 1:
             console.print("Shortest distances between sites, A")
             console.print(_distances(network))
+        print_most(fitting(network), charge_limits(network.host, network.number), chemical_symbols[network.number])
         console.print(_footer(network), style="dim")
         console.print()
+
+
+def print_most(fit: int | None, charges: ChargeLimits | None, symbol: str) -> None:
+    """Print how many guests fit in the host cell, by the distances between sites and by charge; None prints nothing."""
+    from inpaint_hpc.cli.output import stdout_console
+
+    console = stdout_console()
+    if fit is not None:
+        console.print(f"most by distance between sites: {fit} {symbol} in the host cell")
+    if charges is not None:
+        console.print(f"most by charge: {charges.sentence(symbol)}", markup=False)
 
 
 def _sites(network: SiteNetwork) -> Table:

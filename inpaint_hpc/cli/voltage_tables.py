@@ -22,6 +22,7 @@ def print_profile(profile: VoltageProfile) -> None:
 
     from inpaint_hpc.analysis.voltage import TREATMENTS
     from inpaint_hpc.cli.output import stdout_console
+    from inpaint_hpc.cli.site_tables import print_most
 
     title = f"[bold]{escape(profile.host)}[/] + {profile.symbol}: {TREATMENTS[profile.treatment]}"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
@@ -56,7 +57,7 @@ def print_profile(profile: VoltageProfile) -> None:
         out.print(_step(profile, step), soft_wrap=True)
     if profile.formula:
         out.print("mAh/g and Wh/kg of these lines: by the mass of the host without the added guests", style="dim")
-    _print_limits(profile)
+    print_most(profile.fitting, profile.charges, profile.symbol)
     if profile.error is not None:
         low, high = profile.error.interval
         out.print(
@@ -103,17 +104,6 @@ def _amounts(profile: VoltageProfile) -> Table:
         where = [row["spacegroup"] or "-", _counted(row["wyckoff"]) or "-", _counted(row["coordination"]) or "-"]
         table.add_row(row["formula"], *cells, *(where if placed else ()))
     return table
-
-
-def _print_limits(profile: VoltageProfile) -> None:
-    """How many guests fit, by distances and by charge."""
-    from inpaint_hpc.cli.output import stdout_console
-
-    out = stdout_console()
-    if profile.fitting is not None:
-        out.print(f"most by distance between sites: {profile.fitting} {profile.symbol} in the host cell")
-    if profile.charges is not None:
-        out.print(f"most by charge: {profile.charges.sentence(profile.symbol)}", markup=False)
 
 
 def _counted(values: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ from example_hosts import SPINEL
 from matplotlib.figure import Figure
 
 from inpaint_hpc.analysis.archive_voltage import archive_profiles
+from inpaint_hpc.analysis.charge_limits import charge_limits
 from inpaint_hpc.analysis.metal_references import METAL_ENERGIES
 from inpaint_hpc.analysis.voltage import FilledHost, structure_profile, voltage_profile
 from inpaint_hpc.analysis.voltage_picture import _curve
@@ -19,6 +20,7 @@ from inpaint_hpc.archive.records import TaskRecord
 from inpaint_hpc.archive.rows import Candidate, Relaxed, Sample
 from inpaint_hpc.archive.write import write_result
 from inpaint_hpc.cli.main import cli
+from inpaint_hpc.cli.voltage_tables import print_profile
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.scoring.chgnet.batch import evaluate
@@ -266,7 +268,7 @@ def test_fillings_that_could_be_two_phases(volts, close):
     profile = profile_of(volts)
     assert [k for k, row in enumerate(profile.rows(), start=1) if row["within_error"]] == close
     notes = [text for text in profile.as_dict()["remarks"] if "two-phase or solid solution: within the error" in text]
-    assert len(notes) == bool(close) and all("270 meV per Li" in text for text in notes)
+    assert len(notes) == bool(close) and all("340 meV per Li" in text for text in notes)
 
 
 def test_remarks_on_what_is_no_insertion():
@@ -277,3 +279,32 @@ def test_remarks_on_what_is_no_insertion():
     broken = tuple(replace(one, departure="2 host bonds broke, Mn-O from 1.90 to 2.90 A") for one in profile.filled[1:])
     texts = replace(profile, filled=(*profile.filled[:1], *broken)).as_dict()["remarks"]
     assert sum("no longer the host's framework (2 host bonds broke" in text for text in texts) == 1
+
+
+def test_the_picture_shows_capacity_energy_and_error():
+    axis = Figure().subplots()
+    _curve(axis, profile_of([4.0, 3.5, 3.0, 2.5]))
+    assert axis.get_title() == (
+        "CHGNet 0.3.0, relaxed: cell; typical error 0.3 V\nLiMnO2: 308 mAh/g, 1002 Wh/kg of the host"
+    )
+    low, high = axis.get_ylim()
+    assert low < 2.5 - 0.27 and high > 4.0 + 0.27
+
+
+def test_the_terminal_shows_it_in_80_columns(capsys):
+    entries = [replace(e, wyckoff=("16c",) * 3, coordination=("O6",) * 3, spacegroup="I4_1/amd", label="rank 0")
+               for e in profile_of([4.0, 3.5, 3.0]).filled]  # fmt: skip
+    profile = replace(profile_of([4.0, 3.5, 3.0]), filled=tuple(entries), fitting=4, charges=charge_limits(SPINEL, 3))
+    print_profile(profile)
+    shown = capsys.readouterr().out
+    for text in (
+        "0 to 1 Li: 4.00 V against Li/Li+ (typical error 0.3); 77 mAh/g, 308 Wh/kg",
+        "most by distance between sites: 4 Li in the host cell",
+        "most by charge: Mn to +3: 4 Li (x = 1, LiMnO2); Mn to +2: 8 Li (x = 2, Li2MnO2)",
+        "mean absolute error 0.27 V",
+        "16c x3",
+        "Li0.75MnO2",
+    ):
+        assert text in shown
+    tables = [line.rstrip() for line in shown.splitlines() if line.startswith((" ", "Li"))]
+    assert max(map(len, tables)) <= 80
