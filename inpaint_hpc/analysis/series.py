@@ -200,14 +200,17 @@ def most_guests(
     return most
 
 
-def fitting(network: SiteNetwork) -> int | None:
+def fitting(network: SiteNetwork, most_sites: int | None = None) -> int | None:
     """As `capacity`, of the sites where a guest stays when it relaxes: crowded guests are pushed off their sites.
 
-    None where no guest was relaxed, so that it is not known which sites these are.
+    None where no guest was relaxed, so that it is not known which sites these are, or where there are more of them than
+    `most_sites`: the search for the fullest filling takes minutes there.
     """
     if not any(np.isfinite(orbit.energy) for orbit in network.orbits):
         return None
     stays = tuple(orbit for k, orbit in enumerate(network.orbits) if orbit.settles_on == k)
+    if most_sites is not None and sum(orbit.multiplicity for orbit in stays) > most_sites:
+        return None
     return capacity(replace(network, orbits=stays))
 
 

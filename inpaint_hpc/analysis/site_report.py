@@ -19,6 +19,9 @@ from inpaint_hpc.sites.site_network import SiteNetwork
 from .charge_limits import charge_limits
 from .series import fitting
 
+# How many guests fit is counted for up to this many sites, which takes seconds.
+FITTED_SITES = 32
+
 
 def site_document(
     networks: Sequence[SiteNetwork],
@@ -94,7 +97,7 @@ def _host(network: SiteNetwork) -> dict[str, Any]:
         "saturated": network.saturated,
         "sites": sites,
         "orbit_distances_A": network.orbit_distances.tolist(),
-        "most_by_distance": fitting(network),
+        "most_by_distance": fitting(network, FITTED_SITES),
         "most_by_charge": charge_limits(network.host, network.number).as_dict(),
     }
 

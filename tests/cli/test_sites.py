@@ -56,6 +56,8 @@ def test_the_table_says_what_was_found(run, open_host):
     assert "open (Mg1 O1): sites of Li" in result.stdout
     assert "symmetry operations (symprec 0.01 A); new sites were still being found" in result.stdout
     assert "most by charge: the host has no transition metal" in result.stdout
+    tables = result.stdout.split("Shortest distances")[0]
+    assert max(len(line.rstrip()) for line in tables.splitlines() if line.startswith(" ")) <= 80
     shares = [line.split("%")[0].split()[-1] for line in result.stdout.splitlines() if "%" in line]
     assert np.array(shares, dtype=float).sum() == pytest.approx(100, abs=len(shares))
 
