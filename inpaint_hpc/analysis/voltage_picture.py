@@ -71,7 +71,8 @@ def _curve(axes: Axes, profile: VoltageProfile) -> None:
             f"\n{total['formula']}: {total['capacity_mAh_per_g_host']:.0f} mAh/g, "
             f"{total['energy_Wh_per_kg_host']:.0f} Wh/kg of the host"
         )
-    axes.set(title=title, ylabel=f"V against {profile.label}")
+    axes.set_title(title, fontsize="medium")
+    axes.set_ylabel(f"V against {profile.label}")
     _guests(axes, profile)
     capacity = profile.milliampere_hours_per_gram
     if capacity is not None:

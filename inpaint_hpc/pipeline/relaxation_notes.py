@@ -43,21 +43,24 @@ def relaxation_notes(task: Task, candidates: Sequence[Candidate]) -> list[str]:
         notes.append(f"relaxation: host atoms of the first candidate moved, {symbol} by {hosts.max():.1f} A")
     broken = _broken_bonds(host, relaxed)
     if broken:
-        bonds = "a host bond" if len(broken) == 1 else f"{len(broken)} host bonds"
-        notes.append(f"relaxation: {bonds} of the first candidate broke, {_longest(host, broken)}")
+        notes.append(f"relaxation: {_bonds(broken)} of the first candidate broke, {_longest(host, broken)}")
     return notes
 
 
 def framework_departure(host: Crystal, relaxed: Crystal) -> str:
     """How a relaxed structure, host atoms first, left the framework of its host: bonds that broke; '' if none did."""
     broken = _broken_bonds(host, relaxed)
-    return f"{len(broken)} host bonds broke, {_longest(host, broken)}" if broken else ""
+    return f"{_bonds(broken)} broke, {_longest(host, broken)}" if broken else ""
 
 
 def _host_moves(host: Crystal, relaxed: Crystal) -> tuple[np.ndarray, np.ndarray]:
     """Paths of the host atoms within the cell as it was, and their mean, a drift of everything."""
     moves = PeriodicCell(host.lattice).vectors(relaxed.frac_coords[: len(host)] - host.frac_coords)
     return moves, moves.mean(axis=0)
+
+
+def _bonds(broken: Sequence[tuple[float, float, int, int]]) -> str:
+    return "a host bond" if len(broken) == 1 else f"{len(broken)} host bonds"
 
 
 def _longest(host: Crystal, broken: Sequence[tuple[float, float, int, int]]) -> str:

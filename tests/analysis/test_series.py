@@ -47,6 +47,10 @@ def test_a_series_gives_hull_and_voltages():
     voltages = [step.voltage for step in profile.steps]
     assert all(2.0 < v < 5.0 for v in voltages) and voltages == sorted(voltages, reverse=True)
     assert profile.treatment == "guests"
+    row = profile.as_dict()["filled"][1]
+    assert row["wyckoff"] == list(best.wyckoff) and row["coordination"] == list(best.coordination) == ["O4", "O4"]
+    assert row["spacegroup"] == "Fd-3m" and row["left_framework"] is None and row["formula"] == "Li0.5MnO2"
+    assert [limit.guests for limit in profile.charges.limits] == [4, 8] and profile.fitting is None
 
 
 def test_a_series_in_supercells_has_fractions_of_guests():
