@@ -221,7 +221,7 @@ def capacity(network: SiteNetwork) -> int:
     radius = FULL_SPACING * float(contact_radii([network.number])[0])
     space = ordering_space([network], {network.number: radius})
     most = 0
-    for n in range(1, len(space) + 1):
+    for n in range(1, _at_most(space.excluded) + 1):
         counts = {network.number: n}
         if len(random_orderings(space, counts, 1, n, tries=40)) or len(
             symmetric_orderings(space, counts, subgroups=60, limit=1)
@@ -230,6 +230,18 @@ def capacity(network: SiteNetwork) -> int:
         elif n > 2 * most + 4:
             break
     return most
+
+
+def _at_most(excluded: np.ndarray) -> int:
+    """Upper bound of how many sites can be taken together: a group of sites that all exclude each other holds one."""
+    groups: list[list[int]] = []
+    for site in np.argsort(-excluded.sum(axis=1), kind="stable").tolist():
+        fits = next((group for group in groups if excluded[site, group].all()), None)
+        if fits is None:
+            groups.append([site])
+        else:
+            fits.append(site)
+    return len(groups)
 
 
 def _empty(host: Crystal, pipeline: PipelineSettings, device: torch.device | str | None) -> FilledHost:

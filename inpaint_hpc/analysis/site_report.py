@@ -20,7 +20,7 @@ from .charge_limits import charge_limits
 from .series import fitting
 
 # How many guests fit is counted for up to this many sites, which takes seconds.
-FITTED_SITES = 32
+FITTED_SITES = 64
 
 
 def site_document(
