@@ -257,11 +257,12 @@ def test_the_typical_error_belongs_to_the_treatment_it_was_measured_for():
 @pytest.mark.parametrize(
     ("volts", "close"),
     [
-        ([3.5, 3.45], [1]),  # as LixFePO4, two phases in experiment
+        ([3.5, 3.45], [1]),
+        ([3.756, 3.623, 3.247, 3.051], [1, 2, 3]),  # LixFePO4 by CHGNet; two phases in experiment
         ([3.4, 3.5], [1]),  # above the hull, little
         ([2.5, 3.5], []),  # two phases for sure
         ([4.1, 2.9], []),  # as the spinel LiMn2O4, a phase for sure
-        ([4.1, 3.7, 2.9, 2.89], [1, 3]),  # the middle is deep once its neighbours are gone
+        ([4.06, 3.70, 2.91, 2.89], [1, 3]),  # as spinel by CHGNet: the middle is deep once its neighbours are gone
     ],
 )
 def test_fillings_that_could_be_two_phases(volts, close):
