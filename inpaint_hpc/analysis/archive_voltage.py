@@ -16,6 +16,7 @@ from inpaint_hpc.pipeline.provenance import provenance_of_file
 from inpaint_hpc.scoring.chgnet.models import weights_digest, weights_of_potential
 from inpaint_hpc.scoring.relaxation.relax import RelaxSettings
 
+from .charge_limits import charge_limits
 from .metal_references import metal_energy
 from .voltage import FilledHost, VoltageProfile, cell_energies, voltage_profile
 
@@ -118,10 +119,19 @@ def _add(group: _Group, record: TaskRecord, origin: Provenance) -> None:
         return
     rank, energy = best
     crystal = record.crystal(rank, relaxed=origin.treatment != "none")
-    label = f"{record.task_id[:12]}:{rank}"
-    group.filled.append(FilledHost(float(len(record.guests)), energy * len(crystal), crystal.volume, label))
+    label, candidate = f"{record.task_id[:12]}:{rank}", record.candidates[rank]
+    group.filled.append(
+        FilledHost(
+            float(len(record.guests)),
+            energy * len(crystal),
+            crystal.volume,
+            label,
+            tuple(candidate.wyckoff),
+            tuple(candidate.coordination),
+        )
+    )
     group.origins.append(origin)
-    relaxed = record.candidates[rank].relaxed
+    relaxed = candidate.relaxed
     group.unfinished += relaxed is not None and relaxed.outcome == UNFINISHED
     known = record.host_energies
     if known is not None and _host_energy(known, origin.treatment) is not None:
@@ -176,7 +186,7 @@ def _profile(
         notes.append(f"the host holds {present} of these atoms already; counts are of those added")
     metal = metal_energy(ion, weights, device)
     profile = voltage_profile(ion, empty, group.filled, metal, charge, treatment, weights, notes)
-    return replace(profile, formula=host.formula)
+    return replace(profile, formula=host.formula, charges=charge_limits(host, ion, profile.charge))
 
 
 def _empty_host(

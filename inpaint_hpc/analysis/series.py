@@ -11,11 +11,13 @@ import numpy as np
 
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.supercells import MAX_ATOMS, inequivalent_supercells, supercell
+from inpaint_hpc.crystals.symmetry import spacegroup_symbol
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.orderings.annealing import random_orderings
 from inpaint_hpc.orderings.enumeration import symmetric_orderings
 from inpaint_hpc.orderings.ordering_space import ordering_space
 from inpaint_hpc.pipeline.inpaint import run_tasks
+from inpaint_hpc.pipeline.relaxation_notes import framework_departure
 from inpaint_hpc.pipeline.results import InpaintResult
 from inpaint_hpc.pipeline.settings import PipelineSettings
 from inpaint_hpc.sampling.contact_distances import contact_radii
@@ -26,6 +28,7 @@ from inpaint_hpc.sites.find_sites import find_sites
 from inpaint_hpc.sites.pooling import PoolingSettings
 from inpaint_hpc.sites.site_network import SiteNetwork
 
+from .charge_limits import charge_limits
 from .metal_references import metal_energy
 from .voltage import FilledHost, VoltageProfile, voltage_profile
 
@@ -105,9 +108,11 @@ def concentration_series(
     extent, sampling = extent or SeriesExtent(), sampling or SamplingSettings()
     pipeline = pipeline or PipelineSettings(relax="cell", top_k=2, relax_steps=200)
     counts, cells = extent.counts, extent.cells
+    fitting: int | None = None
     from_empty = counts is None or 0 in counts
     if counts is None:
-        counts = range(1, most_guests(network, host, guest, sampling, device, progress) + 1)
+        fitting = most_guests(network, host, guest, sampling, device, progress)
+        counts = range(1, fitting + 1)
     numbers = sorted({int(n) for n in counts})
     wanted = [n for n in numbers if n]
     if not wanted or wanted[0] < 0:
@@ -136,7 +141,18 @@ def concentration_series(
         crystal = result.crystal(best.rank)
         energy = per_atom * len(crystal) / size
         label = f"rank {best.rank}" if size == 1 else f"{task.host.name}, rank {best.rank}"
-        filled.append(FilledHost(n / size, energy, crystal.volume / size, label))
+        filled.append(
+            FilledHost(
+                n / size,
+                energy,
+                crystal.volume / size,
+                label,
+                tuple(best.wyckoff),
+                tuple(best.coordination),
+                spacegroup_symbol(crystal, pipeline.symprec),
+                framework_departure(task.host, crystal),
+            )
+        )
         notes += [f"{where}: {note}" for note in result.notes if not note.startswith("the host already")]
     if not filled:
         raise InputError(f"{host.name or 'host'}: no candidate for any number of guests")
@@ -149,7 +165,8 @@ def concentration_series(
         chgnet=pipeline.chgnet,
         notes=notes,
     )
-    return Series(replace(profile, formula=host.formula), tuple(results))
+    charges = charge_limits(host, guest, profile.charge)
+    return Series(replace(profile, formula=host.formula, fitting=fitting, charges=charges), tuple(results))
 
 
 def _supercells(host: Crystal, size: int, shapes: int, symprec: float) -> list[Crystal]:
@@ -176,14 +193,25 @@ def most_guests(
         InputError: no sites are found.
     """
     settings = PoolingSettings(sampling=sampling or SamplingSettings())
-    # Joint samples too: single guests go to the best sites and may never show those that are filled last.  Crowded
-    # guests are pushed off their sites, so only sites count where a guest stays when it relaxes.
-    found = find_sites(network, host, guest, settings=settings, device=device, progress=progress)
-    stays = tuple(orbit for k, orbit in enumerate(found.orbits) if orbit.settles_on == k)
-    most = capacity(replace(found, orbits=stays))
+    # Joint samples too: single guests go to the best sites and may never show those that are filled last.
+    most = fitting(find_sites(network, host, guest, settings=settings, device=device, progress=progress))
     if not most:
         raise InputError(f"{host.name or 'host'}: no site was found for this ion; give the numbers of guests")
     return most
+
+
+def fitting(network: SiteNetwork, most_sites: int | None = None) -> int | None:
+    """As `capacity`, of the sites where a guest stays when it relaxes: crowded guests are pushed off their sites.
+
+    None where no guest was relaxed, so that it is not known which sites these are, or where there are more of them than
+    `most_sites`: the search for the fullest filling takes minutes there.
+    """
+    if not any(np.isfinite(orbit.energy) for orbit in network.orbits):
+        return None
+    stays = tuple(orbit for k, orbit in enumerate(network.orbits) if orbit.settles_on == k)
+    if most_sites is not None and sum(orbit.multiplicity for orbit in stays) > most_sites:
+        return None
+    return capacity(replace(network, orbits=stays))
 
 
 def capacity(network: SiteNetwork) -> int:
@@ -193,7 +221,7 @@ def capacity(network: SiteNetwork) -> int:
     radius = FULL_SPACING * float(contact_radii([network.number])[0])
     space = ordering_space([network], {network.number: radius})
     most = 0
-    for n in range(1, len(space) + 1):
+    for n in range(1, _at_most(space.excluded) + 1):
         counts = {network.number: n}
         if len(random_orderings(space, counts, 1, n, tries=40)) or len(
             symmetric_orderings(space, counts, subgroups=60, limit=1)
@@ -202,6 +230,18 @@ def capacity(network: SiteNetwork) -> int:
         elif n > 2 * most + 4:
             break
     return most
+
+
+def _at_most(excluded: np.ndarray) -> int:
+    """Upper bound of how many sites can be taken together: a group of sites that all exclude each other holds one."""
+    groups: list[list[int]] = []
+    for site in np.argsort(-excluded.sum(axis=1), kind="stable").tolist():
+        fits = next((group for group in groups if excluded[site, group].all()), None)
+        if fits is None:
+            groups.append([site])
+        else:
+            fits.append(site)
+    return len(groups)
 
 
 def _empty(host: Crystal, pipeline: PipelineSettings, device: torch.device | str | None) -> FilledHost:

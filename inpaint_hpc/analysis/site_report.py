@@ -16,6 +16,12 @@ from inpaint_hpc.files import atomic_path
 from inpaint_hpc.pipeline.result_files import SCHEMA, folder_names
 from inpaint_hpc.sites.site_network import SiteNetwork
 
+from .charge_limits import charge_limits
+from .series import fitting
+
+# How many guests fit is counted for up to this many sites, which takes seconds.
+FITTED_SITES = 64
+
 
 def site_document(
     networks: Sequence[SiteNetwork],
@@ -91,6 +97,8 @@ def _host(network: SiteNetwork) -> dict[str, Any]:
         "saturated": network.saturated,
         "sites": sites,
         "orbit_distances_A": network.orbit_distances.tolist(),
+        "most_by_distance": fitting(network, FITTED_SITES),
+        "most_by_charge": charge_limits(network.host, network.number).as_dict(),
     }
 
 

@@ -19,6 +19,8 @@ from inpaint_hpc.scoring.chgnet.batch import evaluate
 from inpaint_hpc.scoring.chgnet.models import DEFAULT_WEIGHTS
 from inpaint_hpc.scoring.relaxation.relax import RelaxSettings, relax
 
+from .capacity import filled_formula, guests_per_formula, milliampere_hours_per_gram
+from .charge_limits import ChargeLimits, charge_limits
 from .intercalation import (
     IntercalationHull,
     VoltageStep,
@@ -29,11 +31,11 @@ from .intercalation import (
     volume_change,
 )
 from .metal_references import metal_energy
+from .typical_errors import VoltageError, voltage_error
 
 if TYPE_CHECKING:
     import torch
 
-FARADAY = 96485.33212  # C/mol
 
 TREATMENTS = {
     "none": "not relaxed",
@@ -55,12 +57,19 @@ class FilledHost:
         energy: eV per host cell.
         volume: A^3 per host cell.
         label: task id or name of the structure.
+        wyckoff, coordination: of each guest, e.g. '8a' and 'O4'; empty where they are not known.
+        spacegroup: of host and guests; None where it is not known.
+        departure: how the relaxed structure left the host's framework; '' if it did not, or was not compared.
     """
 
     count: float
     energy: float
     volume: float
     label: str = ""
+    wyckoff: tuple[str, ...] = ()
+    coordination: tuple[str, ...] = ()
+    spacegroup: str | None = None
+    departure: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,8 @@ class VoltageProfile:
         chgnet: weights of the potential.
         notes: what a user should know, one line each.
         formula: of the host's cell, e.g. 'Mn4 O8'; '' where it is not known.
+        fitting: most guests by the distances between sites, per host cell; None where that was not counted.
+        charges: most guests by charge; None where that was not counted.
     """
 
     host: str
@@ -94,15 +105,18 @@ class VoltageProfile:
     chgnet: str
     notes: tuple[str, ...] = ()
     formula: str = ""
+    fitting: int | None = None
+    charges: ChargeLimits | None = None
 
     @property
     def milliampere_hours_per_gram(self) -> float | None:
         """Capacity of one guest per host cell, by the mass of the host alone; None where its formula is not known."""
-        if not self.formula:
-            return None
-        from pymatgen.core import Composition
+        return milliampere_hours_per_gram(self.formula, self.symbol, 1.0, self.charge, filled=False)
 
-        return FARADAY / 3.6 * self.charge / float(Composition(self.formula).weight)
+    @property
+    def error(self) -> VoltageError | None:
+        """Typical error of the voltages; None where it was not measured for this ion and treatment."""
+        return voltage_error(self.ion, self.treatment, self.chgnet)
 
     @property
     def symbol(self) -> str:
@@ -121,9 +135,10 @@ class VoltageProfile:
         """One row per filled host; names carry units.
 
         `intercalation_energy_eV` is per guest, `average_voltage_V` that from the empty host up to here,
-        `volume_change_percent` against the empty host, `above_hull_eV` per host cell.
+        `volume_change_percent` against the empty host, `above_hull_eV` per host cell.  Capacities and energies are from
+        the empty host up to here, by the mass of the host without (`host`) and with (`filled`) these guests.
         """
-        stable = set(self.hull.stable.tolist())
+        stable, close = set(self.hull.stable.tolist()), set(within_error(self))
         return [
             {
                 "guests": one.count,
@@ -131,14 +146,18 @@ class VoltageProfile:
                 "intercalation_energy_eV": intercalation_energy(
                     one.energy, self.empty.energy, one.count, self.metal_energy
                 ),
-                "average_voltage_V": average_voltage(
-                    one.energy, self.empty.energy, one.count, self.metal_energy, self.charge
-                ),
+                "average_voltage_V": self._average(one),
                 "volume_change_percent": volume_change(one.volume, self.empty.volume),
                 "formation_energy_eV": float(self.hull.formation_energies[k]),
                 "above_hull_eV": float(self.hull.above_hull[k]),
                 "stable": k in stable,
                 "label": one.label,
+                **self._amounts(0.0, one.count, self._average(one)),
+                "within_error": None if self.error is None else k in close,
+                "wyckoff": list(one.wyckoff),
+                "coordination": list(one.coordination),
+                "spacegroup": one.spacegroup,
+                "left_framework": one.departure or None,
             }
             for k, one in enumerate(self.filled, start=1)
         ]
@@ -156,9 +175,97 @@ class VoltageProfile:
             "host_energy_eV": self.empty.energy,
             "host_volume_A3": self.empty.volume,
             "filled": self.rows(),
-            "steps": [{"from": s.start, "to": s.stop, "voltage_V": s.voltage} for s in self.steps],
+            "steps": [
+                {"from": s.start, "to": s.stop, "voltage_V": s.voltage, **self._amounts(s.start, s.stop, s.voltage)}
+                for s in self.steps
+            ],
             "notes": list(self.notes),
+            "formula": self.formula or None,
+            "total": self.total(),
+            "voltage_error": None if self.error is None else self.error.as_dict(self.ion),
+            "most_by_distance": self.fitting,
+            "most_by_charge": None if self.charges is None else self.charges.as_dict(),
+            "remarks": remarks(self),
         }
+
+    def total(self) -> dict[str, Any]:
+        """As a step, from the empty host to the fullest."""
+        last = self.filled[int(self.hull.stable[-1]) - 1]
+        voltage = self._average(last)
+        return {"from": 0.0, "to": last.count, "voltage_V": voltage, **self._amounts(0.0, last.count, voltage)}
+
+    def _average(self, one: FilledHost) -> float:
+        """Average voltage from the empty host."""
+        return average_voltage(one.energy, self.empty.energy, one.count, self.metal_energy, self.charge)
+
+    def _amounts(self, start: float, stop: float, voltage: float) -> dict[str, Any]:
+        """x and formula at the end, and capacity and energy of the way there; None where the formula is not known."""
+        known = bool(self.formula)
+        amounts: dict[str, Any] = {
+            "x": guests_per_formula(self.formula, self.symbol, stop) if known else None,
+            "formula": filled_formula(self.formula, self.symbol, stop) or None,
+        }
+        for of in ("host", "filled"):
+            # The mass of the filled host is that at the end of the way.
+            to_here = milliampere_hours_per_gram(self.formula, self.symbol, stop, self.charge, of == "filled")
+            capacity = None if to_here is None else to_here * (stop - start) / stop
+            amounts[f"capacity_mAh_per_g_{of}"] = capacity
+            amounts[f"energy_Wh_per_kg_{of}"] = None if capacity is None else capacity * voltage
+        return amounts
+
+
+def within_error(profile: VoltageProfile) -> list[int]:
+    """Entries of the hull between empty and full for which two phases or one cannot be told apart.
+
+    Of each number of guests the lowest entry counts: if it is less above the hull than the typical error, or less deep
+    below the line between its neighbours on the hull, per guest.  The shallowest goes first, and its neighbours are
+    then compared with those that are left: what is shallow between shallow entries can be deep without them.
+    """
+    if profile.error is None:
+        return []
+    limit, (counts, energies) = (
+        profile.error.resolution * profile.charge,
+        (profile.hull.counts, profile.hull.formation_energies),
+    )
+    kept, above = profile.hull.stable.tolist(), profile.hull.above_hull
+    lowest = {float(counts[k]): k for k in sorted(range(1, len(counts)), key=lambda k: -above[k])}
+    close = [k for k in lowest.values() if k not in kept and above[k] / counts[k] < limit]
+    while len(kept) > 2:
+        depths = [
+            (float(np.interp(counts[k], counts[[a, b]], energies[[a, b]]) - energies[k]) / float(counts[k]), k)
+            for a, k, b in zip(kept, kept[1:], kept[2:], strict=False)
+        ]
+        depth, shallowest = min(depths)
+        if depth >= limit:
+            break
+        close.append(shallowest)
+        kept.remove(shallowest)
+    return sorted(close)
+
+
+def remarks(profile: VoltageProfile) -> list[str]:
+    """What the voltages of a profile mean where they are not simply those of an electrode, one line each."""
+    found = [
+        f"{step.start:g} to {step.stop:g} {profile.symbol}: the voltage is negative: {profile.symbol} metal would be "
+        "plated instead of inserted"
+        for step in profile.steps
+        if step.voltage < 0
+    ]
+    stable = set(profile.hull.stable.tolist())
+    found += [
+        f"{one.count:g} {profile.symbol}: no longer the host's framework ({one.departure}); energy and voltage are of "
+        "another structure, not of insertion"
+        for k, one in enumerate(profile.filled, start=1)
+        if one.departure and (k in stable or k == 1 or one.count != profile.filled[k - 2].count)
+    ]
+    close = within_error(profile)
+    if close and profile.error is not None:
+        counts = ", ".join(f"{profile.hull.counts[k]:g}" for k in close)
+        found.append(
+            f"{counts} {profile.symbol}: two-phase or solid solution: within the error "
+            f"({1e3 * profile.error.resolution * profile.charge:.0f} meV per {profile.symbol})"
+        )
+    return found
 
 
 def voltage_profile(
@@ -230,7 +337,7 @@ def structure_profile(
     empty = FilledHost(0.0, energies[0], volumes[0], host.name or host.formula)
     metal = metal_energy(number, chgnet, device)
     profile = voltage_profile(number, empty, entries, metal, charge, treatment, chgnet, notes)
-    return replace(profile, formula=host.formula)
+    return replace(profile, formula=host.formula, charges=charge_limits(host, number, profile.charge))
 
 
 def cell_energies(

@@ -59,8 +59,20 @@ def _hull(axes: Axes, profile: VoltageProfile) -> None:
 
 def _curve(axes: Axes, profile: VoltageProfile) -> None:
     edges = np.array([profile.steps[0].start, *(step.stop for step in profile.steps)])
-    axes.stairs([step.voltage for step in profile.steps], edges, baseline=None, color="tab:red", linewidth=2)
-    axes.set(title=f"CHGNet {profile.chgnet}, relaxed: {profile.treatment}", ylabel=f"V against {profile.label}")
+    volts = np.array([step.voltage for step in profile.steps])
+    axes.stairs(volts, edges, baseline=None, color="tab:red", linewidth=2)
+    title, total = f"CHGNet {profile.chgnet}, relaxed: {profile.treatment}", profile.total()
+    if profile.error is not None:
+        error = profile.error.volts
+        axes.stairs(volts + error, edges, baseline=volts - error, fill=True, color="tab:red", alpha=0.15, linewidth=0)
+        title += f"; typical error {error:.1f} V"
+    if total["formula"]:
+        title += (
+            f"\n{total['formula']}: {total['capacity_mAh_per_g_host']:.0f} mAh/g, "
+            f"{total['energy_Wh_per_kg_host']:.0f} Wh/kg of the host"
+        )
+    axes.set_title(title, fontsize="medium")
+    axes.set_ylabel(f"V against {profile.label}")
     _guests(axes, profile)
     capacity = profile.milliampere_hours_per_gram
     if capacity is not None:

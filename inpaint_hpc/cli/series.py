@@ -164,7 +164,7 @@ def series(hosts: tuple[str, ...], guest: str, counts: str, **options: Any) -> N
     if options["as_json"]:
         click.echo(text)
         return
-    from inpaint_hpc.cli.voltage import print_profile
+    from inpaint_hpc.cli.voltage_tables import print_profile
 
     for one in found:
         print_profile(one.profile)

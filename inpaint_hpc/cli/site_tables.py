@@ -12,16 +12,25 @@ from .guest_columns import NARROW, WIDE, add_columns, neighbours, number, valenc
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from inpaint_hpc.analysis.charge_limits import ChargeLimits
     from inpaint_hpc.sites.coordination import Shell
     from inpaint_hpc.sites.site_network import SiteNetwork
 
 
-def print_sites(networks: Sequence[SiteNetwork]) -> None:
-    """Print the sites of each network and the shortest distances between them."""
+def print_sites(networks: Sequence[SiteNetwork], fit: Sequence[int | None]) -> None:
+    """Print the sites of each network, the shortest distances between them, and how many guests fit.
+
+    Args:
+        networks: one per host.
+        fit: of each, how many guests its sites hold (`fitting`); None prints nothing.
+    """
+    from ase.data import chemical_symbols
+
+    from inpaint_hpc.analysis.charge_limits import charge_limits
     from inpaint_hpc.cli.output import stdout_console
 
     console = stdout_console()
-    for network in networks:
+    for network, most in zip(networks, fit, strict=True):
         if not network.orbits:
             console.print(
                 f"{network.host.name}: no sites; every sampled position is on top of a host atom", markup=False
@@ -31,8 +40,20 @@ def print_sites(networks: Sequence[SiteNetwork]) -> None:
         if len(network.orbits) > 1:
             console.print("Shortest distances between sites, A")
             console.print(_distances(network))
+        print_most(most, charge_limits(network.host, network.number), chemical_symbols[network.number])
         console.print(_footer(network), style="dim")
         console.print()
+
+
+def print_most(fit: int | None, charges: ChargeLimits | None, symbol: str) -> None:
+    """Print how many guests fit in the host cell, by the distances between sites and by charge; None prints nothing."""
+    from inpaint_hpc.cli.output import stdout_console
+
+    console = stdout_console()
+    if fit is not None:
+        console.print(f"most by distance between sites: {fit} {symbol} in the host cell")
+    if charges is not None:
+        console.print(f"most by charge: {charges.sentence(symbol)}", markup=False)
 
 
 def _sites(network: SiteNetwork, wide: bool) -> Table:

@@ -131,7 +131,7 @@ def _show(networks: list[SiteNetwork], weights: WeightsInfo, options: dict[str, 
     if options["as_json"]:
         click.echo(to_json(content))
     else:
-        print_sites(networks)
+        print_sites(networks, [entry["most_by_distance"] for entry in content["hosts"]])
         if out:
             click.echo(f"sites.cif and sites.csv of {len(files)} hosts and sites.json in {out}")
     return 0 if any(len(network) for network in networks) else 1

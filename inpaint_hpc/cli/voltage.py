@@ -78,6 +78,8 @@ def voltage(sources: tuple[str, ...], ions: tuple[str, ...], hosts: tuple[str, .
         content = {"schema": "1.0", "command": "voltage", "profiles": [profile.as_dict() for profile in profiles]}
         click.echo(json.dumps(content, indent=2, allow_nan=False))
         return
+    from inpaint_hpc.cli.voltage_tables import print_profile
+
     for profile in profiles:
         print_profile(profile)
 
@@ -108,49 +110,3 @@ def _profiles(
     ion = ions[0] if ions else None
     settings = None if options["relax"] == "none" else RelaxSettings(options["relax"], options["fmax"])
     return [structure_profile(host, filled, ion, settings, charge, options["chgnet"], device)]
-
-
-def print_profile(profile: VoltageProfile) -> None:
-    """Print the table, the voltage steps and the notes of a profile."""
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
-
-    from inpaint_hpc.analysis.voltage import TREATMENTS
-    from inpaint_hpc.cli.output import stdout_console
-
-    title = f"[bold]{escape(profile.host)}[/] + {profile.symbol}: {TREATMENTS[profile.treatment]}"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    columns = (
-        f"{profile.symbol} in\nhost cell",
-        "energy\neV/cell",
-        f"energy per\n{profile.symbol}, eV",
-        "average\nvoltage, V",
-        "volume\nchange, %",
-        "above hull\nmeV/cell",
-    )
-    for name in columns:
-        table.add_column(name, justify="right")
-    table.add_column("from", justify="left")
-    for row in profile.rows():
-        table.add_row(
-            f"{row['guests']:g}",
-            f"{row['energy_eV']:.3f}",
-            f"{row['intercalation_energy_eV']:.3f}",
-            f"{row['average_voltage_V']:.2f}",
-            f"{row['volume_change_percent']:+.1f}",
-            "stable" if row["stable"] else f"{1e3 * row['above_hull_eV']:.0f}",
-            row["label"],
-        )
-    out = stdout_console()
-    out.print(table)
-    for step in profile.steps:
-        out.print(f"{step.start:g} to {step.stop:g} {profile.symbol}: {step.voltage:.2f} V against {profile.label}")
-    out.print(
-        f"empty host {profile.empty.energy:.3f} eV, {profile.empty.volume:.1f} A^3; {profile.symbol} metal "
-        f"{profile.metal_energy:.3f} eV/atom; charge {profile.charge:g}; CHGNet {profile.chgnet}",
-        style="dim",
-    )
-    for note in profile.notes:
-        out.print(f"Note: {note}", markup=False)
-    out.print()

@@ -28,12 +28,8 @@ def relaxation_notes(task: Task, candidates: Sequence[Candidate]) -> list[str]:
     first, host = candidates[0], task.host
     assert first.relaxed is not None  # as above
     relaxed = first.relaxed.crystal(host, task.guests)
-    n = len(host)
-    # Paths within the cell as it was, without a drift of everything.
-    moves = PeriodicCell(host.lattice).vectors(relaxed.frac_coords[:n] - host.frac_coords)
-    drift = moves.mean(axis=0)
-    hosts = np.linalg.norm(moves - drift, axis=1)
-    guests = PeriodicCell(host.lattice).vectors(relaxed.frac_coords[n:] - first.guest_frac_coords) - drift
+    moves, drift = _host_moves(host, relaxed)
+    guests = PeriodicCell(host.lattice).vectors(relaxed.frac_coords[len(host) :] - first.guest_frac_coords) - drift
     notes = []
     for z, distance in zip(task.guests, np.linalg.norm(guests, axis=1), strict=True):
         if distance > GUEST_MOVED:
@@ -41,16 +37,38 @@ def relaxation_notes(task: Task, candidates: Sequence[Candidate]) -> list[str]:
     percent = 100 * (relaxed.volume / host.volume - 1)
     if abs(percent) > VOLUME_CHANGED:
         notes.append(f"relaxation: the volume of the first candidate changed by {percent:+.0f} %")
+    hosts = np.linalg.norm(moves - drift, axis=1)
     if hosts.max() > HOST_MOVED:
         symbol = chemical_symbols[host.numbers[hosts.argmax()]]
         notes.append(f"relaxation: host atoms of the first candidate moved, {symbol} by {hosts.max():.1f} A")
     broken = _broken_bonds(host, relaxed)
     if broken:
-        before, after, i, j = max(broken, key=lambda bond: bond[1] / bond[0])
-        pair = "-".join(chemical_symbols[host.numbers[k]] for k in (i, j))
-        bonds = "a host bond" if len(broken) == 1 else f"{len(broken)} host bonds"
-        notes.append(f"relaxation: {bonds} of the first candidate broke, {pair} from {before:.2f} to {after:.2f} A")
+        notes.append(f"relaxation: {_bonds(broken)} of the first candidate broke, {_longest(host, broken)}")
     return notes
+
+
+def framework_departure(host: Crystal, relaxed: Crystal) -> str:
+    """How a relaxed structure, host atoms first, left the framework of its host: bonds that broke; '' if none did."""
+    broken = _broken_bonds(host, relaxed)
+    return f"{_bonds(broken)} broke, {_longest(host, broken)}" if broken else ""
+
+
+def _host_moves(host: Crystal, relaxed: Crystal) -> tuple[np.ndarray, np.ndarray]:
+    """Paths of the host atoms within the cell as it was, and their mean, a drift of everything."""
+    moves = PeriodicCell(host.lattice).vectors(relaxed.frac_coords[: len(host)] - host.frac_coords)
+    return moves, moves.mean(axis=0)
+
+
+def _bonds(broken: Sequence[tuple[float, float, int, int]]) -> str:
+    return "a host bond" if len(broken) == 1 else f"{len(broken)} host bonds"
+
+
+def _longest(host: Crystal, broken: Sequence[tuple[float, float, int, int]]) -> str:
+    from ase.data import chemical_symbols
+
+    before, after, i, j = max(broken, key=lambda bond: bond[1] / bond[0])
+    pair = "-".join(chemical_symbols[host.numbers[k]] for k in (i, j))
+    return f"{pair} from {before:.2f} to {after:.2f} A"
 
 
 def _broken_bonds(host: Crystal, relaxed: Crystal) -> list[tuple[float, float, int, int]]:

@@ -1,10 +1,12 @@
 """Concentration series: numbers of guests, capacity of a site network, hull and curve in one go."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from example_hosts import SPINEL
 
-from inpaint_hpc.analysis.series import SeriesExtent, capacity, concentration_series, most_guests
+from inpaint_hpc.analysis.series import SeriesExtent, _at_most, capacity, concentration_series, fitting, most_guests
 from inpaint_hpc.cli.series import parse_counts
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.network.weights import load_network
@@ -32,6 +34,23 @@ def test_a_full_spinel_has_its_octahedral_sites_filled():
     assert capacity(networks_from_positions(SPINEL, 3, np.zeros((0, 3)))[0]) == 0
 
 
+def test_no_more_guests_are_looked_for_than_can_be_there():
+    ring = np.roll(np.eye(5, dtype=bool), 1, axis=1)  # neighbours exclude each other: 2 fit, in 3 groups
+    assert _at_most(ring | ring.T) == 3
+    assert _at_most(np.zeros((4, 4), dtype=bool)) == 4 and _at_most(~np.eye(4, dtype=bool)) == 1
+
+
+def test_only_sites_where_guests_stay_are_counted():
+    (both, *_) = networks_from_positions(SPINEL, 3, np.concatenate([SITES_8A, SITES_16C]))
+    assert fitting(both) is None  # nothing was relaxed
+    orbits = tuple(  # a guest on 16c goes elsewhere
+        replace(orbit, energy=-100.0, settles_on=k if orbit.multiplicity == 2 else 1 - k)
+        for k, orbit in enumerate(both.orbits)
+    )
+    assert fitting(replace(both, orbits=orbits)) == 2
+    assert fitting(replace(both, orbits=orbits), most_sites=1) is None
+
+
 def test_a_series_gives_hull_and_voltages():
     settings = PipelineSettings(relax="guests", top_k=1, relax_steps=5, evaluations=4)
     sampling = SamplingSettings(samples=2, steps=10)
@@ -47,6 +66,10 @@ def test_a_series_gives_hull_and_voltages():
     voltages = [step.voltage for step in profile.steps]
     assert all(2.0 < v < 5.0 for v in voltages) and voltages == sorted(voltages, reverse=True)
     assert profile.treatment == "guests"
+    row = profile.as_dict()["filled"][1]
+    assert row["wyckoff"] == list(best.wyckoff) and row["coordination"] == list(best.coordination) == ["O4", "O4"]
+    assert row["spacegroup"] == "Fd-3m" and row["left_framework"] is None and row["formula"] == "Li0.5MnO2"
+    assert [limit.guests for limit in profile.charges.limits] == [4, 8] and profile.fitting is None
 
 
 def test_a_series_in_supercells_has_fractions_of_guests():

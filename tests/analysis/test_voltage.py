@@ -11,6 +11,7 @@ from example_hosts import SPINEL
 from matplotlib.figure import Figure
 
 from inpaint_hpc.analysis.archive_voltage import archive_profiles
+from inpaint_hpc.analysis.charge_limits import charge_limits
 from inpaint_hpc.analysis.metal_references import METAL_ENERGIES
 from inpaint_hpc.analysis.voltage import FilledHost, structure_profile, voltage_profile
 from inpaint_hpc.analysis.voltage_picture import _curve
@@ -19,6 +20,7 @@ from inpaint_hpc.archive.records import TaskRecord
 from inpaint_hpc.archive.rows import Candidate, Relaxed, Sample
 from inpaint_hpc.archive.write import write_result
 from inpaint_hpc.cli.main import cli
+from inpaint_hpc.cli.voltage_tables import print_profile
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.scoring.chgnet.batch import evaluate
@@ -214,3 +216,96 @@ def test_axes_of_the_voltage_curve(formula, label, axes):
     if axes:
         (above,) = axis.child_axes
         assert above.get_xlabel() == "mAh per g of the host"
+
+
+def profile_of(volts, ion=3, treatment="cell", formula="Mn4 O8", **empty):
+    """A profile whose steps of one guest each have these voltages."""
+    energies = [-50.0 - sum(v + 1.9 for v in volts[:n]) for n in range(len(volts) + 1)]
+    entries = [FilledHost(n, energy, 100.0) for n, energy in enumerate(energies) if n]
+    profile = voltage_profile(ion, FilledHost(0, -50.0, 100.0), entries, -1.9, charge=1, treatment=treatment)
+    return replace(profile, formula=formula)
+
+
+def test_capacity_and_energy_of_each_filling_and_step():
+    """LiMnO2 of MnO2: 308 mAh/g of MnO2 (86.94 g/mol), 285 of LiMnO2 (93.88 g/mol)."""
+    found = profile_of([4.0, 3.5, 3.0, 2.5]).as_dict()
+    half, full = found["filled"][1], found["filled"][3]
+    assert (half["x"], half["formula"], full["formula"]) == (0.5, "Li0.5MnO2", "LiMnO2")
+    assert full["capacity_mAh_per_g_host"] == pytest.approx(308.3, abs=0.1)
+    assert full["capacity_mAh_per_g_filled"] == pytest.approx(285.5, abs=0.1)
+    assert full["energy_Wh_per_kg_host"] == pytest.approx(3.25 * 308.3, abs=0.5)
+    # The steps are parts of the whole.
+    for key in ("capacity_mAh_per_g_host", "energy_Wh_per_kg_host"):
+        assert (
+            sum(step[key] for step in found["steps"]) == pytest.approx(found["total"][key]) == pytest.approx(full[key])
+        )
+    assert found["steps"][1]["capacity_mAh_per_g_filled"] == pytest.approx(half["capacity_mAh_per_g_filled"] / 2)
+    holds = profile_of([3.0], formula="Li1 Mn2 O4").as_dict()["filled"][0]
+    assert (holds["x"], holds["formula"]) == (1.0, "LiMnO2")
+    unknown = profile_of([3.0], formula="").as_dict()["filled"][0]
+    assert unknown["x"] is unknown["formula"] is unknown["capacity_mAh_per_g_host"] is None
+
+
+def test_the_typical_error_belongs_to_the_treatment_it_was_measured_for():
+    measured = profile_of([3.0]).as_dict()["voltage_error"]
+    assert (measured["mean_absolute_V"], measured["electrodes"], measured["electrodes_of_ion"]) == (0.27, 40, 26)
+    assert profile_of([3.0], treatment="guests").as_dict()["voltage_error"] is None
+    assert profile_of([3.0], ion=37).as_dict()["voltage_error"] is None
+    assert profile_of([3.0, 2.9], treatment="guests").as_dict()["filled"][0]["within_error"] is None
+
+
+@pytest.mark.parametrize(
+    ("volts", "close"),
+    [
+        ([3.5, 3.45], [1]),
+        ([3.756, 3.623, 3.247, 3.051], [1, 2, 3]),  # LixFePO4 by CHGNet; two phases in experiment
+        ([3.4, 3.5], [1]),  # above the hull, little
+        ([2.5, 3.5], []),  # two phases for sure
+        ([4.1, 2.9], []),  # as the spinel LiMn2O4, a phase for sure
+        ([4.06, 3.70, 2.91, 2.89], [1, 3]),  # as spinel by CHGNet: the middle is deep once its neighbours are gone
+    ],
+)
+def test_fillings_that_could_be_two_phases(volts, close):
+    profile = profile_of(volts)
+    assert [k for k, row in enumerate(profile.rows(), start=1) if row["within_error"]] == close
+    notes = [text for text in profile.as_dict()["remarks"] if "two-phase or solid solution: within the error" in text]
+    assert len(notes) == bool(close) and all("340 meV per Li" in text for text in notes)
+
+
+def test_remarks_on_what_is_no_insertion():
+    profile = profile_of([1.0, -0.5])
+    assert [text for text in profile.as_dict()["remarks"] if "plated" in text] == [
+        "1 to 2 Li: the voltage is negative: Li metal would be plated instead of inserted"
+    ]
+    broken = tuple(replace(one, departure="2 host bonds broke, Mn-O from 1.90 to 2.90 A") for one in profile.filled[1:])
+    texts = replace(profile, filled=(*profile.filled[:1], *broken)).as_dict()["remarks"]
+    assert sum("no longer the host's framework (2 host bonds broke" in text for text in texts) == 1
+
+
+def test_the_picture_shows_capacity_energy_and_error():
+    axis = Figure().subplots()
+    _curve(axis, profile_of([4.0, 3.5, 3.0, 2.5]))
+    assert axis.get_title() == (
+        "CHGNet 0.3.0, relaxed: cell; typical error 0.3 V\nLiMnO2: 308 mAh/g, 1002 Wh/kg of the host"
+    )
+    low, high = axis.get_ylim()
+    assert low < 2.5 - 0.27 and high > 4.0 + 0.27
+
+
+def test_the_terminal_shows_it_in_80_columns(capsys):
+    entries = [replace(e, wyckoff=("16c",) * 3, coordination=("O6",) * 3, spacegroup="I4_1/amd", label="rank 0")
+               for e in profile_of([4.0, 3.5, 3.0]).filled]  # fmt: skip
+    profile = replace(profile_of([4.0, 3.5, 3.0]), filled=tuple(entries), fitting=4, charges=charge_limits(SPINEL, 3))
+    print_profile(profile)
+    shown = capsys.readouterr().out
+    for text in (
+        "0 to 1 Li: 4.00 V against Li/Li+ (typical error 0.3); 77 mAh/g, 308 Wh/kg",
+        "most by distance between sites: 4 Li in the host cell",
+        "most by charge: Mn to +3: 4 Li (x = 1, LiMnO2); Mn to +2: 8 Li (x = 2, Li2MnO2)",
+        "mean absolute error 0.27 V",
+        "16c x3",
+        "Li0.75MnO2",
+    ):
+        assert text in shown
+    tables = [line.rstrip() for line in shown.splitlines() if line.startswith((" ", "Li"))]
+    assert max(map(len, tables)) <= 80

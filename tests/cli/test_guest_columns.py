@@ -87,7 +87,7 @@ def test_sites_and_the_summary_fit_80_columns(monkeypatch, capsys):
 
     network = networks_from_positions(SPINEL, 3, np.array([[0.125] * 3, [0.0] * 3]))[0]
     monkeypatch.setattr(output, "stdout_console", lambda: Console(highlight=False, width=80))
-    site_tables.print_sites([network])
+    site_tables.print_sites([network], [None])
     text = capsys.readouterr().out
     assert (
         "8a" in text and "16c" in text and "LiO4 tetrahedron" in text and "LiO6 octahedron" in text and "…" not in text

@@ -36,6 +36,10 @@ def test_json_is_the_only_thing_on_stdout_and_agrees_with_the_files(run, open_ho
     assert first["sites"][0]["energy_eV"] < 0 and first["sites"][0]["above_best_meV"] == 0
     assert 0 < first["positions"] <= 6
     assert len(first["orbit_distances_A"]) == len(first["sites"])
+    assert isinstance(first["most_by_distance"], int)  # of the sites that were relaxed
+    assert "no transition metal" in first["most_by_charge"]["reason"]
+    limits = [(one["states"], one["guests"], one["formula"]) for one in second["most_by_charge"]["limits"]]
+    assert limits == [({"Mn": 3}, 1.0, "LiMnO2"), ({"Mn": 2}, 2.0, "Li2MnO2")]
     for site in first["sites"]:
         assert len(site["frac_coords"]) == site["multiplicity"]
     table = pd.read_csv(tmp_path / "found" / "open" / "sites.csv")
@@ -51,6 +55,7 @@ def test_the_table_says_what_was_found(run, open_host):
     assert result.exit_code == 0, result.output
     assert "open (Mg1 O1): sites of Li" in result.stdout
     assert "symmetry operations (symprec 0.01 A); new sites were still being found" in result.stdout
+    assert "most by charge: the host has no transition metal" in result.stdout
     shares = [line.split("%")[0].split()[-1] for line in result.stdout.splitlines() if "%" in line]
     assert np.array(shares, dtype=float).sum() == pytest.approx(100, abs=len(shares))
 

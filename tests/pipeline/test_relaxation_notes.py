@@ -8,7 +8,7 @@ from example_hosts import PRUSSIAN_BLUE, SPINEL
 
 from inpaint_hpc.network.weights import load_network
 from inpaint_hpc.pipeline.inpaint import inpaint
-from inpaint_hpc.pipeline.relaxation_notes import relaxation_notes
+from inpaint_hpc.pipeline.relaxation_notes import framework_departure, relaxation_notes
 from inpaint_hpc.pipeline.results import Candidate, Relaxed
 from inpaint_hpc.sampling.tasks import Task
 
@@ -72,6 +72,10 @@ def test_a_host_atom_that_goes_away_leaves_its_bonds():
     assert (
         "host bond" in second and "of the first candidate broke" in second and "Mn-O" in second.replace("O-Mn", "Mn-O")
     )
+    away = SPINEL.with_guests([3], SITE_8A)
+    assert framework_departure(SPINEL, away) == ""
+    away = replace(away, frac_coords=np.concatenate([moved(oxygen, 1.2, 0.9, 0.3), SITE_8A]))
+    assert framework_departure(SPINEL, away) in second.replace(" of the first candidate", "")
 
 
 def test_a_run_says_that_a_guest_left():
