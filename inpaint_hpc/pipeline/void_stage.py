@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from inpaint_hpc.sampling.deduplication import equal_samples
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
 
@@ -29,12 +28,9 @@ def void_candidates(
     """Voids of the host that are not yet among its candidates, as candidates without samples."""
     from inpaint_hpc.sites.voids import void_centres
 
-    voids = void_centres(task.host, task.guests[0], pipeline.voids, pipeline.symprec)[:, None]
-    known = np.array([c.guest_frac_coords for c in candidates]).reshape(-1, 1, 3)
-    both = np.concatenate([known, voids])
-    if len(voids):
-        equal = equal_samples(task.host, task.guests, both, pipeline.tolerance, pipeline.symprec)
-        voids = voids[~equal[len(known) :, : len(known)].any(axis=1)]
+    known = np.array([c.guest_frac_coords[0] for c in candidates]).reshape(-1, 3)
+    settings = (pipeline.voids, pipeline.symprec, pipeline.tolerance)
+    voids = void_centres(task.host, task.guests[0], *settings, known)[:, None]
     return without_samples(task, voids, [VOID] * len(voids), cache, len(candidates))
 
 

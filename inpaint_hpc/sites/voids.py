@@ -9,15 +9,19 @@ from __future__ import annotations
 import numpy as np
 
 from inpaint_hpc.crystals.batch import Crystal
-from inpaint_hpc.sampling.contact_distances import contact_radii, invalid_samples
-from inpaint_hpc.sampling.deduplication import deduplicate
+from inpaint_hpc.crystals.symmetry import symmetry_operations
+from inpaint_hpc.sampling.contact_distances import CONTACT, REACH, contact_radii, invalid_samples
 from inpaint_hpc.sampling.minimum_image import PeriodicCell
 
-_REACH = 6.0  # A around the cell; a void whose atoms are further away has no bond to offer
-_MERGE = 0.3  # A; vertices of one void that is not quite symmetric
 
-
-def void_centres(host: Crystal, number: int, limit: int, symprec: float = 0.1) -> np.ndarray:
+def void_centres(
+    host: Crystal,
+    number: int,
+    limit: int,
+    symprec: float = 0.1,
+    tolerance: float = 0.5,
+    known: np.ndarray | None = None,
+) -> np.ndarray:
     """Voids of a host that could hold an ion, one of each set that the host's symmetry relates.
 
     Args:
@@ -25,26 +29,42 @@ def void_centres(host: Crystal, number: int, limit: int, symprec: float = 0.1) -
         number: atomic number of the ion.
         limit: at most so many, the roomiest.
         symprec: distance tolerance in A of the host's symmetry.
+        tolerance: within this distance in A, under that symmetry, two are the same.
+        known: places whose voids are left out, fractional coordinates (K, 3).
 
     Returns:
         Fractional coordinates, float64 (V, 3), the roomiest first.
     """
-    vertices = _vertices(host.lattice, host.frac_coords % 1.0)
+    # An ion has bonds of at most this length, so a void whose atoms are further away is none.
+    bonds = REACH / CONTACT * float((contact_radii(host.numbers) + contact_radii(np.array([number]))).max())
+    vertices = _vertices(host.lattice, host.frac_coords % 1.0, bonds)
     vertices = vertices[~invalid_samples(host, [number], vertices[:, None]).invalid] if len(vertices) else vertices
     if not len(vertices):
         return np.zeros((0, 3))
     room = _room(host, number, vertices)
     vertices = vertices[np.argsort(-np.round(room, 3), kind="stable")]
-    clusters = deduplicate(host, [number], vertices[:, None], _MERGE, symprec)
-    chosen = np.sort([cluster.members[0] for cluster in clusters])[:limit]
-    return vertices[chosen]
+    cell, (rotations, translations) = PeriodicCell(host.lattice), symmetry_operations(host, symprec)
+
+    def same_as(place: np.ndarray) -> np.ndarray:
+        """Which vertices are images of a place, bool (V,)."""
+        images = np.unique(np.round((rotations @ place + translations) % 1.0, 6), axis=0)
+        return (cell.distances(vertices, images).min(axis=1) < tolerance).astype(bool)
+
+    taken, found = np.zeros(len(vertices), dtype=bool), list[int]()
+    for place in () if known is None else known:
+        taken |= same_as(place)
+    while len(found) < limit and not taken.all():
+        found.append(int(taken.argmin()))
+        taken |= same_as(vertices[found[-1]])
+        taken[found[-1]] = True
+    return vertices[found]
 
 
-def _vertices(lattice: np.ndarray, frac_coords: np.ndarray) -> np.ndarray:
-    """Voronoi vertices in the cell, fractional (V, 3)."""
+def _vertices(lattice: np.ndarray, frac_coords: np.ndarray, reach: float) -> np.ndarray:
+    """Voronoi vertices in the cell, fractional (V, 3); right where the nearest atoms are within `reach`, in A."""
     from scipy.spatial import QhullError, Voronoi
 
-    margin = _REACH * np.linalg.norm(np.linalg.inv(lattice), axis=0)
+    margin = reach * np.linalg.norm(np.linalg.inv(lattice), axis=0)
     cells = [np.arange(-n, n + 1) for n in np.ceil(margin).astype(int)]
     shifts = np.stack(np.meshgrid(*cells, indexing="ij"), axis=-1).reshape(-1, 1, 3)
     images = (frac_coords + shifts).reshape(-1, 3)
