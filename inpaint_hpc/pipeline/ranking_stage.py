@@ -309,8 +309,8 @@ def _ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
 def _order(candidates: Sequence[Candidate]) -> list[int]:
     """Relaxed ones first, then unrelaxed ones, diverged ones, and those without an energy; each by energy.
 
-    Unrelaxed, a void that no sample shows comes after the first that samples show: in a frozen host CHGNet often finds
-    it lower where the host, once it may give way, does not (docs/many-guests.md).
+    Where none was relaxed, a void that no sample shows comes after the first that samples show: in a frozen host CHGNet
+    often finds it lower where the host, once it may give way, does not (docs/energetics.md).
     """
 
     def key(k: int) -> tuple:
@@ -324,10 +324,10 @@ def _order(candidates: Sequence[Candidate]) -> list[int]:
         return group, c.ranking_energy or 0.0, -c.agreement, c.sample
 
     order = sorted(range(len(candidates)), key=key)
-    shown = [k for k in order if candidates[k].origin != VOID]
-    return (
-        order if not shown or candidates[shown[0]].relaxed is not None else sorted(order, key=lambda k: k != shown[0])
-    )
+    shown = [k for k in order if candidates[k].origin != VOID and candidates[k].energy_per_atom is not None]
+    if not shown or any(c.relaxed is not None for c in candidates):
+        return order
+    return [shown[0], *(k for k in order if k != shown[0])]
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from inpaint_hpc.crystals.reading import read_hosts
 from inpaint_hpc.crystals.symmetry import symmetry_operations
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.pipeline.inpaint import inpaint_many
-from inpaint_hpc.pipeline.ranking_stage import TaskCandidates, most_promising, rank_by_energy
+from inpaint_hpc.pipeline.ranking_stage import TaskCandidates, _order, most_promising, rank_by_energy
 from inpaint_hpc.pipeline.results import Candidate, Relaxed
 from inpaint_hpc.pipeline.settings import PipelineSettings, settings_that_decide
 from inpaint_hpc.pipeline.unique_minima import SAME_ENERGY, merge_minima
@@ -104,6 +104,28 @@ def test_a_quarter_of_what_is_relaxed_is_what_samples_agree_on():
     assert most_promising(found, 2) == [0, 4]
     assert most_promising(found, 3) == [0, 1, 4]
     assert most_promising(found, None) == most_promising(found, 9) == [0, 1, 2, 3, 4]
+
+
+def test_a_void_is_first_only_where_it_was_relaxed_or_nothing_else_has_an_energy():
+    def order(*rows):
+        """Candidates in their ranking, made from (origin, energy as placed, energy relaxed)."""
+        made = [
+            replace(
+                candidate(SITE_8A, k),
+                origin=origin,
+                energy_per_atom=energy,
+                relaxed=None if relaxed is None else Relaxed(energy_per_atom=relaxed, outcome="converged", steps=1),
+            )
+            for k, (origin, energy, relaxed) in enumerate(rows)
+        ]
+        return _order(made)
+
+    void, shown = ("void", -7.0, None), ("joint", -6.9, None)
+    assert order(void, shown) == [1, 0]
+    assert order(void, ("joint", None, None), shown) == [2, 0, 1]
+    assert order(void, ("joint", None, None)) == [0, 1]  # one without an energy is never first
+    assert order(("void", -7.0, -7.1), shown) == [0, 1]  # nor one that was not relaxed, beside one that was
+    assert order(("void", -7.0, -7.1), ("joint", -6.9, -7.2)) == [1, 0]
 
 
 def test_a_short_relaxation_chooses_what_is_relaxed():
