@@ -1,15 +1,57 @@
-"""Heartbeats of a worker, written by a separate thread while the worker computes."""
+"""Heartbeats of workers and drivers, given by a separate thread while they compute."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from .run_directory import RunDirectory
 
 EVERY = 5.0
+
+
+class Beats:
+    """Calls functions now and every few seconds from a thread of its own, until it is stopped; may be started again.
+
+    Args:
+        calls: what is called; an `OSError` is passed over, as a full disk is reported where a result is written.
+        name: of the thread.
+        every: s between two calls.
+    """
+
+    def __init__(self, *calls: Callable[[], object], name: str = "heartbeat", every: float = EVERY) -> None:
+        """Nothing is called before `start`."""
+        self._calls, self._name, self._every = calls, name, every
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Call now and at regular intervals from now on; does nothing if already started."""
+        if self._thread is None:
+            self._stopped.clear()
+            self._thread = threading.Thread(target=self._keep_beating, name=self._name, daemon=True)
+            self._beat()
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread, then call once more; does nothing if not started."""
+        if self._thread is not None:
+            self._stopped.set()
+            self._thread.join()
+            self._thread = None
+            self._beat()
+
+    def _beat(self) -> None:
+        for call in self._calls:
+            with contextlib.suppress(OSError):
+                call()
+
+    def _keep_beating(self) -> None:
+        while not self._stopped.wait(self._every):
+            self._beat()
 
 
 class Heartbeat:
@@ -28,19 +70,14 @@ class Heartbeat:
 
     def __init__(self, run: RunDirectory, name: str, every: float = EVERY, **fields: object) -> None:
         """Describe a worker; nothing is written before `start`."""
-        self._run, self._name, self._every = run, name, every
+        self._run, self._name = run, name
         self._fields: dict[str, Any] = {"state": "idle", "progressed": time.time(), **fields}
         self._lock = threading.Lock()
-        self._closed = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._beats = Beats(self.write, name=f"heartbeat of {name}", every=every)
 
     def start(self) -> None:
         """Write a record now and at regular intervals from now on; does nothing if already started."""
-        if self._thread is None:
-            self._closed.clear()
-            self._thread = threading.Thread(target=self._beat, name=f"heartbeat of {self._name}", daemon=True)
-            self.write()
-            self._thread.start()
+        self._beats.start()
 
     def update(self, **fields: object) -> None:
         """Change fields of the next record; counts as progress."""
@@ -56,13 +93,5 @@ class Heartbeat:
 
     def close(self) -> None:
         """Stop; the last record states that the worker has ended."""
-        if self._thread is not None:
-            self._closed.set()
-            self._thread.join()
-            self._thread = None
-            self.update(state="ended", unit=None)
-            self.write()
-
-    def _beat(self) -> None:
-        while not self._closed.wait(self._every):
-            self.write()
+        self.update(state="ended", unit=None)
+        self._beats.stop()

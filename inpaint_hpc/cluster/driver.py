@@ -13,10 +13,10 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from inpaint_hpc.campaign.heartbeat import Beats
 from inpaint_hpc.campaign.work_units import UnitReport, WorkUnit
 from inpaint_hpc.errors import InpaintHpcError, StorageError
 
-from .driver_heartbeat import DriverHeartbeat
 from .driver_lock import DriverLock
 from .driver_state import DriveReport, DriveState
 from .executor import DIED, DONE, LOST, ClusterError, Executor, Outcome
@@ -108,7 +108,7 @@ class _Drive:
         self.give_up_at: float | None = None
         self.starting = False
         self.fatal: InpaintHpcError | None = None
-        self.beat: Any = None
+        self.record: dict[str, Any] = {}
         self.seen: dict[int, Any] = {}
         self.started = self.waiting_since = time.time()
         self.shown = 0.0
@@ -337,8 +337,8 @@ class _Drive:
             self.progress(state)
 
     def _write_record(self, status: str) -> None:
-        """Set the record that the heartbeat thread writes."""
-        self.beat.record = {
+        """Set the record that the heartbeat writes."""
+        self.record = {
             "status": status,
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -350,9 +350,9 @@ class _Drive:
     @contextlib.contextmanager
     def _heartbeats(self, lock: DriverLock) -> Iterator[None]:
         """Write NAME.json every few seconds, and its final state at the end."""
-        self.beat = DriverHeartbeat(self.directory, self.options.name, lock.refresh, self.claims.beat)
+        beats = Beats(lambda: self.directory.heartbeat(self.options.name, self.record), lock.refresh, self.claims.beat)
         self._write_record("starting")
-        self.beat.start()
+        beats.start()
         status = "failed"
         try:
             yield
@@ -364,7 +364,7 @@ class _Drive:
             self.state.in_flight = 0
             self.in_flight.clear()
             self._write_record(status)
-            self.beat.stop()
+            beats.stop()
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
