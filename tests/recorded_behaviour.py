@@ -50,7 +50,7 @@ def create(output: Path) -> RunDirectory:
         "samples": 3,
         "weights": str(WEIGHTS),
         "sampling": {"steps": 4},
-        "pipeline": {"redraws": 2, "voids": 0},  # there were none when the runs were made
+        "pipeline": {"redraws": 2, "voids": 0, "host_stiffness": 0.0},  # as before there were any
         "resources": {"min_shards": 2, "shard_tasks": 2, "threads": 1},
     }
     return create_run(validate(CampaignConfig, data, "campaign.yaml"))

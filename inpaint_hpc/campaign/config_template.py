@@ -61,6 +61,7 @@ pipeline:
   # max_energy_evaluations: 48  # several guests: CHGNet energies of orderings (more above 4 guests; 0: no search)
   # max_candidates: 32          # several guests: maximum number of candidates to keep
   # voids: 8                    # one guest: voids of the host tried beside what samples show (0: none)
+  # host_stiffness: 5           # several guests, not relaxed: eV/A^2; smaller lets samples weigh more, 0: energy alone
   # n_sequential: 8             # several guests: samples that place one guest after another
   # refine_sigma: 0.1           # several guests: noise (A) of the refinement by the score model; 0 turns it off
 

@@ -27,6 +27,7 @@ from inpaint_hpc.sampling.deduplication import SampleCluster, deduplicate, group
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
 
+from .candidate_order import order_note
 from .confidence import first_confidence
 from .guest_shells import with_coordination
 from .known_limits import limit_notes
@@ -294,7 +295,7 @@ def _notes(
         count = int((task.host.numbers == z).sum())
         atoms = "atom; it stays" if count == 1 else "atoms; they stay"
         notes.append(f"the host already contains {count} {chemical_symbols[z]} {atoms} fixed")
-    notes += void_note(task, candidates)
+    notes += void_note(task, candidates) + order_note(task, candidates)
     if not candidates:
         why = next(iter(drawn.reasons.most_common(1)), ("", 0))[0]
         notes.append(f"all {drawn.n_drawn} samples are impossible ({why}); ask for fewer guests or a larger cell")

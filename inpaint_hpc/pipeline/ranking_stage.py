@@ -18,11 +18,12 @@ from inpaint_hpc.sampling.tasks import Task
 from inpaint_hpc.scoring.chgnet.energies import PotentialResult, evaluate_candidates
 from inpaint_hpc.scoring.relaxation.relax import Relaxation, RelaxSettings, relax
 
+from .candidate_order import by_energy, handed_out
 from .host_energies import host_energies
 from .rejection_sampling import Progress
 from .results import CONVERGED, DIVERGED, UNFINISHED, Candidate, HostEnergies, Relaxed
 from .settings import STAGED, PipelineSettings
-from .shortlist import VOID, lowest_voids, shortlist
+from .shortlist import lowest_voids, shortlist
 from .unique_minima import merge_minima
 from .wyckoff_cache import WyckoffCache
 
@@ -96,7 +97,7 @@ def rank_by_energy(
             with _timed(group, "relax"):
                 _relax(group, pipeline, device, count)
         for one in group:
-            one.candidates = _ranked(one.candidates)
+            one.candidates = _ranked(one, pipeline)
 
 
 def _score(group: list[TaskCandidates], pipeline: PipelineSettings, device: Any, count: _Counter) -> None:
@@ -241,7 +242,7 @@ def most_promising(candidates: Sequence[Candidate], count: int | None) -> list[i
     A quarter of the places, at least one of several, go to those that most samples agree on, the others to the lowest:
     orderings may be low only as placed, and samples show what relaxes lower.  None takes all that have an energy.
     """
-    order = [k for k in _order(candidates) if candidates[k].energy_per_atom is not None]
+    order = [k for k in by_energy(candidates) if candidates[k].energy_per_atom is not None]
     if count is None or len(order) <= count:
         return order
     return lowest_and_agreed(order, lambda k: candidates[k].agreement if candidates[k].members else 0.0, count)
@@ -302,32 +303,9 @@ def _as_placed(one: TaskCandidates, k: int) -> Crystal:
     return one.task.host.with_guests(one.task.guests, one.candidates[k].guest_frac_coords)
 
 
-def _ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
-    return [replace(candidates[k], rank=rank) for rank, k in enumerate(_order(candidates))]
-
-
-def _order(candidates: Sequence[Candidate]) -> list[int]:
-    """Relaxed ones first, then unrelaxed ones, diverged ones, and those without an energy; each by energy.
-
-    Where none was relaxed, a void that no sample shows comes after the first that samples show: in a frozen host CHGNet
-    often finds it lower where the host, once it may give way, does not (docs/energetics.md).
-    """
-
-    def key(k: int) -> tuple:
-        c = candidates[k]
-        if c.energy_per_atom is None:
-            group = 3
-        elif c.relaxed is None:
-            group = 1
-        else:
-            group = 0 if c.relaxed.sound else 2
-        return group, c.ranking_energy or 0.0, -c.agreement, c.sample
-
-    order = sorted(range(len(candidates)), key=key)
-    shown = [k for k in order if candidates[k].origin != VOID and candidates[k].energy_per_atom is not None]
-    if not shown or any(c.relaxed is not None for c in candidates):
-        return order
-    return [shown[0], *(k for k in order if k != shown[0])]
+def _ranked(one: TaskCandidates, pipeline: PipelineSettings) -> list[Candidate]:
+    order = handed_out(one.task, one.candidates, pipeline)
+    return [replace(one.candidates[k], rank=rank) for rank, k in enumerate(order)]
 
 
 @contextmanager

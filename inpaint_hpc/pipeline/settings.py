@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -41,6 +42,9 @@ class PipelineSettings:
         sequential: samples placed one guest after another, beside the joint ones, where there is such a search.
         voids: with the strategy `auto` and one guest, voids of the host whose energy is computed beside what samples
             show, the roomiest; 0 leaves it at the samples.
+        host_stiffness: eV/A^2; several guests, as placed, are ranked by energy and agreement, and the samples weigh the
+            more, the larger the forces in a host that did not relax around its guests (`candidate_order`); 0 ranks by
+            energy alone.
         settle: noise in A with which the score model settles what the search hands out; 0 leaves guests on their sites.
 
     Raises:
@@ -61,6 +65,7 @@ class PipelineSettings:
     candidates: int = 32
     sequential: int = 8
     voids: int = 8
+    host_stiffness: float = 5.0
     settle: float = 0.1
 
     def __post_init__(self) -> None:
@@ -86,8 +91,8 @@ class PipelineSettings:
                 f"evaluations must be at least 0 and candidates at least 1, not {self.evaluations} and "
                 f"{self.candidates}"
             )
-        for name in ("sequential", "voids"):
-            if getattr(self, name) < 0:
+        for name in ("sequential", "voids", "host_stiffness"):
+            if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"{name} must be at least 0, not {getattr(self, name)}")
         if not 0.0 <= self.settle <= 1.0:
             raise InputError(f"settle must be at least 0 and at most 1 A, not {self.settle:g}")
@@ -102,7 +107,7 @@ class PipelineSettings:
         return self.relax != "none"
 
 
-BEFORE = {"voids": 0}
+BEFORE = {"voids": 0, "host_stiffness": 0.0}
 """What a run does whose settings were frozen before there was such a setting."""
 
 
@@ -115,6 +120,7 @@ def settings_that_decide(settings: dict[str, Any]) -> dict[str, Any]:
     settings = asdict(PipelineSettings()) | BEFORE | settings
     left_out = set() if settings["relax"] != "none" else {"relax", "top_k", "stage_steps", "fmax", "relax_steps"}
     left_out |= {"chgnet"} if settings["chgnet"] == PipelineSettings.chgnet or not settings["score"] else set()
+    left_out |= {"host_stiffness"} if settings["relax"] != "none" or not settings["score"] else set()
     later = ("evaluations", "candidates", "sequential", "settle", "stage_steps")
     left_out |= {name for name in later if settings[name] == getattr(PipelineSettings, name)}
     left_out |= {name for name, value in BEFORE.items() if settings[name] == value}

@@ -17,8 +17,9 @@ from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.reading import read_hosts
 from inpaint_hpc.crystals.symmetry import symmetry_operations
 from inpaint_hpc.errors import InputError
+from inpaint_hpc.pipeline.candidate_order import by_energy
 from inpaint_hpc.pipeline.inpaint import inpaint_many
-from inpaint_hpc.pipeline.ranking_stage import TaskCandidates, _order, most_promising, rank_by_energy
+from inpaint_hpc.pipeline.ranking_stage import TaskCandidates, most_promising, rank_by_energy
 from inpaint_hpc.pipeline.results import Candidate, Relaxed
 from inpaint_hpc.pipeline.settings import PipelineSettings, settings_that_decide
 from inpaint_hpc.pipeline.unique_minima import SAME_ENERGY, merge_minima
@@ -118,7 +119,7 @@ def test_a_void_is_first_only_where_it_was_relaxed_or_nothing_else_has_an_energy
             )
             for k, (origin, energy, relaxed) in enumerate(rows)
         ]
-        return _order(made)
+        return by_energy(made)
 
     void, shown = ("void", -7.0, None), ("joint", -6.9, None)
     assert order(void, shown) == [1, 0]
@@ -362,9 +363,9 @@ def test_a_campaign_relaxes_and_exports_what_it_relaxed(make_run, tmp_path):
 def test_settings_that_decide_nothing_are_no_part_of_an_id():
     plain = asdict(PipelineSettings())
     always = {"score": True, "redraws": 3, "tolerance": 0.5, "symprec": 0.1}
-    assert settings_that_decide(plain) == always | {"voids": 8}
+    assert settings_that_decide(plain) == always | {"voids": 8, "host_stiffness": 5.0}
     # Runs that were frozen before there was such a setting try none, and their tasks keep their ids.
-    assert settings_that_decide(always) == always == settings_that_decide({**plain, "voids": 0})
+    assert settings_that_decide(always) == always == settings_that_decide({**plain, "voids": 0, "host_stiffness": 0.0})
     assert settings_that_decide(asdict(PipelineSettings(fmax=0.2, top_k=3))) == settings_that_decide(plain)
     relaxing = settings_that_decide(asdict(PipelineSettings(relax="cell", fmax=0.2)))
     assert relaxing["relax"] == "cell" and relaxing["fmax"] == 0.2 and relaxing["top_k"] is None
