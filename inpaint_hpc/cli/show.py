@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from inpaint_hpc.archive.read import Archive
 
 # Same as in analysis/archive_overview.py, which is too slow to import just to show the help.
 QUANTITIES = ("energy_per_guest_eV", "relaxed_energy_per_guest_eV", "agreement", "confidence")
@@ -36,7 +39,13 @@ _COLUMNS = {
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the same numbers to this file."
 )
-def show(source: Path, by: str | None, top: int, json_file: Path | None) -> None:
+@click.option(
+    "--pictures",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Draw each of the best, as one PNG.",
+)
+def show(source: Path, by: str | None, top: int, json_file: Path | None, pictures: Path | None) -> None:
     """Show what an archive holds: tasks, failures, agreement, time, and the best first candidates, one for each task.
 
     Of a RUN directory its archive is read; `inpaint-hpc status RUN` shows the progress of a campaign.
@@ -49,6 +58,7 @@ def show(source: Path, by: str | None, top: int, json_file: Path | None) -> None
 
     with Archive(archive_of(source)) as archive:
         found = overview(archive, by, top)
+        drawn = [] if pictures is None else _draw(archive, found["best"], pictures)
     if json_file is not None:
         from inpaint_hpc.files import atomic_path
 
@@ -61,6 +71,20 @@ def show(source: Path, by: str | None, top: int, json_file: Path | None) -> None
         _print_best(found["best"])
         if any(row.get("confidence") is not None for row in found["best"]):
             click.echo("confidence: chance that the first candidate is right")
+    if pictures is not None:
+        click.echo(f"{len(drawn)} pictures in {pictures}")
+
+
+def _draw(archive: Archive, best: list[dict[str, Any]], folder: Path) -> list[Path]:
+    from inpaint_hpc.analysis.candidate_pictures import pictures_of_best
+    from inpaint_hpc.cli.output import PipelineProgress
+
+    drawn = []
+    with PipelineProgress() as progress:
+        for path in pictures_of_best(archive, [row["task"] for row in best], folder):
+            drawn.append(path)
+            progress("picture", len(drawn), len(best))
+    return drawn
 
 
 def _summary(found: dict[str, Any]) -> list[str]:

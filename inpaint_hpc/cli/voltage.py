@@ -49,14 +49,23 @@ if TYPE_CHECKING:
     show_default=True,
     help="Torch device; auto uses a GPU if there is one.",
 )
-@click.option("--picture", type=click.Path(path_type=Path), metavar="FILE.png", help="Draw hulls and voltage curves.")
+@click.option(
+    "--picture",
+    type=click.Path(path_type=Path),
+    metavar="FILE.png",
+    help="Draw hulls and voltage curves, of at most twelve.",
+)
+@click.option(
+    "--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False), help="Write a row for each host and ion."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else.")
 def voltage(sources: tuple[str, ...], ions: tuple[str, ...], hosts: tuple[str, ...], **options: Any) -> None:
     """Compute intercalation energies, voltages and volume changes of hosts with CHGNet.
 
     From an ARCHIVE or a RUN directory: for each host and guest element, the best candidates of all tasks, their convex
-    hull, and the voltage steps against the metal of the guest.  From structures: HOST is the framework without the ion,
-    and each FILLED is the same framework with it, in a cell of any size.
+    hull, and the voltage steps against the metal of the guest; of several hosts one table, highest average voltage
+    first.  From structures: HOST is the framework without the ion, and each FILLED is the same framework with it, in a
+    cell of any size.
 
     Example: inpaint-hpc voltage RUN/archive.h5 --ion Li --picture voltage.png
 
@@ -70,18 +79,36 @@ def voltage(sources: tuple[str, ...], ions: tuple[str, ...], hosts: tuple[str, .
     device = choose_device(options["device"])
     numbers = [atomic_numbers[ion] for ion in ions]
     profiles = _profiles(sources, numbers, hosts, device, options)
+    several = len({profile.host for profile in profiles}) > 1
+    if several:
+        from inpaint_hpc.analysis.voltage_summary import by_voltage
+
+        profiles = by_voltage(profiles)
     if options["picture"]:
         from inpaint_hpc.analysis.voltage_picture import voltage_picture
 
         voltage_picture(profiles, options["picture"])
+    if options["csv_file"]:
+        _write_csv(profiles, options["csv_file"])
     if options["as_json"]:
         content = {"schema": "1.0", "command": "voltage", "profiles": [profile.as_dict() for profile in profiles]}
         click.echo(json.dumps(content, indent=2, allow_nan=False))
         return
-    from inpaint_hpc.cli.voltage_tables import print_profile
+    from inpaint_hpc.cli.voltage_tables import print_profile, print_summary
 
+    if several:
+        print_summary(profiles)
+        return
     for profile in profiles:
         print_profile(profile)
+
+
+def _write_csv(profiles: list[VoltageProfile], path: Path) -> None:
+    from inpaint_hpc.analysis.voltage_summary import voltage_summary
+    from inpaint_hpc.files import atomic_path
+
+    with atomic_path(path) as temporary:
+        voltage_summary(profiles).to_csv(temporary, index=False)
 
 
 def _profiles(

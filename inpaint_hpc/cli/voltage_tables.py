@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -74,6 +74,42 @@ def print_profile(profile: VoltageProfile) -> None:
     for note in (*document["remarks"], *profile.notes):
         out.print(f"Note: {note}", markup=False)
     out.print()
+
+
+def print_summary(profiles: Sequence[VoltageProfile]) -> None:
+    """Print one line for each profile, in 80 columns, highest average voltage first."""
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    from inpaint_hpc.analysis.voltage_summary import voltage_summary
+    from inpaint_hpc.cli.output import stdout_console
+
+    rows = voltage_summary(profiles)
+    mixed = len({(profile.treatment, profile.chgnet) for profile in profiles}) > 1
+    lines = []
+    for row in rows.to_dict("records"):
+        known = bool(row["formula"])
+        x = f"{row['x_from']:.3g}-{row['x_to']:.3g} {row['ion']}x{row['formula']}" if known else "-"
+        capacity = f"{row['capacity_mAh_per_g_host']:.0f}" if known else "-"
+        kind = f"{row['treatment']}, {row['chgnet']}; " if mixed else ""
+        cells = (row["host"], row["ion"], x, f"{row['voltage_V']:.2f}", capacity, str(row["steps"]), kind + row["note"])
+        lines.append([escape(cell) for cell in cells])
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    columns = [("host", 18), ("ion", 3), ("x in the formula", 19), ("average\nV", 7), ("mAh/g", 6), ("steps", 5)]
+    columns += [("note", 16)] if any(line[-1] for line in lines) else []
+    for heading, width in columns:
+        side: Literal["left", "right"] = "right" if heading in ("average\nV", "mAh/g", "steps") else "left"
+        wraps = heading in ("note", "x in the formula")
+        table.add_column(heading, justify=side, max_width=width, no_wrap=not wraps, overflow="ellipsis")
+    for line in lines:
+        table.add_row(*line[: len(columns)])
+    out = stdout_console()
+    out.print(table)
+    out.print("averages over all steps, against the metal; mAh/g by the mass of the host")
+    out.print("--host NAME shows one host in full")
+    if mixed:
+        out.print("Note: energies by different potentials or treatments do not compare")
 
 
 def _step(profile: VoltageProfile, step: dict[str, Any]) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from inpaint_hpc.analysis.capacity import formula_units
+from inpaint_hpc.analysis.charge_limits import charge_limits
 from inpaint_hpc.analysis.voltage import FilledHost, voltage_profile
 from inpaint_hpc.archive.records import TaskRecord
 from inpaint_hpc.archive.rows import Provenance
+from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.ions import ION_CHARGES
 
 from .panels import metal_of
@@ -18,7 +21,7 @@ Key = tuple[str, int, str, str]
 
 @dataclass
 class _Host:
-    name: str
+    crystal: Crystal
     energy: float | None = None
     volume: float = 0.0
     filled: list[FilledHost] = field(default_factory=list)
@@ -48,7 +51,7 @@ class Fillings:
         if energy is None or empty is None:
             return
         key = self._keys[-1] = (record.host_id, record.guests[0], origin.potential, origin.treatment)
-        host = self._hosts.setdefault(key, _Host(record.host.name))
+        host = self._hosts.setdefault(key, _Host(record.host))
         host.energy = empty
         host.volume = known.relaxed_volume if relaxes and known.relaxed_volume is not None else record.host.volume
         crystal = record.crystal(0, relaxed=relaxes)
@@ -57,14 +60,21 @@ class Fillings:
         )
 
     def profiles(self) -> dict[Key | None, dict[str, Any]]:
-        """Those with at least two numbers of guests, of ions whose metal is tabulated."""
+        """Those with at least two numbers of guests, of ions whose metal is tabulated.
+
+        Beside what `VoltageProfile.as_dict` has: `unit`, the formula unit without the ion, `units`, how many of them
+        the cell holds, and `x_empty`, ions per formula unit that the host holds already.
+        """
         found: dict[Key | None, dict[str, Any]] = {}
         for key, host in self._hosts.items():
             _, ion, potential, treatment = key
             metal = metal_of((ion,), potential)
             if len({one.count for one in host.filled}) < 2 or metal is None or ion not in ION_CHARGES:
                 continue
-            empty = FilledHost(0.0, host.energy or 0.0, host.volume, host.name)
+            crystal = host.crystal
+            empty = FilledHost(0.0, host.energy or 0.0, host.volume, crystal.name)
             profile = voltage_profile(ion, empty, host.filled, metal, treatment=treatment)
-            found[key] = profile.as_dict()
+            profile = replace(profile, formula=crystal.formula, charges=charge_limits(crystal, ion))
+            unit, units, present = formula_units(crystal.formula, profile.symbol)
+            found[key] = profile.as_dict() | {"unit": unit, "units": units, "x_empty": present / units}
         return found

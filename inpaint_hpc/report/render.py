@@ -17,7 +17,7 @@ from .contents import CHUNK, Contents, heading
 
 SCRIPTS = (
     *("dom", "words", "data", "search", "table", "geometry", "drawing", "viewer", "charts", "files"),
-    *("candidates", "structure", "host", "overview", "main"),
+    *("candidates", "structure", "filling", "host", "overview", "main"),
 )
 """Modules of page/, in this order one script; each uses names of those before it, and of later ones when it runs."""
 LIMIT_MB = 100.0

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from inpaint_hpc.crystals.batch import Crystal
+from inpaint_hpc.sampling.minimum_image import PeriodicCell
 
 from .bond_valence import electronegativity, typical_length, valence_sum
 from .periodic_points import PeriodicPoints
@@ -30,6 +31,7 @@ LEAST, FEW, FAR, ENOUGH = 3, 6, 1.4, 8
 _NONMETALS = frozenset(["H", "B", "C", "N", "O", "F", "Si", "P", "S", "Cl", "As", "Se", "Br", "Sb", "Te", "I"])
 _LIKE = 0.6  # Pauling's electronegativities: C beside N, S beside I, Cl beside O are ligands; P beside O is not
 _BONDED = 1.25  # times the sum of covalent radii
+_SELF = 0.1  # A; nearer is the atom itself
 _SHIELDED = 4  # bonds to more electronegative atoms: P in PS4, Cl in ClO4
 
 
@@ -118,6 +120,18 @@ def _weights(scaled: np.ndarray) -> np.ndarray:
 
 def _ligands(host: Crystal, points: PeriodicPoints, ion: int) -> np.ndarray:
     """Which host atoms can be neighbours of an ion, bool (atoms,): anions of a cation, and the other way round."""
+    from ase.data import chemical_symbols
+
+    anions = anion_atoms(host, points)
+    if anions.all():
+        return anions
+    x = max(electronegativity(int(z)) for z in host.numbers)
+    guest_is_anion = chemical_symbols[ion] in _NONMETALS and electronegativity(ion) >= x - _LIKE
+    return ~anions if guest_is_anion else anions
+
+
+def anion_atoms(host: Crystal, points: PeriodicPoints) -> np.ndarray:
+    """Which host atoms are anions, bool (atoms,); all of them where there are none: an alloy."""
     from ase.data import chemical_symbols, covalent_radii
 
     x = np.array([electronegativity(int(z)) for z in host.numbers])
@@ -131,8 +145,39 @@ def _ligands(host: Crystal, points: PeriodicPoints, ion: int) -> np.ndarray:
         limits = _BONDED * (covalent_radii[host.numbers[centres]] + covalent_radii[host.numbers[atoms]])
         bonds = (np.linalg.norm(vectors, axis=1) < limits) & anions[atoms] & (x[atoms] > x[centres])
         anions[np.bincount(centres[bonds], minlength=len(x)) >= _SHIELDED] = False
-    guest_is_anion = chemical_symbols[ion] in _NONMETALS and electronegativity(ion) >= x.max() - _LIKE
-    return ~anions if guest_is_anion and not anions.all() else anions
+    return anions
+
+
+def surroundings(host: Crystal) -> tuple[np.ndarray, list[tuple[int, np.ndarray]]]:
+    """What surrounds the atoms of a crystal itself: anions each other atom, in an alloy all atoms each other.
+
+    Returns:
+        Which atoms are anions, all of them in an alloy, bool (atoms,); and atoms with the vectors to their shell in A.
+    """
+    from ase.data import covalent_radii
+
+    if not len(host):
+        return np.zeros(0, dtype=bool), []
+    points = PeriodicPoints(PeriodicCell(host.lattice), host.frac_coords, LOOK)
+    anions = anion_atoms(host, points)
+    centres = np.arange(len(host)) if anions.all() else np.flatnonzero(~anions)
+    rows, atoms, vectors = points.pairs(host.frac_coords[centres])
+    distances = np.linalg.norm(vectors, axis=1)
+    usable = anions[atoms] & (distances > _SELF)
+    found = []
+    for row, center in enumerate(centres.tolist()):
+        around = np.flatnonzero((rows == row) & usable)
+        element, others = int(host.numbers[center]), host.numbers[atoms[around]]
+        # Parameters of bond valences mean nothing between metals.
+        lengths = (
+            covalent_radii[element] + covalent_radii[others]
+            if anions.all()
+            else np.array([typical_length(element, int(z)) for z in others])
+        )
+        scaled = distances[around] / lengths
+        order = np.argsort(scaled, kind="stable")
+        found.append((center, vectors[around[order[: _size(scaled[order])]]]))
+    return anions, found
 
 
 def coordination(

@@ -5,7 +5,8 @@ import pytest
 from pymatgen.core import Lattice
 
 from inpaint_hpc.analysis.known_sites import KNOWN_SITES, MNO2, POLYMORPHS, ranks_of_known
-from inpaint_hpc.analysis.pictures import default_axes, drawing_cell, host_picture, make_view, repeated, site_area
+from inpaint_hpc.analysis.pictures import host_picture, site_area
+from inpaint_hpc.analysis.projections import default_axes, drawing_cell, make_view, repeated
 from inpaint_hpc.crystals.reading import read_hosts
 from inpaint_hpc.crystals.symmetry import wyckoff_label
 from inpaint_hpc.pipeline.results import Candidate, InpaintResult

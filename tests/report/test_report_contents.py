@@ -72,6 +72,8 @@ def test_numbers_of_guests_make_a_hull(contents):
     filling = panel(contents, "lambda")["filling"]
     assert [one["guests"] for one in filling["filled"]] == [1, 2, 4]
     assert filling["against"] == "Li/Li+" and len(filling["steps"]) > 1
+    assert (filling["unit"], filling["units"], filling["x_empty"]) == ("MnO2", 4, 0)
+    assert [one["formula"] for one in filling["most_by_charge"]["limits"]] == ["LiMnO2", "Li2MnO2"]
     assert "filling" not in panel(contents, "alpha")
 
 

@@ -172,6 +172,48 @@ def test_hull_and_voltage_where_numbers_of_guests_vary(report, open_page):
     open_host(page, "lambda")
     assert "hull and voltage" in page.locator("section[aria-label=Filling] h2").inner_text()
     assert page.locator("section[aria-label=Filling] circle.pt").count() == 4
+    # Ticks at whole numbers of guests, also where no filling is.
+    assert page.locator("text.xtick").all_text_contents() == ["0", "0.25", "0.5", "0.75", "1"] * 2
+    rows = [row.split("\t") for row in page.locator("table.amounts tbody tr").all_inner_texts()]
+    assert [row[:2] for row in rows] == [["Li0.25MnO2", "0.25"], ["Li0.5MnO2", "0.5"], ["LiMnO2", "1"]]
+    assert [row[3] for row in rows] == ["77", "154", "308"]
+    assert "x = 1 (LiMnO2) with Mn to +3" in page.locator("section[aria-label=Filling]").inner_text()
+
+
+@pytest.mark.parametrize(
+    ("guests", "units", "ticks"),
+    [
+        (4, 4, "0 1 2 3 4"),
+        (8, 3, "0 1 2 3 4 5 6 7 8"),
+        (16, 8, "0 2 4 6 8 10 12 14 16"),
+        (30, 2, "0 4 8 12 16 20 24 28"),
+    ],
+)
+def test_ticks_are_whole_guests_and_few(report, open_page, guests, units, ticks):
+    found = open_page(report).evaluate(f"wholeTicks({guests}, {units})")
+    assert found == [int(n) for n in ticks.split()]
+
+
+def test_two_candidates_side_by_side_turn_together(report, open_page):
+    page = open_page(report)
+    open_host(page, "alpha")
+    page.get_by_label("compare two").check()
+    chooser = page.get_by_label("Compare with")
+    assert page.locator(".stage .poster svg").count() == 2 and chooser.input_value() == "1"
+    before = page.locator(".poster").nth(1).inner_html()
+    chooser.select_option("2")
+    assert page.locator(".poster").nth(1).inner_html() != before
+    page.get_by_role("button", name="Rotate in 3D").click()
+    page.get_by_role("button", name="Reset the view").wait_for()
+    assert page.locator(".stage canvas").count() == 2
+    start = page.evaluate("GL.made[1].view.getView()")
+    page.locator(".stage canvas").first.press("ArrowRight")
+    page.wait_for_function("start => GL.made[1].view.getView().some((x, i) => x !== start[i])", arg=start)
+    assert page.evaluate("GL.made.map((v) => v.view.getView().map((x) => x.toFixed(4)).join())[0]") == page.evaluate(
+        "GL.made.map((v) => v.view.getView().map((x) => x.toFixed(4)).join())[1]"
+    )
+    page.get_by_label("compare two").uncheck()
+    expect(page.locator(".stage")).to_have_count(1)
 
 
 @pytest.mark.parametrize(

@@ -93,14 +93,14 @@ function scatter(rows) {
   svg.title = volts ? "Voltage and certainty" : "Energy and certainty";
   return svg;
 }
-function hullChart(p, f, pick, picked) {
+function hullChart(p, pick, picked) {
   const W = 440,
     H = 250,
     L = 52,
     R = 14,
     T = 16,
     B = 42,
-    fu = unitsOf(f),
+    fu = p.units,
     pts = [{ guests: 0, formation_energy_eV: 0, stable: true, above_hull_eV: 0 }, ...p.filled],
     nMax = Math.max(...pts.map((q) => q.guests)),
     y = (q) => (1000 * q.formation_energy_eV) / fu;
@@ -119,13 +119,13 @@ function hullChart(p, f, pick, picked) {
       s("line", { class: "grid", x1: L, x2: W - R, y1: Y(t), y2: Y(t) }),
       s("text", { x: L - 8, y: Y(t) + 4, "text-anchor": "end" }, num(t, 0)),
     );
-  xAxis(svg, p, f, fu, nMax, X, H, B, L, W, R);
+  xAxis(svg, p, nMax, X, H, B, L, W, R);
   svg.append(
     s(
       "text",
       { class: "note", x: 2, y: T - 4 },
       "meV per ",
-      formulaText(f, fu).replace(/\d/g, (d) => "₀₁₂₃₄₅₆₇₈₉"[d]),
+      subscript(p.unit),
     ),
     s("polyline", {
       class: "main",
@@ -171,36 +171,38 @@ function hullChart(p, f, pick, picked) {
   });
   return svg;
 }
-function xAxis(svg, p, f, fu, nMax, X, H, B, L, W, R) {
+const subscript = (text) => text.replace(/\d/g, (d) => "₀₁₂₃₄₅₆₇₈₉"[d]);
+/* ticks at whole numbers of guests, at most nine, and then at parts and multiples of a formula unit: 0, ¼, ½ or 0, 1, 2 */
+function wholeTicks(nMax, fu) {
+  const parts = Array.from({ length: fu }, (_, i) => i + 1).filter((k) => fu % k === 0),
+    steps = [...parts, ...[2, 5, 10, 20, 50, 100].map((k) => k * fu)],
+    step = steps.find((k) => nMax / k <= 8) || nMax,
+    out = [];
+  for (let n = 0; n <= nMax; n += step) out.push(n);
+  return out;
+}
+function xAxis(svg, p, nMax, X, H, B, L, W, R) {
   svg.append(s("line", { class: "axis", x1: L, x2: W - R, y1: H - B, y2: H - B }));
-  for (let n = 0; n <= nMax; n++) {
-    if (nMax > 8 && n % 2) continue;
-    const x = n / fu;
+  for (const n of wholeTicks(nMax, p.units)) {
+    const x = X(n / p.units);
     svg.append(
-      s("line", { class: "axis", x1: X(x), x2: X(x), y1: H - B, y2: H - B + 4 }),
-      s(
-        "text",
-        { x: X(x), y: H - B + 18, "text-anchor": "middle" },
-        Number.isInteger(x) ? x : x.toFixed(2).replace(/0$/, ""),
-      ),
+      s("line", { class: "axis", x1: x, x2: x, y1: H - B, y2: H - B + 4 }),
+      s("text", { class: "xtick", x, y: H - B + 18, "text-anchor": "middle" }, xText(p.x_empty + n / p.units)),
     );
   }
   svg.append(
-    s(
-      "text",
-      { x: (L + W - R) / 2, y: H - 6, "text-anchor": "middle" },
-      `x in ${p.ion}ₓ${formulaText(f, fu).replace(/\d/g, (d) => "₀₁₂₃₄₅₆₇₈₉"[d])}`,
-    ),
+    s("text", { x: (L + W - R) / 2, y: H - 6, "text-anchor": "middle" }, `x in ${p.ion}ₓ${subscript(p.unit)}`),
   );
 }
-function voltageChart(p, f) {
+const xText = (x) => String(Number(x.toFixed(2)));
+function voltageChart(p) {
   const W = 440,
     H = 250,
     L = 40,
     R = 14,
     T = 30,
     B = 42,
-    fu = unitsOf(f),
+    fu = p.units,
     nMax = Math.max(...p.steps.map((q) => q.to)),
     v = p.steps.map((q) => q.voltage_V),
     lo = Math.min(...v),
@@ -218,10 +220,9 @@ function voltageChart(p, f) {
       s("line", { class: "grid", x1: L, x2: W - R, y1: Y(t), y2: Y(t) }),
       s("text", { x: L - 8, y: Y(t) + 4, "text-anchor": "end" }, num(t, 1)),
     );
-  xAxis(svg, p, f, fu, nMax, X, H, B, L, W, R);
-  const mass = f.reduce((m, [el, n]) => m + (MASS[el] || NaN) * n, 0),
-    full = (26801.4 * p.charge * nMax) / mass;
-  if (isFinite(full))
+  xAxis(svg, p, nMax, X, H, B, L, W, R);
+  const full = p.total.capacity_mAh_per_g_host;
+  if (full)
     for (const q of ticks(0, full, 4))
       svg.append(
         s("line", {

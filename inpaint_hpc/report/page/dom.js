@@ -77,30 +77,9 @@ const JMOL = {
   Cs: "#57178f",
   Ba: "#00c900",
 };
-const ANION = new Set(["N", "O", "F", "P", "S", "Cl", "Se", "Br", "Te", "I"]),
-  MASS = {
-    H: 1.008,
-    Li: 6.94,
-    O: 15.999,
-    F: 18.998,
-    Na: 22.99,
-    Mg: 24.305,
-    P: 30.974,
-    S: 32.06,
-    Ca: 40.078,
-    Ti: 47.867,
-    V: 50.942,
-    Cr: 51.996,
-    Mn: 54.938,
-    Fe: 55.845,
-    Co: 58.933,
-    Ni: 58.693,
-  };
+const ANION = new Set(["N", "O", "F", "P", "S", "Cl", "Se", "Br", "Te", "I"]);
 const colour = (el) => JMOL[el] || "#d0609a";
-const gcd = (a, b) => (b ? gcd(b, a % b) : a);
-const unitsOf = (f) => f.reduce((g, [, n]) => gcd(g, n), 0);
 const formulaDom = (f, div = 1) => f.map(([el, n]) => [el, n / div === 1 ? null : h("sub", {}, n / div)]);
-const formulaText = (f, div = 1) => f.map(([el, n]) => el + (n / div === 1 ? "" : n / div)).join("");
 const ICON = {
   search: "M7 1.8a5.2 5.2 0 1 0 0 10.4A5.2 5.2 0 0 0 7 1.8ZM11 11l3.6 3.6",
   moon: "M13.5 9.6A5.8 5.8 0 0 1 6.4 2.5a5.8 5.8 0 1 0 7.1 7.1Z",

@@ -218,47 +218,6 @@ function nothingCard(row, panel) {
     h("p", { class: "dim" }, "Try fewer guests, a larger cell, or a host that was relaxed with the ions in it."),
   );
 }
-function fillingCard(row, panel) {
-  const p = panel.filling,
-    f = parse(row.formula);
-  const pick = (i) => {
-    const r = state.rows.find((x) => x.id === p.filled[i].label);
-    if (r) location.hash = address(r);
-  };
-  const at = p.filled.findIndex((q) => q.label === row.id);
-  return h(
-    "section",
-    { class: "card pad keep", "aria-label": "Filling" },
-    h(
-      "div",
-      { class: "cardhead" },
-      h("h2", {}, `More ${p.ion}: hull and voltage`),
-      h("p", {}, `up to ${p.filled.at(-1).guests} ${p.ion} per ${formulaText(f)}; ${TREATED[p.treatment]}`),
-    ),
-    h(
-      "div",
-      { class: "two" },
-      h(
-        "div",
-        {},
-        h("h3", {}, term("hull")),
-        hullChart(p, f, pick, at),
-        h("p", { class: "dim" }, "Filled: on the hull. Hollow: above it. A click opens that result."),
-      ),
-      h(
-        "div",
-        {},
-        h("h3", {}, term("voltage"), ` against ${p.against}`),
-        voltageChart(p, f),
-        h(
-          "p",
-          { class: "dim" },
-          `Top axis: capacity per gram of host. Volume changes by ${num(p.filled.at(-1).volume_change_percent, 1)} % when fullest.`,
-        ),
-      ),
-    ),
-  );
-}
 function sitesCard(panel) {
   const heads = [
     "Site",

@@ -146,7 +146,7 @@ addEventListener("afterprint", () => {
   if (listBox && !listBox.compact) refresh();
 });
 addEventListener("hashchange", route);
-addEventListener("resize", () => GL.made?.view.resize());
+addEventListener("resize", () => GL.made.forEach((v) => v.view.resize()));
 async function start() {
   theme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
   await load();

@@ -1,7 +1,7 @@
 /* Structure and candidates side by side: drawing, 3D view on a click, choices, downloads. */
 function structureCard(row, panel, choices, chosen = () => {}) {
   const canRelax = panel.candidates.some((c) => c.relaxed && c.relaxed.frac);
-  const ui = { at: 0, relaxed: canRelax, mode: "poly", along: "tilt", ghosts: false, cells: 0, gl: false };
+  const ui = { at: 0, relaxed: canRelax, mode: "poly", along: "tilt", ghosts: false, cells: 0, gl: false, second: -1 };
   const others = (i) => panel.candidates.filter((_, k) => k !== i).flatMap((k) => k.frac);
   function structure(i, relaxed) {
     const c = panel.candidates[i],
@@ -24,7 +24,9 @@ function structureCard(row, panel, choices, chosen = () => {}) {
   const now = () => structure(ui.at, ui.relaxed);
   const poster_ = h("div", { class: "poster" }),
     what = h("div", { class: "what" }),
-    stage = h("div", { class: "stage" }, poster_, what);
+    stage = h("div", { class: "stage" }, poster_, what),
+    stages = h("div", { class: "stages" }, stage);
+  let beside = null;
   const legend = h("div", { class: "legend" }),
     status = h("span", { class: "status", "aria-live": "polite" });
   const go = h(
@@ -56,11 +58,15 @@ function structureCard(row, panel, choices, chosen = () => {}) {
       sc = scene(st, ui.mode),
       R = turn(st.lattice, ui.along);
     what.textContent = st.what[0].toUpperCase() + st.what.slice(1);
-    poster_.replaceChildren(poster(sc, R, 760, 500));
-    poster_.firstChild.setAttribute("aria-label", `Structure: ${st.what}`);
+    const pair = beside;
+    stages.classList.toggle("pair", Boolean(pair));
+    if (!pair) GL.made[0]?.view.linkedViewers.splice(0);
+    await show(stage, poster_, st, sc, R, reset, 0);
+    if (pair) {
+      const other = structure(ui.second, ui.relaxed);
+      await show(pair.stage, pair.poster, other, scene(other, ui.mode), R, reset, 1);
+    }
     if (ui.gl) {
-      await viewer(stage, sc, R, !reset, (t) => (status.textContent = t));
-      poster_.style.display = "none";
       fill(go, icon("turn"), "Reset the view");
       go.classList.remove("primary");
     }
@@ -71,6 +77,34 @@ function structureCard(row, panel, choices, chosen = () => {}) {
         c.tabIndex = i === ui.at ? 0 : -1;
       });
     chosen(ui.at);
+  }
+  async function show(box, drawn, st, sc, R, reset, slot) {
+    drawn.replaceChildren(poster(sc, R, 760, 500));
+    drawn.firstChild.setAttribute("aria-label", `Structure: ${st.what}`);
+    if (!ui.gl) return;
+    await viewer(box, sc, R, !reset, (t) => (status.textContent = t), slot);
+    drawn.style.display = "none";
+  }
+  /* a second candidate beside the first; both turn together */
+  async function compare(e) {
+    if (!e.target.checked) {
+      beside.stage.remove();
+      beside = null;
+      return draw(true);
+    }
+    ui.second = ui.at === 0 ? 1 : 0;
+    const pick = (event) => {
+      ui.second = Number(event.target.value);
+      draw(false);
+    };
+    const options = panel.candidates.map((c, i) =>
+      h("option", { value: i, selected: i === ui.second }, `Candidate ${c.rank + 1}, ${siteName(c)}`),
+    );
+    const chooser = h("select", { class: "what pick", "aria-label": "Compare with", onchange: pick }, options);
+    beside = { poster: h("div", { class: "poster" }) };
+    beside.stage = h("div", { class: "stage" }, beside.poster, chooser);
+    stages.append(beside.stage);
+    await draw(true);
   }
   const segment = (label, options, key, reset) => {
     const group = h("div", { class: "seg", role: "group", "aria-label": label });
@@ -113,7 +147,10 @@ function structureCard(row, panel, choices, chosen = () => {}) {
     { class: "vbar", role: "toolbar", "aria-label": "Structure" },
     canRelax ? view : null,
     several
-      ? h("label", { class: "check" }, h("input", { type: "checkbox", onchange: ghosts }), "other candidates")
+      ? [
+          h("label", { class: "check" }, h("input", { type: "checkbox", onchange: ghosts }), "other candidates"),
+          h("label", { class: "check noprint" }, h("input", { type: "checkbox", onchange: compare }), "compare two"),
+        ]
       : null,
     h("span", { class: "grow" }),
     go,
@@ -188,7 +225,7 @@ function structureCard(row, panel, choices, chosen = () => {}) {
   return h(
     "section",
     { class: "card keep", "aria-label": "Structure and candidates" },
-    h("div", { class: "work" }, h("div", { class: "stagecol" }, bar, stage, legend, tools), side),
+    h("div", { class: "work" }, h("div", { class: "stagecol" }, bar, stages, legend, tools), side),
   );
 }
 function drawLegend(legend, st, row, status) {

@@ -1,5 +1,5 @@
-/* The 3D view by 3Dmol: one viewer, made on a click and kept. */
-const GL = { made: null, lib: null };
+/* The 3D view by 3Dmol: one viewer, and another for what is compared with it, made on a click and kept. */
+const GL = { made: [], lib: null };
 const hexMix = (a, b, t) => {
   const p = (x) => [1, 3, 5].map((i) => parseInt(x.slice(i, i + 2), 16)),
     x = p(a),
@@ -35,13 +35,13 @@ function getLib() {
   }));
 }
 const xyz = (p) => ({ x: p[0], y: p[1], z: p[2] });
-async function viewer(box, sc, R, keep, onHover) {
+async function viewer(box, sc, R, keep, onHover, slot = 0) {
   const lib = await getLib();
-  let v = GL.made;
+  let v = GL.made[slot];
   if (!v) {
     const node = h("div", { class: "gl" });
     box.append(node);
-    v = GL.made = {
+    v = GL.made[slot] = {
       node,
       view: lib.createViewer(node, {
         backgroundColor: css("--stage"),
@@ -192,7 +192,20 @@ async function viewer(box, sc, R, keep, onHover) {
     if (isFinite(f) && f > 0) g.zoom(f);
   }
   g.render();
+  if (slot) turnTogether();
   return g;
+}
+/* once each: a viewer turns all that are linked to it */
+function turnTogether() {
+  const [a, b] = GL.made.map((v) => v.view);
+  for (const [one, other] of [
+    [a, b],
+    [b, a],
+  ]) {
+    one.linkedViewers.splice(0);
+    one.linkViewer(other);
+  }
+  b.setView(a.getView());
 }
 function aim(g, R) {
   /* quaternion of a rotation matrix */

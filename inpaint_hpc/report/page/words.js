@@ -44,6 +44,10 @@ const GLOSSARY = {
     "Hull",
     "Lower convex envelope of the energies of all fillings. A filling above it would split into its neighbours on it.",
   ],
+  charge: [
+    "Most by charge",
+    "Each ion brings electrons that reduce the host's transition metals; at this filling they reach the oxidation state that is named. A count, not a prediction.",
+  ],
   chgnet: [
     "CHGNet",
     "A pretrained neural potential for energies and forces of crystals (B. Deng et al., Nat. Mach. Intell. 5, 1031 (2023)).",
