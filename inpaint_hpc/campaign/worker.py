@@ -111,7 +111,14 @@ class ShardWorker:
         self._heartbeat.start()
         kernels = kernels_of(self.device)
         self.note = f"no kernels on its GPU: {kernels}" if self.device.type == "cuda" and "torch" in kernels else ""
-        self._log("started", device=str(self.device), threads=torch.get_num_threads(), pid=os.getpid(), kernels=kernels)
+        self._log(
+            "started",
+            device=str(self.device),
+            threads=torch.get_num_threads(),
+            analysis=analysis,
+            pid=os.getpid(),
+            kernels=kernels,
+        )
 
     @staticmethod
     def problem_here(device: str, gpus: int) -> str:
