@@ -182,7 +182,7 @@ def test_little_is_sent_and_no_network(weights):
             sent = pickle.dumps((function, item))
             returned = pickle.dumps(function(pickle.loads(sent)[1]))
             sizes.append((len(sent), len(returned)))
-            assert b"torch" not in sent + returned
+            assert not any(large in sent + returned for large in (b"torch", b"permutations"))  # of all sites
             yield pickle.loads(returned)
 
     host = read_hosts([Path(__file__).parents[2] / "inpaint_hpc" / "examples" / "mno2"])[0]
