@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,12 @@ def test_an_item_that_ends_its_process_is_named_and_costs_no_other(pool, kind, h
 def test_an_item_whose_process_is_killed_is_tried_again(pool, tmp_path):
     killed = {f"w{k}": {"kind": "once", "value": str(tmp_path / str(k))} for k in (2, 5)}
     assert names(pool.map(do, works(8, **killed))) == [f"w{k}" for k in range(8)]
+
+
+def test_several_threads_may_use_a_pool(pool):
+    with ThreadPoolExecutor(3) as threads:
+        found = list(threads.map(lambda count: names(pool.map(do, works(count))), (20, 9, 15)))
+    assert found == [[f"w{k}" for k in range(count)] for count in (20, 9, 15)] and len(pool.pids) <= 2
 
 
 OWNER = """

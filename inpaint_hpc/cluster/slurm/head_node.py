@@ -111,7 +111,7 @@ class HeadNode:
         )
         stop_at = None if self.end is None else self.end - allocation.warning_seconds
         limit = "without a time limit" if self.end is None else f"{self.end - time.time():.0f} s to go"
-        beside = f" with {analysis} processes for the analysis each" if analysis else ""
+        beside = f" with {analysis} process{'es' * (analysis > 1)} for the analysis each" if analysis else ""
         log(context, f"{actors * context.nodes} workers{beside} on {context.nodes} nodes, {device}, {limit}")
         name, timeout = f"driver-{context.job}", allocation.claim_timeout
         options = DriveOptions(stop_at=stop_at, name=name, grace=_GRACE, claim_timeout=timeout)
