@@ -12,6 +12,7 @@ Example:
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -27,8 +28,11 @@ from inpaint_hpc.errors import InpaintHpcError
 
 from .analysis import Found, Item
 
+_LOG = logging.getLogger("inpaint_hpc.workers")
+
 AHEAD = 4  # tasks per process that are in it or wait for it
 ATTEMPTS = 2
+_CLOSED = "the pool was closed"
 _LAST_SECONDS = 10.0  # for a process that closed its pipe to end
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
@@ -50,6 +54,8 @@ class AnalysisPool:
         self._threads: ThreadPoolExecutor | None = None
         self._running: list[_Process] = []
         self._idle: list[_Process] = []
+        self._cannot_start = False
+        self._here = threading.Lock()
 
     @property
     def pids(self) -> list[int]:
@@ -85,7 +91,7 @@ class AnalysisPool:
         """End the processes and what they do.  The pool may be used again."""
         with self._lock:
             threads, self._threads = self._threads, None
-            running, self._running, self._idle = self._running, [], []
+            running, self._running, self._idle, self._cannot_start = self._running, [], [], False
         for process in running:
             process.kill()
         if threads is not None:
@@ -98,6 +104,9 @@ class AnalysisPool:
         how = ""
         for _ in range(ATTEMPTS):
             process = self._take(threads)
+            if process is None:
+                with self._here:
+                    return function(item)
             try:
                 answer = process.ask(function, item)
             except (EOFError, OSError):
@@ -110,15 +119,36 @@ class AnalysisPool:
                 return answer.value()
         raise AnalysisError(f"{item.name}: its analysis ends the process that it runs in ({how})")
 
-    def _take(self, threads: ThreadPoolExecutor) -> _Process:
+    def _take(self, threads: ThreadPoolExecutor) -> _Process | None:
+        """A process without work; None where none can be started, as without memory: no task fails because of that."""
         with self._lock:
             if self._threads is not threads:
-                raise AnalysisError("the pool was closed")
+                raise AnalysisError(_CLOSED)
             if self._idle:
                 return self._idle.pop()
-            process = _Process()
+            if self._cannot_start:
+                return None
+            try:
+                process = _Process()
+            except OSError as error:
+                self._do_without(str(error))
+                return None
             self._running.append(process)
+        try:
+            process.greet()
+        except (EOFError, OSError):
+            why = self._bury(process)
+        else:
             return process
+        with self._lock:
+            if self._threads is not threads:
+                raise AnalysisError(_CLOSED)
+            self._do_without(why)
+        return None
+
+    def _do_without(self, why: str) -> None:
+        self._cannot_start = True
+        _LOG.warning("no process can be started for the analysis (%s): the worker does what is left to do", why)
 
     def _give_back(self, process: _Process) -> None:
         with self._lock:
@@ -171,6 +201,14 @@ class _Process:
                 pass_fds=[theirs.fileno()],
             )
         self.pid = self._child.pid
+
+    def greet(self) -> None:
+        """Wait until it is up.
+
+        Raises:
+            EOFError, OSError: it ended before.
+        """
+        self._pipe.recv_bytes()
 
     def ask(self, function: Callable[[Any], Any], item: Any) -> Answer:
         """Apply a function to an item.

@@ -23,6 +23,7 @@ def serve(pipe: Connection) -> None:
         signal.signal(number, signal.SIG_IGN)
     end_with_parent(signal.SIGKILL)
     with contextlib.suppress(EOFError, OSError):
+        pipe.send_bytes(b"here")
         while True:
             message = pipe.recv_bytes()
             try:

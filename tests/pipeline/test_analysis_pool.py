@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -150,6 +151,18 @@ def test_several_threads_may_use_a_pool(pool):
     with ThreadPoolExecutor(3) as threads:
         found = list(threads.map(lambda count: names(pool.map(do, works(count))), (20, 9, 15)))
     assert found == [[f"w{k}" for k in range(count)] for count in (20, 9, 15)] and len(pool.pids) <= 2
+
+
+@pytest.mark.parametrize("python", ["/nothing/here", shutil.which("false")])
+def test_where_no_process_starts_the_work_is_done_here(monkeypatch, caplog, python):
+    monkeypatch.setattr(sys, "executable", python)
+    pool = AnalysisPool(2)
+    assert list(pool.map(do, works(9))) == [(f"w{k}", os.getpid()) for k in range(9)] and pool.pids == []
+    assert "no process can be started for the analysis" in caplog.text and len(caplog.records) <= 2
+    monkeypatch.undo()
+    pool.close()
+    assert os.getpid() not in {pid for _, pid in pool.map(do, works(3))}  # it tries again
+    pool.close()
 
 
 OWNER = """
