@@ -14,6 +14,7 @@ in turns.  With `--keep`, archives stay in FOLDER/WORKLOAD, to be compared: `inp
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import importlib
 import inspect
@@ -43,7 +44,9 @@ STAGES = {
     "orderings.search_occupancy:_single_guests": "single guests",
     "orderings.search_occupancy:site_levels": "site levels",
     "orderings.search_occupancy:search_occupancy": "search of orderings",
-    "pipeline.inpaint:_clusters": "deduplicate",
+    "pipeline.analysis:_clusters": "deduplicate",
+    "pipeline.analysis:_describe": "describe",
+    "pipeline.inpaint:_clusters": "deduplicate",  # where earlier checkouts have them
     "pipeline.inpaint:_describe": "describe",
     "pipeline.ordering_stage:sequential_candidates": "describe",
     "pipeline.ordering_stage:searched_candidates": "describe",
@@ -170,7 +173,8 @@ def run(workload: str, data: Path, limit: int, folder: Path, shards: int | None 
     for place in NETWORKS:
         clock.wrap(place, None)
     for place, stage in STAGES.items():
-        clock.wrap(place, stage)
+        with contextlib.suppress(ModuleNotFoundError, AttributeError):  # another checkout may have it elsewhere
+            clock.wrap(place, stage)
     clock.tick()
     clock.spent.clear()
     for unit in sorted(made.pending_units(), key=lambda unit: -made.shard(unit.shard)[2]):

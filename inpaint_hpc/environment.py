@@ -44,6 +44,7 @@ VARIABLES = {"MPLBACKEND": "agg", "PYTHONIOENCODING": ":backslashreplace"}
 
 
 _NO_HOME = "inpaint_hpc-no-home-"
+_PR_SET_PDEATHSIG = 1
 
 
 def available_cores() -> int:
@@ -60,6 +61,14 @@ def process_exists(pid: int) -> bool:
     except OSError:
         return True
     return True
+
+
+def end_with_parent(number: int) -> None:
+    """Ask Linux to send this process a signal when the thread that started it ends; other systems do nothing."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number)
 
 
 def settle_process() -> None:

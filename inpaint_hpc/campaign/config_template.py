@@ -70,6 +70,7 @@ resources:
   actors: auto                  # number of workers; auto: one per GPU, or one per `threads` CPU cores
   # threads: 1                  # torch threads per worker
   device: auto                  # auto, cpu or cuda
+  # analysis: auto              # processes beside each worker that keep a GPU from waiting; auto: none on CPUs
   # edge_budget: 20000          # maximum graph edges per batch; limits memory
   # shard_minutes: 5            # work per shard, in minutes on one CPU core; GPUs by default get what takes them 10 s
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
 
@@ -14,6 +14,7 @@ from inpaint_hpc.archive.records import FAILED, TaskRecord, host_id, task_id_tai
 from inpaint_hpc.archive.rows import Candidate, Sample
 from inpaint_hpc.archive.site_records import networks_of_sites, sites_of_networks
 from inpaint_hpc.crystals.batch import Crystal
+from inpaint_hpc.pipeline.analysis import ScoredTask, result_of
 from inpaint_hpc.pipeline.rejection_sampling import ValidSamples
 from inpaint_hpc.pipeline.results import InpaintResult
 from inpaint_hpc.sampling.contact_distances import Validity
@@ -21,6 +22,33 @@ from inpaint_hpc.sampling.placement_distances import STOL, compare_placements
 from inpaint_hpc.sampling.tasks import SampleSet, Task
 
 from .task_tables import CampaignTask
+
+
+@dataclass(frozen=True, eq=False)
+class FinishedTask:
+    """A task that was run, and what its record says besides.
+
+    Attributes:
+        task: the task.
+        scored: what was found.
+        worker: name of who ran it.
+        stol: as `compare_placements`.
+    """
+
+    task: CampaignTask
+    scored: ScoredTask
+    worker: str
+    stol: float
+
+    @property
+    def name(self) -> str:
+        """Name of the task."""
+        return self.scored.name
+
+
+def record_of(item: FinishedTask) -> TaskRecord:
+    """The record of a task, by itself: a step of the analysis (`pipeline/analysis.py`)."""
+    return done_record(item.task, result_of(item.scored), item.worker, item.stol)
 
 
 def done_record(task: CampaignTask, result: InpaintResult, worker: str, stol: float = STOL) -> TaskRecord:

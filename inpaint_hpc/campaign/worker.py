@@ -24,7 +24,7 @@ from inpaint_hpc.gpus import gpus_here
 
 from .heartbeat import Heartbeat
 from .run_directory import RunDirectory
-from .task_records import done_record, failed_record
+from .task_records import FinishedTask, failed_record, record_of
 from .task_tables import CampaignTask
 from .unit_results import done_report, fail_unit, require_writable, unit_report, write_unit
 from .work_units import UnitReport, WorkUnit
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import torch
 
     from inpaint_hpc.network.score_network import ScoreNetwork
+    from inpaint_hpc.pipeline.analysis import Analysis
 
 __all__ = ["ShardWorker", "fail_unit"]
 
@@ -50,6 +51,7 @@ class ShardWorker:
         device: torch device, 'cpu', 'cuda' or 'cuda:1'.
         threads: torch threads of this process; None leaves them as they are.
         name: name of heartbeat and logs; by default host name and process id.  Letters, digits, '-', '_' and '.'.
+        analysis: processes beside this one for the analysis of tasks; 0 does it here.
 
     Attributes:
         run: the run directory.
@@ -62,12 +64,18 @@ class ShardWorker:
     """
 
     def __init__(
-        self, run_path: str | Path, device: str = "cpu", threads: int | None = None, name: str | None = None
+        self,
+        run_path: str | Path,
+        device: str = "cpu",
+        threads: int | None = None,
+        name: str | None = None,
+        analysis: int = 0,
     ) -> None:
         """Load the frozen settings and networks, and start the heartbeat."""
         import torch
 
         from inpaint_hpc.kernels.available import kernels_of
+        from inpaint_hpc.pipeline.analysis_pool import AnalysisPool
 
         from .cost import CostModel
 
@@ -86,6 +94,7 @@ class ShardWorker:
             from inpaint_hpc.scoring.chgnet.energies import load_chgnet
 
             load_chgnet(str(self.device), self.pipeline.chgnet)
+        self._pool = AnalysisPool(analysis) if analysis else None
         self._totals: Counter[str] = Counter()
         self._seconds = 0.0
         self._log_file = self.run.log(self.name)
@@ -102,7 +111,14 @@ class ShardWorker:
         self._heartbeat.start()
         kernels = kernels_of(self.device)
         self.note = f"no kernels on its GPU: {kernels}" if self.device.type == "cuda" and "torch" in kernels else ""
-        self._log("started", device=str(self.device), threads=torch.get_num_threads(), pid=os.getpid(), kernels=kernels)
+        self._log(
+            "started",
+            device=str(self.device),
+            threads=torch.get_num_threads(),
+            analysis=analysis,
+            pid=os.getpid(),
+            kernels=kernels,
+        )
 
     @staticmethod
     def problem_here(device: str, gpus: int) -> str:
@@ -157,21 +173,26 @@ class ShardWorker:
 
     def records(self, tasks: Sequence[CampaignTask]) -> list[TaskRecord]:
         """Records of tasks, which go through the pipeline together; nothing is written or retried."""
-        from inpaint_hpc.pipeline.inpaint import run_tasks
+        from inpaint_hpc.pipeline.inpaint import scored_tasks
 
+        analysis: Analysis = map if self._pool is None else self._pool.map
         records: dict[str, TaskRecord] = {}
         for samples in sorted({task.samples for task in tasks}):
             chosen = [task for task in tasks if task.samples == samples]
             sampling = replace(self.sampling, samples=samples, edge_budget=self.edge_budget)
-            results = run_tasks(
-                self.network, [task.task for task in chosen], sampling, self.pipeline, self.device, self._progress
-            )
-            for task, result in zip(chosen, results, strict=True):
-                records[task.id] = done_record(task, result, self.name, self.run.match_tolerance)
+            places = [task.task for task in chosen]
+            scored = scored_tasks(self.network, places, sampling, self.pipeline, self.device, self._progress, analysis)
+            items = [
+                FinishedTask(task, one, self.name, self.run.match_tolerance)
+                for task, one in zip(chosen, scored, strict=True)
+            ]
+            records |= {record.task_id: record for record in analysis(record_of, items)}
         return [records[task.id] for task in tasks]
 
     def close(self) -> None:
         """Stop the heartbeat; the last one states that the worker has ended.  The worker may be used again."""
+        if self._pool is not None:
+            self._pool.close()
         self._heartbeat.close()
         self._log_file.close()
         self._reports.close()

@@ -67,7 +67,8 @@ def _lines(plan: Plan) -> list[str]:
     ]
     if plan.calibration is not None:
         what = f"{plan.calibration.tasks} tasks in {plan.calibration.seconds:.1f} s on {plan.device}"
-        lines.append(f"measured   {what} with {plan.threads} thread{'s' * (plan.threads > 1)}")
+        beside = f" and {plan.analysis} process{'es' * (plan.analysis > 1)} for the analysis" if plan.analysis else ""
+        lines.append(f"measured   {what} with {plan.threads} thread{'s' * (plan.threads > 1)}{beside}")
     else:
         lines.append("measured   nothing; the time is that of an average CPU core")
     return lines

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from inpaint_hpc.campaign.work_units import UnitReport, WorkUnit
@@ -94,6 +95,20 @@ def shard_worker() -> type:
     from inpaint_hpc.campaign.worker import ShardWorker
 
     return ShardWorker
+
+
+def worker_factory(factory: Callable[..., Any] | None, analysis: int) -> Callable[..., Any] | None:
+    """What makes a worker from (run_path, device, threads, name), as executors take it.
+
+    Args:
+        factory: the maker; None makes a `ShardWorker`.
+        analysis: processes for the analysis beside a `ShardWorker`.
+    """
+    return factory if factory is not None or not analysis else partial(_shard_worker, analysis=analysis)
+
+
+def _shard_worker(*arguments: Any, analysis: int) -> Any:
+    return shard_worker()(*arguments, analysis=analysis)
 
 
 def one_line(text: object, limit: int = 500) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from inpaint_hpc.campaign.resources import analysis_processes
 from inpaint_hpc.cluster.ray.executor import RayExecutor
 from inpaint_hpc.cluster.ray.node import RayNode, clean_up
 from inpaint_hpc.environment import available_cores
@@ -19,7 +20,7 @@ from inpaint_hpc.gpus import gpus_here
 
 from .driver import DriveOptions, drive
 from .driver_state import DriveReport, DriveState
-from .executor import Executor
+from .executor import Executor, worker_factory
 from .inline_executor import InlineExecutor
 
 if TYPE_CHECKING:
@@ -41,12 +42,14 @@ class Workers:
         device: 'cpu' or 'cuda'.
         threads: torch threads per worker.
         gpus: GPUs of this machine that they share; 0 on CPUs.
+        analysis: processes for the analysis of tasks beside each.
     """
 
     actors: int
     device: str
     threads: int
     gpus: int = 0
+    analysis: int = 0
 
     @property
     def gpus_per_actor(self) -> float:
@@ -54,13 +57,16 @@ class Workers:
         return math.floor(1e4 * min(1.0, self.gpus / self.actors)) / 1e4
 
 
-def choose_workers(actors: int | str = "auto", threads: int | None = None, device: str = "auto") -> Workers:
+def choose_workers(
+    actors: int | str = "auto", threads: int | None = None, device: str = "auto", analysis: int | str = "auto"
+) -> Workers:
     """Workers for this machine.
 
     Args:
         actors: `auto` takes one per GPU, or one per `threads` CPU cores as far as memory allows.
         threads: torch threads per worker; None divides the cores among the workers.
         device: 'cpu', 'cuda' or 'auto', which takes GPUs where there are any.
+        analysis: see `analysis_processes`.
 
     Raises:
         InputError: CUDA was requested but is not available.
@@ -77,11 +83,14 @@ def choose_workers(actors: int | str = "auto", threads: int | None = None, devic
     cores = available_cores()
     if gpus:
         actors = gpus if actors == "auto" else int(actors)
-        return Workers(actors, "cuda", threads or max(1, cores // actors), min(gpus, actors))
+        beside = analysis_processes(analysis, "cuda", cores, actors)
+        return Workers(actors, "cuda", threads or max(1, cores // actors), min(gpus, actors), beside)
     if actors == "auto":
         fit = max(1, int(psutil.virtual_memory().total / _WORKER_BYTES))
         actors = max(1, min(cores // (threads or 1), fit))
-    return Workers(int(actors), "cpu", threads or max(1, cores // int(actors)))
+    actors = int(actors)
+    beside = analysis_processes(analysis, "cpu", cores, actors)
+    return Workers(actors, "cpu", threads or max(1, cores // actors), analysis=beside)
 
 
 def make_executor(
@@ -100,6 +109,7 @@ def make_executor(
     Raises:
         InputError: no such cluster.
     """
+    factory = worker_factory(factory, workers.analysis)
     if cluster == "inline":
         return InlineExecutor(run_path, workers.device, workers.threads, factory)
     if cluster != "ray":
@@ -138,6 +148,7 @@ def run_campaign(
         resources.actors if actors is None else actors,
         resources.threads if threads is None else threads,
         device or resources.device,
+        resources.analysis,
     )
     clean_up(run.path)
     options = DriveOptions(stop_at=stop_at, verify=verify)

@@ -15,6 +15,7 @@ from inpaint_hpc.archive.records import TaskRecord
 from inpaint_hpc.archive.write import write_result
 from inpaint_hpc.campaign.config import CampaignConfig
 from inpaint_hpc.campaign.cost import CPU_SECONDS
+from inpaint_hpc.campaign.resources import analysis_processes
 from inpaint_hpc.campaign.run_directory import SHARDS_PER_FOLDER, RunDirectory
 from inpaint_hpc.campaign.task_tables import CampaignTask
 from inpaint_hpc.campaign.worker import ShardWorker
@@ -59,6 +60,7 @@ class Plan:
         cost: estimated cost, see `cost.py`.
         device: device that was measured, 'cpu' or 'cuda'.
         threads: torch threads per worker.
+        analysis: processes for the analysis beside each worker.
         core_hours: CPU hours; on a GPU, None.
         gpu_hours: GPU hours; on a CPU, None.
         workers: number of workers on this machine.
@@ -78,6 +80,7 @@ class Plan:
     cost: float
     device: str
     threads: int
+    analysis: int
     core_hours: float | None
     gpu_hours: float | None
     workers: int
@@ -113,10 +116,11 @@ def plan_campaign(
     threads = config.resources.threads or 1
     with tempfile.TemporaryDirectory(prefix="inpaint-hpc-plan-") as folder:
         workers = _workers(config, device != "cpu", threads)
+        analysis = analysis_processes(config.resources.analysis, device, available_cores(), workers)
         info = build(config, Path(folder), config.output, progress, workers if device != "cpu" else 0)
         run = RunDirectory(folder)
         frozen = sum(file.stat().st_size for file in run.path.iterdir())
-        measured, records = _calibrate(run, device, threads, seconds) if seconds > 0 else (None, [])
+        measured, records = _calibrate(run, device, threads, analysis, seconds) if seconds > 0 else (None, [])
         bytes_per_file, bytes_per_sample = _result_sizes(run.path, records)
     rate = measured.seconds / measured.cost if measured else CPU_SECONDS / threads
     worker_hours = info["cost"] * rate / 3600.0
@@ -133,6 +137,7 @@ def plan_campaign(
         cost=info["cost"],
         device=device,
         threads=threads,
+        analysis=analysis,
         core_hours=None if on_gpu else worker_hours * threads,
         gpu_hours=worker_hours if on_gpu else None,
         workers=workers,
@@ -147,8 +152,10 @@ def plan_campaign(
     )
 
 
-def _calibrate(run: RunDirectory, device: str, threads: int, seconds: float) -> tuple[Calibration, list[TaskRecord]]:
-    worker = ShardWorker(run.path, device, threads, "calibration")
+def _calibrate(
+    run: RunDirectory, device: str, threads: int, analysis: int, seconds: float
+) -> tuple[Calibration, list[TaskRecord]]:
+    worker = ShardWorker(run.path, device, threads, "calibration", analysis)
     try:
         _measure(worker, [replace(run.tasks([run.n_tasks - 1])[0], samples=1)])  # the first call is slow
         cost = 0.2 * seconds / CPU_SECONDS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +98,10 @@ class SiteNetwork:
     translations: np.ndarray
     samples: int
     saturated: bool
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: distances and permutations of many sites are large, and computed again where needed."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
     def __len__(self) -> int:
         return len(self.orbit_of)

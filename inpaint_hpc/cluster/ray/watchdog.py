@@ -7,7 +7,6 @@ must stay cheap to import.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import select
 import shutil
@@ -17,8 +16,7 @@ import sys
 from pathlib import Path
 
 from inpaint_hpc.cluster.processes import FOLDER, end
-
-_PR_SET_PDEATHSIG = 1
+from inpaint_hpc.environment import end_with_parent
 
 
 def watch(folder: Path, command: list[str]) -> int:
@@ -51,8 +49,7 @@ def watch(folder: Path, command: list[str]) -> int:
 
 def _die_with_watchdog() -> None:
     """If the watchdog itself is killed, Linux ends its child, and `ray start` then ends the rest."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    end_with_parent(signal.SIGTERM)
 
 
 if __name__ == "__main__":

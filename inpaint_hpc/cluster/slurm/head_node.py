@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from inpaint_hpc._version import __version__
-from inpaint_hpc.cluster.executor import ClusterError, one_line
+from inpaint_hpc.campaign.resources import analysis_processes
+from inpaint_hpc.cluster.executor import ClusterError, one_line, worker_factory
 from inpaint_hpc.errors import InpaintHpcError, InputError
 
 from .allocation import Allocation
@@ -87,6 +88,7 @@ class HeadNode:
                 raise InputError(problem)
             # The other nodes continue: this node keeps head and driver, but has no workers.
         device, actors, threads = allocation.workers(context, run.config.resources)
+        analysis = analysis_processes(run.config.resources.analysis, device, context.cpus, actors)
         address = node_address(context)
         for token in self.rendezvous.folder.glob("token-*"):  # left by attempts that were killed
             token.unlink(missing_ok=True)
@@ -104,12 +106,13 @@ class HeadNode:
             device,
             threads,
             int(share * 1e4) / 1e4,
-            allocation.factory,
+            worker_factory(allocation.factory, analysis),
             label=context.job,
         )
         stop_at = None if self.end is None else self.end - allocation.warning_seconds
         limit = "without a time limit" if self.end is None else f"{self.end - time.time():.0f} s to go"
-        log(context, f"{actors * context.nodes} workers on {context.nodes} nodes, {device}, {limit}")
+        beside = f" with {analysis} process{'es' * (analysis > 1)} for the analysis each" if analysis else ""
+        log(context, f"{actors * context.nodes} workers{beside} on {context.nodes} nodes, {device}, {limit}")
         name, timeout = f"driver-{context.job}", allocation.claim_timeout
         options = DriveOptions(stop_at=stop_at, name=name, grace=_GRACE, claim_timeout=timeout)
         return drive(run, executor, options=options)

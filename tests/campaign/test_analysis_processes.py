@@ -1,0 +1,206 @@
+"""Campaigns whose analysis is done in processes beside the worker: the same archives, bit for bit, whatever happens."""
+
+import os
+import pickle
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from inpaint_hpc.archive.compare import compare
+from inpaint_hpc.archive.read import Archive
+from inpaint_hpc.campaign.resources import Resources, analysis_processes
+from inpaint_hpc.campaign.run_results import collect_run
+from inpaint_hpc.campaign.worker import ShardWorker
+from inpaint_hpc.sampling.settings import SamplingSettings
+from inpaint_hpc.sampling.tasks import Task
+
+SCORED = {
+    "hosts": {"examples": "mno2", "limit": 3},
+    "guests": [{"Li": "1..2"}],
+    "pipeline": {"score": True, "max_energy_evaluations": 6, "n_sequential": 2},
+    "resources": {"min_shards": 1},
+}
+
+
+def worked(run, analysis, kind=ShardWorker):
+    """The units of a run, done; the processes that did the analysis."""
+    worker = kind(run.path, threads=1, name=f"w{analysis}", analysis=analysis)
+    try:
+        for unit in run.pending_units():
+            worker.run_unit(unit)
+        return worker._pool.pids if analysis else []
+    finally:
+        worker.close()
+
+
+def records(run):
+    return [record for path in run.result_paths() for record in Archive(path).iter_records()]
+
+
+def running(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def gone(pids, seconds=60.0):
+    deadline = time.monotonic() + seconds
+    while any(map(running, pids)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return not any(map(running, pids))
+
+
+@pytest.fixture(scope="module")
+def scored_inline(tmp_path_factory, weights):
+    """A campaign with energies, analysed by its worker itself."""
+    from inpaint_hpc.campaign.config import CampaignConfig
+    from inpaint_hpc.configuration import validate
+    from inpaint_hpc.planning.create_run import create_run
+
+    out = tmp_path_factory.mktemp("inline") / "run"
+    settings = {"output": str(out), "samples": 3, "weights": str(weights), "sampling": {"steps": 4}, **SCORED}
+    run = create_run(validate(CampaignConfig, settings, "campaign.yaml"))
+    worked(run, 0)
+    collect_run(run)
+    return run
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_archive_is_the_same_bit_for_bit(scored_inline, make_run, processes):
+    run = make_run(**SCORED | {"resources": {"min_shards": 1, "analysis": processes}})
+    assert run.id == scored_inline.id and run.task_ids().tolist() == scored_inline.task_ids().tolist()
+    pids = worked(run, processes)
+    assert len(pids) == processes and gone(pids)
+    collect_run(run)
+    found = compare(scored_inline.archive_path, run.archive_path)
+    assert found.tasks == 6 and found.equal and found.samples == found.identical >= 18, found
+    assert {len(record.guests) for record in records(run)} == {1, 2}
+    assert any(len(record.sites) for record in records(run)) and not any(record.failed for record in records(run))
+
+
+class Bomb:
+    """Harmless where it was made; what reads it from a pipe raises, or ends."""
+
+    def __init__(self, kind):
+        self.kind = kind
+
+    def __reduce__(self):
+        return _burst, (self.kind, os.getpid())
+
+
+def _burst(kind, owner):
+    if os.getpid() != owner:
+        if kind == "ends":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        raise ValueError("cannot be analysed")
+    return Bomb(kind)
+
+
+class Spoilt(ShardWorker):
+    """Its analysis of the task in row 1 raises or ends its process."""
+
+    kind = ""
+
+    def records(self, tasks):
+        spoilt = {1: {"bomb": Bomb(self.kind)}}
+        return super().records(
+            [replace(task, host=replace(task.host, info=spoilt.get(task.row, task.host.info))) for task in tasks]
+        )
+
+
+class Raising(Spoilt):
+    kind = "raises"
+
+
+class Ending(Spoilt):
+    kind = "ends"
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "trace"),
+    [
+        (Raising, r"ValueError: cannot be analysed", "in _burst"),
+        (Ending, r"AnalysisError: .*its analysis ends the process that it runs in \(SIGSEGV\)", "AnalysisError"),
+    ],
+)
+def test_a_task_that_cannot_be_analysed_fails_alone(make_run, tmp_path, kind, error, trace):
+    changes = {"hosts": {"examples": "mno2", "limit": 2}, "resources": {"min_shards": 1}}
+    run, sound = make_run(**changes), make_run(output=str(tmp_path / "sound"), **changes)
+    assert gone(worked(run, 2, kind))
+    worked(sound, 0)
+    found, expected = records(run), records(sound)
+    assert [record.failed for record in found] == [row == 1 for row in range(2)]
+    assert re.fullmatch(error, found[1].error) and trace in found[1].traceback and found[1].attempts == 2
+    ours, theirs = (one[0].candidates["guest_frac_coords"] for one in (found, expected))
+    assert len(ours) and np.array_equal(ours, theirs)
+
+
+WORKER = """
+import sys
+from inpaint_hpc.campaign.worker import ShardWorker
+worker = ShardWorker(sys.argv[1], threads=1, name="killed", analysis=2)
+worker.run_unit(worker.run.unit(0))
+sys.stdin.read()
+"""
+
+
+def test_nothing_is_left_of_a_worker_that_is_killed(make_run):
+    run = make_run(resources={"min_shards": 1})
+    with subprocess.Popen([sys.executable, "-c", WORKER, str(run.path)], stdin=subprocess.PIPE) as worker:
+        family = psutil.Process(worker.pid)
+        while not (
+            beside := [p.pid for p in family.children(recursive=True) if "analysis_process" in str(p.cmdline())]
+        ):
+            assert worker.poll() is None
+            time.sleep(0.02)
+        worker.kill()
+        worker.wait()
+        assert gone(beside)
+    worked(run, 0)
+    assert not run.pending_units() and not run.damaged_units()
+
+
+def test_little_is_sent_and_no_network(weights):
+    from inpaint_hpc.crystals.reading import read_hosts
+    from inpaint_hpc.network.weights import load_network
+    from inpaint_hpc.pipeline.inpaint import run_tasks
+    from inpaint_hpc.pipeline.settings import PipelineSettings
+
+    sizes = []
+
+    def through_pickle(function, items):
+        for item in items:
+            sent = pickle.dumps((function, item))
+            returned = pickle.dumps(function(pickle.loads(sent)[1]))
+            sizes.append((len(sent), len(returned)))
+            assert not any(large in sent + returned for large in (b"torch", b"permutations"))  # of all sites
+            yield pickle.loads(returned)
+
+    host = read_hosts([Path(__file__).parents[2] / "inpaint_hpc" / "examples" / "mno2"])[0]
+    tasks = [Task(host, {"Li": 1}), Task(host, {"Li": 2})]
+    pipeline = PipelineSettings(evaluations=6, sequential=2)
+    settings = load_network(weights), tasks, SamplingSettings(samples=4, steps=4), pipeline
+    found = run_tasks(*settings, analysis=through_pickle)
+    assert len(sizes) == 4 and max(map(max, sizes)) < 50_000, sizes
+    for one, other in zip(found, run_tasks(*settings), strict=True):
+        assert (one.notes, one.evaluations) == (other.notes, other.evaluations) and len(one.candidates)
+        for candidate, expected in zip(one.candidates, other.candidates, strict=True):
+            np.testing.assert_equal(asdict(candidate), asdict(expected))
+
+
+def test_processes_that_are_chosen():
+    assert [analysis_processes("auto", "cpu", cores, 1) for cores in (1, 64)] == [0, 0]
+    assert [analysis_processes("auto", "cuda", cores, 4) for cores in (2, 4, 32, 128)] == [0, 0, 7, 12]
+    assert analysis_processes(3, "cpu", 1, 1) == 3 and Resources(analysis=0).analysis == 0
+    for wrong in (-1, True, "many"):
+        with pytest.raises(ValueError, match="0 for none, or auto"):
+            Resources(analysis=wrong)
