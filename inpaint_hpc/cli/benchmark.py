@@ -15,6 +15,7 @@ from inpaint_hpc.cli.benchmark_generation import generation
 from inpaint_hpc.cli.benchmark_mno2 import mno2
 from inpaint_hpc.cli.benchmark_sites import sites
 from inpaint_hpc.cli.benchmark_submit import require_slurm, submitted
+from inpaint_hpc.cli.options import NOISE_OPTIONS, noise_levels
 from inpaint_hpc.cli.run import finish
 from inpaint_hpc.cli.score import MATCHERS_HELP, print_summary, read_scores, score_matches
 from inpaint_hpc.cli.submit import slurm_options
@@ -60,6 +61,7 @@ def _options(max_atoms: int, les: bool = False) -> Callable[[Callable[..., int]]
         click.option("--steps", type=click.IntRange(min=1), default=40, show_default=True,
                      help="Steps of the sampler."),
         click.option("--sampler", help="Sampler, as in a configuration.  [default: ancestral]"),
+        *NOISE_OPTIONS,
         click.option("--relax", type=click.Choice(["none", "guests", "positions", "cell"]), default="none",
                      show_default=True, help="What is relaxed before candidates are ranked."),
         click.option("--weights", metavar="NAME|PATH", help="Name of packaged weights, or a .safetensors file."),
@@ -140,9 +142,10 @@ def _run(protocol: str, sources: tuple[str, ...], out: Path, **options: Any) -> 
         anions=() if options["anions"] is None else _symbols("--anions", options["anions"]),
         exclude=() if options["exclude"] is None else frozenset(read_ids(options["exclude"])),
     )
-    sections: dict[str, Any] = {"sampling": {"steps": options["steps"]}, "pipeline": {"relax": options["relax"]}}
+    sampling = {"steps": options["steps"], **noise_levels(options)}
+    sections: dict[str, Any] = {"sampling": sampling, "pipeline": {"relax": options["relax"]}}
     if options["sampler"]:
-        sections["sampling"]["sampler"] = options["sampler"]
+        sampling["sampler"] = options["sampler"]
     if options["weights"]:
         sections["weights"] = options["weights"]
     config = prepare(out, sources, choice, options["samples"], protocol, **sections)
