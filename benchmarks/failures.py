@@ -24,7 +24,8 @@ def main(records, train, listed, json_file) -> None:
     from ase.data import chemical_symbols
     from pymatgen.core import Composition
 
-    from inpaint_hpc.benchmark.failures import FAILURES, chemistry, formula_distances
+    from inpaint_hpc.benchmark.failures import FAILURES, chemistry
+    from inpaint_hpc.benchmark.training_distance import formula_distances
     from inpaint_hpc.crystals.packed import PackedDataset
 
     rows = [json.loads(line) for line in records.read_text().splitlines()]

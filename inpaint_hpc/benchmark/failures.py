@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from inpaint_hpc.crystals.batch import Crystal
-from inpaint_hpc.crystals.packed import PackedDataset
 from inpaint_hpc.crystals.symmetry import symmetry_operations
 from inpaint_hpc.sampling.contact_distances import invalid_samples
 from inpaint_hpc.sampling.deduplication import guest_displacements
@@ -62,23 +59,3 @@ def chemistry(numbers: np.ndarray) -> str:
     # Elements without a value (light noble gases) are NaN: they are not anions.
     anion = min(np.unique(numbers).tolist(), key=lambda z: -np.nan_to_num(Element.from_Z(z).X, nan=0.0))
     return next((name for name, members in _ANIONS.items() if anion in members), "intermetallic")
-
-
-def formula_distances(compositions: Sequence[np.ndarray], training: PackedDataset) -> np.ndarray:
-    """Distance of each composition to the nearest one of a training set, 0 (same formula) to 1 (no element shared).
-
-    Half the sum of the differences of the atomic fractions.
-
-    Args:
-        compositions: atomic numbers of the atoms of each crystal.
-        training: the set.
-    """
-    known = np.zeros((len(training), 119), dtype=np.float32)
-    rows = np.repeat(np.arange(len(training)), training.n_atoms)
-    np.add.at(known, (rows, training.numbers), 1.0)
-    known = np.unique(known / training.n_atoms[:, None], axis=0)
-    distances = []
-    for numbers in compositions:
-        fractions = np.bincount(numbers, minlength=119) / len(numbers)
-        distances.append(0.5 * np.abs(known - fractions).sum(axis=1).min())
-    return np.array(distances)

@@ -77,6 +77,8 @@ def _options(max_atoms: int, les: bool = False) -> Callable[[Callable[..., int]]
         click.option("--random", "n_random", type=click.IntRange(min=1), metavar="N",
                      help="Also the chance that a random placement is right, of N for each task."),
         click.option("--matchers", is_flag=True, help=MATCHERS_HELP),
+        click.option("--training", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
+                     help="Packed training set: also shares by the distance of the composition from it."),
         click.option("--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False),
                      help="Write a row for each task."),
         click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False),
@@ -130,6 +132,7 @@ def _run(protocol: str, sources: tuple[str, ...], out: Path, **options: Any) -> 
     from inpaint_hpc.benchmark.protocols import hosts_of, keep_random, prepare, references_of, rejected_of, stol_of
     from inpaint_hpc.benchmark.random_placement import with_chance
     from inpaint_hpc.benchmark.results import document_of, rows_of, write_csv, write_json, write_results
+    from inpaint_hpc.benchmark.training_distance import keep_distances, with_distances
     from inpaint_hpc.campaign.run_directory import RunDirectory
     from inpaint_hpc.cluster.local import choose_workers
     from inpaint_hpc.planning.create_run import create_run
@@ -181,6 +184,9 @@ def _run(protocol: str, sources: tuple[str, ...], out: Path, **options: Any) -> 
             scored = with_chance(scored, opened.iter_records(), options["n_random"], stol=stol)
     if options["matchers"]:
         scored = score_matches(archive, scored, references_of(out))
+    if options["training"]:
+        keep_distances(out, options["training"], scored)
+    scored = with_distances(scored, out)
     rows = rows_of(scored, by, attributes)
     how = {"protocol": protocol, "by": by, "symprec_A": 0.1, "stol": stol, "missing": missing}
     document = document_of(scored, rows, attributes, **how)

@@ -18,6 +18,7 @@ from inpaint_hpc.campaign.run_results import collect_run
 from inpaint_hpc.cli.main import cli
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.packed import hash_order, read_packed
+from inpaint_hpc.crystals.packed_writing import write_packed
 
 SMOKE = Path(__file__).parents[1] / "data" / "smoke.h5"
 
@@ -126,9 +127,14 @@ def test_ids_are_excluded_and_anions_chosen(run, tmp_path):
     crystals = read_packed(SMOKE)
     first = chosen_hosts(crystals, Choice(["Li"], 2))["Li"]
     (tmp_path / "ids").write_text(first[0].name + "\n")
-    result = run("--ions", "Li", "--anions", "O,F", "--exclude", str(tmp_path / "ids"), "--random", "3")
+    write_packed(tmp_path / "training.h5", [replace(crystal, info={}) for crystal in crystals])
+    near = ["--training", str(tmp_path / "training.h5")]
+    result = run("--ions", "Li", "--anions", "O,F", "--exclude", str(tmp_path / "ids"), "--random", "3", *near)
     assert result.exit_code == 0, result.output
     document = json.loads((tmp_path / "out.json").read_text())
+    assert set(document["by_anion"]) <= {"O", "F", "all"} and {one["anion"] for one in document["tasks"]} <= {"O", "F"}
+    # The file has the crystals themselves, so that nothing is far from it.
+    assert list(document["by_training_distance"]) == ["0"] and document["tasks"][0]["training_distance"] == 0.0
     expected = chosen_hosts(crystals, Choice(["Li"], 2, anions=["O", "F"], exclude=[first[0].name]))["Li"]
     assert sorted(one["host"] for one in document["tasks"]) == sorted(crystal.name for crystal in expected)
     assert "chance" in document["summary"]["Li"] and "les" not in document["summary"]["Li"]
