@@ -1,4 +1,4 @@
-"""Kinds of failure of samples that do not match, and the classes of crystals by which failures are counted."""
+"""Kinds of failure of samples that do not match."""
 
 from __future__ import annotations
 
@@ -14,14 +14,6 @@ from inpaint_hpc.sampling.minimum_image import PeriodicCell
 FAILURES = ("colliding", "wrong sites", "some wrong sites", "other arrangement", "blurred")
 # A guest this close (A) to a site is on it.
 ON_SITE = 0.6
-_ANIONS = {
-    "oxide": (8,),
-    "chalcogenide": (16, 34, 52),
-    "halide": (9, 17, 35, 53),
-    "pnictide": (7, 15, 33, 51),
-    "hydride": (1,),
-}
-CHEMISTRIES = (*_ANIONS, "intermetallic")
 
 
 def kind_of_failure(
@@ -50,12 +42,3 @@ def kind_of_failure(
     if hit.all():
         return "other arrangement"
     return "some wrong sites" if hit.any() else "wrong sites"
-
-
-def chemistry(numbers: np.ndarray) -> str:
-    """Class of a crystal by its most electronegative element: one of `CHEMISTRIES`."""
-    from pymatgen.core import Element
-
-    # Elements without a value (light noble gases) are NaN: they are not anions.
-    anion = min(np.unique(numbers).tolist(), key=lambda z: -np.nan_to_num(Element.from_Z(z).X, nan=0.0))
-    return next((name for name, members in _ANIONS.items() if anion in members), "intermetallic")

@@ -139,7 +139,7 @@ def score_record(record: TaskRecord, symprec: float = SYMPREC, stol: float | Non
     """
     if record.reference_frac_coords is None or not len(record.host):
         return None
-    drawn, found = _placed(record, symprec, stol)
+    drawn, found = placed(record, symprec, stol)
     right = np.flatnonzero(found.right)
     agreements = [-_agreement(one) for one in record.candidates]
     agreed = np.flatnonzero(found.right[np.argsort(agreements, kind="stable")])
@@ -275,7 +275,7 @@ def _deviations(scored: Sequence[ScoredTask]) -> dict[str, float]:
     return {name: float(np.median(np.array(of, dtype=np.float64))) for name, of in values.items()}
 
 
-def _placed(record: TaskRecord, symprec: float, stol: float | None) -> tuple[Placed, Placed]:
+def placed(record: TaskRecord, symprec: float = SYMPREC, stol: float | None = STOL) -> tuple[Placed, Placed]:
     """Samples and candidates against the reference: as stored, or compared here for archives that do not say."""
     own, stol = stol is None, STOL if stol is None else stol
     limit = tolerance(record.host, len(record.guests), stol)

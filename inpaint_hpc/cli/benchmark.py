@@ -62,6 +62,8 @@ def _options(max_atoms: int, les: bool = False) -> Callable[[Callable[..., int]]
                      help="Steps of the sampler."),
         click.option("--sampler", help="Sampler, as in a configuration.  [default: ancestral]"),
         *NOISE_OPTIONS,
+        click.option("--no-score", is_flag=True,
+                     help="Samples alone: no CHGNet, no search; the first candidate is the one most samples agree on."),
         click.option("--relax", type=click.Choice(["none", "guests", "positions", "cell"]), default="none",
                      show_default=True, help="What is relaxed before candidates are ranked."),
         click.option("--weights", metavar="NAME|PATH", help="Name of packaged weights, or a .safetensors file."),
@@ -145,13 +147,7 @@ def _run(protocol: str, sources: tuple[str, ...], out: Path, **options: Any) -> 
         anions=() if options["anions"] is None else _symbols("--anions", options["anions"]),
         exclude=() if options["exclude"] is None else frozenset(read_ids(options["exclude"])),
     )
-    sampling = {"steps": options["steps"], **noise_levels(options)}
-    sections: dict[str, Any] = {"sampling": sampling, "pipeline": {"relax": options["relax"]}}
-    if options["sampler"]:
-        sampling["sampler"] = options["sampler"]
-    if options["weights"]:
-        sections["weights"] = options["weights"]
-    config = prepare(out, sources, choice, options["samples"], protocol, **sections)
+    config = prepare(out, sources, choice, options["samples"], protocol, **_sections(options))
     if rejected := rejected_of(out):
         click.echo(f"left out: {len(rejected)} crystals that cannot be used, the first: {rejected[0]}", err=True)
     place = Path(config.output)
@@ -197,6 +193,16 @@ def _run(protocol: str, sources: tuple[str, ...], out: Path, **options: Any) -> 
     write_results(out / "results", scored, document, sorted((place / "workers").glob("*.json")))
     print_summary(rows, by)
     return status
+
+
+def _sections(options: dict[str, Any]) -> dict[str, Any]:
+    """Sections of the configuration; keys that were not given are left out, so that folders from before go on."""
+    sampling = {"steps": options["steps"], **noise_levels(options)}
+    if options["sampler"]:
+        sampling["sampler"] = options["sampler"]
+    pipeline = {"relax": options["relax"], **({"score": False} if options["no_score"] else {})}
+    weights = {"weights": options["weights"]} if options["weights"] else {}
+    return {"sampling": sampling, "pipeline": pipeline, **weights}
 
 
 def _with_les(archive: Path, out: Path, scored: list[ScoredTask], device: str | None) -> list[ScoredTask]:

@@ -23,7 +23,7 @@ NOISE_OPTIONS = (
 )
 
 
-def noise_levels(options: dict[str, Any]) -> dict[str, float]:
+def noise_levels(options: dict[str, Any]) -> dict[str, Any]:
     """Values of `NOISE_OPTIONS` that were given, as keyword arguments of `SamplingSettings`."""
     return {name: options[name] for name in ("sigma_max", "sigma_min") if options[name] is not None}
 

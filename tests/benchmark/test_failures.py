@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from inpaint_hpc.benchmark.failures import chemistry, kind_of_failure
+from inpaint_hpc.benchmark.failures import kind_of_failure
 from inpaint_hpc.crystals.batch import Crystal
 
 # Simple cubic Mn, doubled along c: tunnels along all axes, with room for an ion within reach of eight atoms.
@@ -35,11 +35,3 @@ def test_several_guests():
     assert kind_of_failure(host, two, right, one_off) == "some wrong sites"
     together = np.array([[0.5, 0.5, 0.125], [0.5, 0.5, 0.15]])
     assert kind_of_failure(host, two, right, together) == "colliding"
-
-
-def test_chemistries():
-    assert chemistry(np.array([3, 25, 8, 8])) == "oxide"
-    assert chemistry(np.array([3, 22, 16, 16])) == "chalcogenide"
-    assert chemistry(np.array([3, 26, 9, 8])) == "halide"
-    assert chemistry(np.array([12, 28])) == "intermetallic"
-    assert chemistry(np.array([12, 18, 1])) == "hydride"

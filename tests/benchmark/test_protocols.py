@@ -1,6 +1,8 @@
 """`inpaint-hpc benchmark`: the same hosts everywhere, a campaign, a table."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -162,3 +164,21 @@ def test_what_cannot_be_read_is_left_out_and_counted(run, tmp_path):
     alone = CliRunner().invoke(cli, options)
     assert alone.exit_code == 2 and alone.output.startswith("Error: ") and "broken.cif" in alone.output
     assert not (tmp_path / "other").exists()
+
+
+def test_samples_alone_and_kinds_of_their_failures(run, tmp_path):
+    assert run("--no-score").exit_code == 0
+    document = json.loads((tmp_path / "out.json").read_text())
+    with Archive(tmp_path / "bm" / "run" / "archive.h5") as archive:
+        assert all(c.energy_per_atom is None for record in archive.iter_records() for c in record.candidates)
+    script = Path(__file__).parents[2] / "benchmarks" / "failures.py"
+    command = [sys.executable, str(script), str(tmp_path / "bm"), "--json", str(tmp_path / "failures.json")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "failures.json").read_text())
+    assert report["hosts"] == len(document["tasks"])
+    wrong = sum(one["drawn"] * (1 - one["one_sample"]) for one in document["tasks"])
+    assert sum(report["kinds"].values()) == pytest.approx(wrong)
+    assert {name: table["hosts"] for name, table in report["groups"]["anion"].items()} == {
+        name: row["tasks"] for name, row in document["by_anion"].items() if name != "all"
+    }
