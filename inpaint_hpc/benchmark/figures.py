@@ -108,7 +108,7 @@ def _anions(axes: Axes, scored: Sequence[ScoredTask]) -> None:
 def _training(axes: Axes, scored: Sequence[ScoredTask]) -> None:
     """Shares by the distance of the composition from the training data."""
     rows = [row for row in summary(scored, "training_range") if row["group"] != "all"]
-    _bars(axes, rows, "distance of the composition from the nearest of the training set (0: the same)")
+    _bars(axes, rows, "distance from the nearest training composition")
 
 
 def _bars(axes: Axes, rows: Sequence[Mapping[str, Any]], label: str) -> None:

@@ -21,7 +21,8 @@ from .choosing import COUNT, FRAMEWORK, SPECIES, main_anion
 from .metrics import share_of
 
 GROUPS = {"1": (1, 1), "2-3": (2, 3), "4-7": (4, 7), "8+": (8, 10**6)}  # numbers of guests
-DISTANCES = {"0-0.05": 0.05, "0.05-0.1": 0.1, "0.1-0.2": 0.2, "0.2+": 1.0}  # ranges of the training distance
+# Ranges of the training distance; sorted by name they are sorted by size.
+DISTANCES = {"0-0.02": 0.02, "0.02-0.05": 0.05, "0.05-0.1": 0.1, "0.1-0.2": 0.2, "0.2+": 1.0}
 SHARES = ("one_sample", "top1", "match_strict", "match_default", "match_loose", "any_k", "les", "chance")
 FIRST = (1, 2, 3, 5, 10, 32)  # candidates that recall is given for
 
