@@ -1,10 +1,14 @@
 """Distances of compositions to those of a training set."""
 
 import numpy as np
+import pytest
 
 from inpaint_hpc.benchmark import training_distance
-from inpaint_hpc.benchmark.training_distance import formula_distances
+from inpaint_hpc.benchmark.training_distance import formula_distances, keep_distances
+from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.packed import PackedDataset
+from inpaint_hpc.crystals.packed_writing import write_packed
+from inpaint_hpc.errors import InputError
 
 
 def test_distance_to_the_nearest_formula(monkeypatch):
@@ -23,3 +27,10 @@ def test_distance_to_the_nearest_formula(monkeypatch):
     )
     found = formula_distances([own, doubled, foreign, np.array([3, 8, 8])], training)
     np.testing.assert_allclose(found, [0, 0, 1, brute], atol=1e-6)
+
+
+def test_a_file_without_crystals_for_training_is_refused(tmp_path):
+    crystal = Crystal([3, 8], [[0, 0, 0], [0.5, 0.5, 0.5]], np.eye(3) * 4, "a", {"split": 1})
+    write_packed(tmp_path / "val.h5", [crystal])
+    with pytest.raises(InputError, match="holds no crystals for training"):
+        keep_distances(tmp_path, tmp_path / "val.h5", [])
