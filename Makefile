@@ -6,7 +6,7 @@
 #   make train   a small training run (configs/train-small.yaml)
 #   make train-slice      ten minutes of it on another machine: REMOTE="ssh gpu-machine" CONFIG=configs/train-large.yaml
 #   make venv    only the installation
-#   make results the tables of docs/benchmarks.md anew (DATA=folder of the benchmark sets); takes long
+#   make results the tables of docs/benchmarks.md and docs/weights.md anew (DATA=folder of the benchmark sets); takes long
 #   make clean   removes the installation, the demonstration and caches
 #   make help    prints this
 #   make demo-slurm       a campaign on a SLURM of two nodes that is brought up here for it
@@ -57,6 +57,13 @@ results: venv
 	$(BENCHMARK) mno2 $(RESULTS)/mno2
 	$(BENCHMARK) $(GENERATION) --out $(RESULTS)/generation
 	$(BENCHMARK) $(GENERATION) --random --out $(RESULTS)/generation-chance
+	for weights in small large; do set -e; samples="--no-score --weights $$weights --out $(RESULTS)/$$weights"; \
+	  $(BENCHMARK) wbm $(DATA)/wbm_dev.h5 --limit 100 --training $(DATA)/mp_train.h5 $$samples-wbm; \
+	  $(BENCHMARK) $(ELECTRODES) --no-les --limit 100 $$samples-electrodes; \
+	  $(BENCHMARK) $(ELECTRODES) --no-les --limit 80 --samples 4 $$samples-electrodes-80; \
+	  $(BENCHMARK) $(ELECTRODES) --no-les --samples 4 $$samples-electrodes-290; \
+	  $(BENCHMARK) electrodes $(DATA)/electrodes_mno_showcase.h5 --no-les $$samples-mno; \
+	done
 
 lint: venv
 	$(BIN)/ruff check .

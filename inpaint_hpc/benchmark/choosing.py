@@ -16,7 +16,7 @@ from inpaint_hpc.crystals.packed import ElectrodePair
 from inpaint_hpc.crystals.symmetry import symmetry_operations
 from inpaint_hpc.errors import InputError
 
-# What `--anions` is about: an element of these that is not listed excludes a crystal.
+# What `--anions` is about (an element of these that is not listed excludes a crystal), and `main_anion`.
 ANIONS = ("N", "O", "F", "P", "S", "Cl", "As", "Se", "Br", "Te", "I")
 SPECIES, COUNT, FRAMEWORK = "removed", "n_removed", "framework"  # columns of hosts
 
@@ -51,6 +51,13 @@ class Choice:
         held = set(crystal.numbers.tolist())
         wanted = {atomic_numbers[symbol] for symbol in self.anions}
         return bool(held & wanted) and not held & ({atomic_numbers[symbol] for symbol in ANIONS} - wanted)
+
+
+def main_anion(symbols: Iterable[str]) -> str:
+    """The most electronegative (Pauling) of those symbols that are of `ANIONS`; 'none' without one, as in a metal."""
+    from pymatgen.core import Element
+
+    return max(set(symbols) & set(ANIONS), key=lambda symbol: Element(symbol).X, default="none")
 
 
 def chosen_hosts(crystals: Iterable[Crystal], choice: Choice) -> dict[str, list[Crystal]]:

@@ -1,13 +1,10 @@
-"""Kinds of failure of samples that do not match, and the classes of crystals by which failures are counted."""
+"""Kinds of failure of samples that do not match."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 
 from inpaint_hpc.crystals.batch import Crystal
-from inpaint_hpc.crystals.packed import PackedDataset
 from inpaint_hpc.crystals.symmetry import symmetry_operations
 from inpaint_hpc.sampling.contact_distances import invalid_samples
 from inpaint_hpc.sampling.deduplication import guest_displacements
@@ -17,14 +14,6 @@ from inpaint_hpc.sampling.minimum_image import PeriodicCell
 FAILURES = ("colliding", "wrong sites", "some wrong sites", "other arrangement", "blurred")
 # A guest this close (A) to a site is on it.
 ON_SITE = 0.6
-_ANIONS = {
-    "oxide": (8,),
-    "chalcogenide": (16, 34, 52),
-    "halide": (9, 17, 35, 53),
-    "pnictide": (7, 15, 33, 51),
-    "hydride": (1,),
-}
-CHEMISTRIES = (*_ANIONS, "intermetallic")
 
 
 def kind_of_failure(
@@ -53,32 +42,3 @@ def kind_of_failure(
     if hit.all():
         return "other arrangement"
     return "some wrong sites" if hit.any() else "wrong sites"
-
-
-def chemistry(numbers: np.ndarray) -> str:
-    """Class of a crystal by its most electronegative element: one of `CHEMISTRIES`."""
-    from pymatgen.core import Element
-
-    # Elements without a value (light noble gases) are NaN: they are not anions.
-    anion = min(np.unique(numbers).tolist(), key=lambda z: -np.nan_to_num(Element.from_Z(z).X, nan=0.0))
-    return next((name for name, members in _ANIONS.items() if anion in members), "intermetallic")
-
-
-def formula_distances(compositions: Sequence[np.ndarray], training: PackedDataset) -> np.ndarray:
-    """Distance of each composition to the nearest one of a training set, 0 (same formula) to 1 (no element shared).
-
-    Half the sum of the differences of the atomic fractions.
-
-    Args:
-        compositions: atomic numbers of the atoms of each crystal.
-        training: the set.
-    """
-    known = np.zeros((len(training), 119), dtype=np.float32)
-    rows = np.repeat(np.arange(len(training)), training.n_atoms)
-    np.add.at(known, (rows, training.numbers), 1.0)
-    known = np.unique(known / training.n_atoms[:, None], axis=0)
-    distances = []
-    for numbers in compositions:
-        fractions = np.bincount(numbers, minlength=119) / len(numbers)
-        distances.append(0.5 * np.abs(known - fractions).sum(axis=1).min())
-    return np.array(distances)

@@ -17,15 +17,18 @@ if TYPE_CHECKING:
 
 
 def write_figures(folder: Path, scored: Sequence[ScoredTask]) -> list[Path]:
-    """Write cumulative, recall, guests and elements, each as .png and .svg; returns the files."""
+    """Write each figure as .png and .svg, `training` only where all distances are known; returns the files."""
     from matplotlib.figure import Figure
 
     draw: dict[str, tuple[Callable[[Axes, Sequence[ScoredTask]], None], tuple[float, float]]] = {
         "cumulative": (_cumulative, (5.0, 3.6)),
         "recall": (_recall, (5.0, 3.6)),
         "guests": (_guests, (5.6, 3.6)),
+        "anions": (_anions, (7.5, 3.6)),
         "elements": (_elements, (9.0, 4.8)),
     }
+    if all(one.training_distance is not None for one in scored):
+        draw["training"] = (_training, (5.6, 3.6))
     written = []
     for name, (function, size) in draw.items():
         figure = Figure(figsize=size, layout="constrained")
@@ -92,17 +95,34 @@ def _recall(axes: Axes, scored: Sequence[ScoredTask]) -> None:
 
 
 def _guests(axes: Axes, scored: Sequence[ScoredTask]) -> None:
-    """Shares by number of guests, with their intervals."""
-    rows = [row for row in summary(scored, "guest_range") if row["group"] in GROUPS]
+    """Shares by number of guests."""
+    _bars(axes, [row for row in summary(scored, "guest_range") if row["group"] in GROUPS], "guests")
+
+
+def _anions(axes: Axes, scored: Sequence[ScoredTask]) -> None:
+    """Shares by the main anion of the host."""
+    rows = [row for row in summary(scored, "anion") if row["group"] != "all"]
+    _bars(axes, rows, "most electronegative anion of the host")
+
+
+def _training(axes: Axes, scored: Sequence[ScoredTask]) -> None:
+    """Shares by the distance of the composition from the training data."""
+    rows = [row for row in summary(scored, "training_range") if row["group"] != "all"]
+    _bars(axes, rows, "distance from the nearest training composition")
+
+
+def _bars(axes: Axes, rows: Sequence[Mapping[str, Any]], label: str) -> None:
+    """Shares of groups, with their intervals."""
     shares = [("one_sample", "one sample"), ("top1", "first"), ("any_k", "any"), ("les", "LES"), ("chance", "chance")]
-    shares = [(name, label) for name, label in shares if all(name in row for row in rows)]
+    shares = [(name, title) for name, title in shares if all(name in row for row in rows)]
     place, width = np.arange(len(rows)), 0.8 / len(shares)
-    for k, (name, label) in enumerate(shares):
+    for k, (name, title) in enumerate(shares):
         value, low, high = (100 * np.array([row[name + end] for row in rows]) for end in ("", "_low", "_high"))
         error = np.maximum(0.0, [value - low, high - value])
-        axes.bar(place + (k - (len(shares) - 1) / 2) * width, value, width, yerr=error, capsize=2, label=label)
-    axes.set_xticks(place, [f"{row['group']}\n({row['hosts']} hosts)" for row in rows])
-    _percent_axis(axes, "guests")
+        axes.bar(place + (k - (len(shares) - 1) / 2) * width, value, width, yerr=error, capsize=2, label=title)
+    hosts = "{} hosts" if len(rows) < 6 else "{}"
+    axes.set_xticks(place, [f"{row['group']}\n({hosts.format(row['hosts'])})" for row in rows])
+    _percent_axis(axes, label if len(rows) < 6 else f"{label} (hosts)")
     columns = {"ncols": len(shares), "handlelength": 1.0, "columnspacing": 1.0}
     axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), **columns)
 

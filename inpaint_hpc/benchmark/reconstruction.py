@@ -6,13 +6,12 @@ to around the ion, which leaks part of the answer; electrode pairs do not have t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inpaint_hpc.benchmark.failures import kind_of_failure
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.packed import ElectrodePair, PackedDataset
 from inpaint_hpc.errors import InputError
@@ -31,36 +30,18 @@ class Reconstruction:
 
     Attributes:
         reference: the full crystal.
-        ion: atomic number of the ion that was removed.
         n_guests: number of ions removed.
         matches: `StructureMatcher.fit` of each sample, bool (S,).
         rmsd: root mean square distance in A of the guests from the nearest image of the reference under the host's
             symmetry, in the frame of the host, (S,); NaN where a guest is over 1 A away from all of them.
         clusters: equal samples: indices of the members, the representative first; largest cluster first.
-        failures: for each sample its `kind_of_failure`, '' where it matches; empty if not requested.
     """
 
     reference: Crystal
-    ion: int
     n_guests: int
     matches: np.ndarray
     rmsd: np.ndarray
     clusters: tuple[tuple[int, ...], ...] = ()
-    failures: tuple[str, ...] = ()
-
-    def row(self) -> dict[str, Any]:
-        """Plain values, for a file of records."""
-        return {
-            "id": self.reference.name,
-            "formula": self.reference.formula,
-            "ion": self.ion,
-            "n_guests": self.n_guests,
-            "n_atoms": len(self.reference),
-            "matches": self.matches.tolist(),
-            "rmsd": [None if np.isnan(d) else round(float(d), 4) for d in self.rmsd],
-            "clusters": [list(members) for members in self.clusters],
-            "failures": list(self.failures),
-        }
 
 
 def choose_references(
@@ -89,7 +70,6 @@ def reconstruct(
     references: Sequence[Crystal],
     ion: int,
     settings: SamplingSettings,
-    progress: Callable[[int, int], None] | None = None,
 ) -> list[Reconstruction]:
     """Sample the guests of every host and match each sample with its reference.
 
@@ -98,7 +78,7 @@ def reconstruct(
     """
     tasks = [Task(c.without(ion), [ion] * int((c.numbers == ion).sum())) for c in references]
     placements = [c.frac_coords[c.numbers == ion] for c in references]
-    return _reconstruct(network, tasks, references, placements, settings, _matcher(0.2, 0.2), progress)
+    return _reconstruct(network, tasks, references, placements, settings, _matcher(0.2, 0.2))
 
 
 def intercalate(network: Network, pairs: Sequence[ElectrodePair], settings: SamplingSettings) -> list[Reconstruction]:
@@ -119,11 +99,10 @@ def _reconstruct(
     placements: Sequence[np.ndarray],
     settings: SamplingSettings,
     matcher: StructureMatcher,
-    progress: Callable[[int, int], None] | None = None,
 ) -> list[Reconstruction]:
     """`placements`: where the guests of each task belong, in fractional coordinates of its host."""
     results = []
-    drawn = sample(network, tasks, settings, progress=progress)
+    drawn = sample(network, tasks, settings)
     for task, reference, right, found in zip(tasks, references, placements, drawn, strict=True):
         target = reference.to_structure()
         matches = np.array([matcher.fit(target, c.to_structure()) for c in found.crystals()])
@@ -134,11 +113,7 @@ def _reconstruct(
             (c.representative, *(int(m) for m in c.members if m != c.representative))
             for c in deduplicate(host, guests, coords)
         )
-        failures = tuple(
-            "" if match else kind_of_failure(host, guests, right, placed)
-            for match, placed in zip(matches, coords, strict=True)
-        )
-        results.append(Reconstruction(reference, int(guests[0]), len(guests), matches, rmsd, clusters, failures))
+        results.append(Reconstruction(reference, len(guests), matches, rmsd, clusters))
     return results
 
 
@@ -169,12 +144,3 @@ def summarize(results: Sequence[Reconstruction], resamples: int = 2000, seed: in
     matched = matched[np.isfinite(matched)]
     record["rmsd"] = float(np.median(matched)) if len(matched) else None
     return record
-
-
-def by_guests(results: Sequence[Reconstruction]) -> dict[str, dict[str, Any]]:
-    """`summarize` for all hosts, those with one guest, and those with several."""
-    return {
-        "all": summarize(results),
-        "one guest": summarize([r for r in results if r.n_guests == 1]),
-        "several guests": summarize([r for r in results if r.n_guests > 1]),
-    }

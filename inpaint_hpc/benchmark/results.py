@@ -41,11 +41,17 @@ def rows_of(scored: Sequence[ScoredTask], by: str, attributes: Mapping[str, Any]
 def document_of(
     scored: Sequence[ScoredTask], rows: Sequence[dict[str, Any]], attributes: Mapping[str, Any], **more: Any
 ) -> dict[str, Any]:
-    """Everything, as JSON: `more`, the weights, the rows of the summary by group, and those of the tasks."""
+    """Everything, as JSON: `more`, the weights, the rows of the summary by group, and those of the tasks.
+
+    Also the rows by the host's main anion, and by the distance from the training data: null where it is not known.
+    """
+    near = all(one.training_distance is not None for one in scored)
     return {
         **more,
         "weights_sha256": attributes.get("weights_sha256"),
         "summary": {row["group"]: row for row in rows},
+        "by_anion": {row["group"]: row for row in summary(scored, "anion")},
+        "by_training_distance": {row["group"]: row for row in summary(scored, "training_range")} if near else None,
         "tasks": [one.row() for one in scored],
     }
 
@@ -69,6 +75,8 @@ def write_results(
     folder: Path, scored: Sequence[ScoredTask], document: Mapping[str, Any], workers: Iterable[Path] = ()
 ) -> None:
     """Write tasks.csv, tasks.parquet (with pyarrow), summary.json, table.md and figures.
+
+    The figure of the distance from the training data is left out where that is not known.
 
     Args:
         folder: is made if need be.

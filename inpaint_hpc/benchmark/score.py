@@ -17,10 +17,12 @@ from inpaint_hpc.crystals.checking import READING_NOTES
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.sampling.placement_distances import STOL, SYMPREC, Placed, compare_placements, tolerance
 
-from .choosing import COUNT, FRAMEWORK, SPECIES
+from .choosing import COUNT, FRAMEWORK, SPECIES, main_anion
 from .metrics import share_of
 
 GROUPS = {"1": (1, 1), "2-3": (2, 3), "4-7": (4, 7), "8+": (8, 10**6)}  # numbers of guests
+# Ranges of the training distance; sorted by name they are sorted by size.
+DISTANCES = {"0-0.02": 0.02, "0.02-0.05": 0.05, "0.05-0.1": 0.1, "0.1-0.2": 0.2, "0.2+": 1.0}
 SHARES = ("one_sample", "top1", "match_strict", "match_default", "match_loose", "any_k", "les", "chance")
 FIRST = (1, 2, 3, 5, 10, 32)  # candidates that recall is given for
 
@@ -52,6 +54,8 @@ class ScoredTask:
         chance: share of random placements that are right; None where not computed.
         match_strict, match_default, match_loose: verdicts of StructureMatcher on the first candidate, see `matchers`;
             None where not computed.
+        training_distance: of the composition, host with its ions, from the nearest one of the training set, see
+            `formula_distances`; None where not computed.
         framework: what is drawn again for intervals: the host's column of that name, or its id.
         info: further columns of the host's file.
     """
@@ -84,6 +88,7 @@ class ScoredTask:
     match_strict: bool | None = None
     match_default: bool | None = None
     match_loose: bool | None = None
+    training_distance: float | None = None
     framework: str = ""
     info: dict[str, Any] = field(default_factory=dict)
 
@@ -97,6 +102,19 @@ class ScoredTask:
         """The group of `GROUPS` that the number of guests belongs to."""
         return next(name for name, (low, high) in GROUPS.items() if low <= self.n_guests <= high)
 
+    @property
+    def anion(self) -> str:
+        """Of `ANIONS`, the most electronegative one (Pauling) that the host holds; 'none' without one."""
+        return main_anion(re.findall(r"[A-Z][a-z]?", self.formula))
+
+    @property
+    def training_range(self) -> str:
+        """The range of `training_distance`: '0' has the formula of a training crystal."""
+        distance = self.training_distance
+        if distance is None:
+            return "unknown"
+        return "0" if distance < 1e-4 else next(name for name, high in DISTANCES.items() if distance <= high)
+
     def row(self) -> dict[str, Any]:
         """Row of a table; names carry units.  Columns of the host's file come last, save for names that are taken."""
         units = {
@@ -109,6 +127,7 @@ class ScoredTask:
             "reference_max_force": "reference_max_force_eV_per_A",
         }
         own = {units.get(name, name): value for name, value in asdict(self).items() if name != "info"}
+        own["anion"] = self.anion
         return {**own, **{name: value for name, value in self.info.items() if name not in own}}
 
 
@@ -121,7 +140,7 @@ def score_record(record: TaskRecord, symprec: float = SYMPREC, stol: float | Non
     """
     if record.reference_frac_coords is None or not len(record.host):
         return None
-    drawn, found = _placed(record, symprec, stol)
+    drawn, found = placed(record, symprec, stol)
     right = np.flatnonzero(found.right)
     agreements = [-_agreement(one) for one in record.candidates]
     agreed = np.flatnonzero(found.right[np.argsort(agreements, kind="stable")])
@@ -257,7 +276,7 @@ def _deviations(scored: Sequence[ScoredTask]) -> dict[str, float]:
     return {name: float(np.median(np.array(of, dtype=np.float64))) for name, of in values.items()}
 
 
-def _placed(record: TaskRecord, symprec: float, stol: float | None) -> tuple[Placed, Placed]:
+def placed(record: TaskRecord, symprec: float = SYMPREC, stol: float | None = STOL) -> tuple[Placed, Placed]:
     """Samples and candidates against the reference: as stored, or compared here for archives that do not say."""
     own, stol = stol is None, STOL if stol is None else stol
     limit = tolerance(record.host, len(record.guests), stol)

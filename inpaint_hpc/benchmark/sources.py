@@ -15,6 +15,7 @@ from .les import lowest_states, with_states
 from .protocols import BENCHMARK, hosts_of, protocol_of, random_of, references_of, stol_of
 from .random_placement import with_chance
 from .score import ScoredTask
+from .training_distance import with_distances
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,10 @@ class Source:
             return list(scored)
         with Archive(self.archive) as opened:
             return with_chance(scored, opened.iter_records(), count, symprec, stol)
+
+    def with_kept_distances(self, scored: Sequence[ScoredTask]) -> list[ScoredTask]:
+        """Scores with the distances from the training data where the benchmark was given these."""
+        return list(scored) if self.folder is None else with_distances(scored, self.folder)
 
     def with_kept_les(self, scored: Sequence[ScoredTask]) -> list[ScoredTask]:
         """Scores with LES where the benchmark's folder has it of every task; nothing is computed."""

@@ -15,6 +15,7 @@ from inpaint_hpc.cli.benchmark_generation import generation
 from inpaint_hpc.cli.benchmark_mno2 import mno2
 from inpaint_hpc.cli.benchmark_sites import sites
 from inpaint_hpc.cli.benchmark_submit import require_slurm, submitted
+from inpaint_hpc.cli.options import NOISE_OPTIONS, noise_levels
 from inpaint_hpc.cli.run import finish
 from inpaint_hpc.cli.score import MATCHERS_HELP, print_summary, read_scores, score_matches
 from inpaint_hpc.cli.submit import slurm_options
@@ -60,6 +61,9 @@ def _options(max_atoms: int, les: bool = False) -> Callable[[Callable[..., int]]
         click.option("--steps", type=click.IntRange(min=1), default=40, show_default=True,
                      help="Steps of the sampler."),
         click.option("--sampler", help="Sampler, as in a configuration.  [default: ancestral]"),
+        *NOISE_OPTIONS,
+        click.option("--no-score", is_flag=True,
+                     help="Samples alone: no CHGNet, no search; the first candidate is the one most samples agree on."),
         click.option("--relax", type=click.Choice(["none", "guests", "positions", "cell"]), default="none",
                      show_default=True, help="What is relaxed before candidates are ranked."),
         click.option("--weights", metavar="NAME|PATH", help="Name of packaged weights, or a .safetensors file."),
@@ -75,6 +79,8 @@ def _options(max_atoms: int, les: bool = False) -> Callable[[Callable[..., int]]
         click.option("--random", "n_random", type=click.IntRange(min=1), metavar="N",
                      help="Also the chance that a random placement is right, of N for each task."),
         click.option("--matchers", is_flag=True, help=MATCHERS_HELP),
+        click.option("--training", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
+                     help="Packed training set: also shares by the distance of the composition from it."),
         click.option("--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False),
                      help="Write a row for each task."),
         click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False),
@@ -128,6 +134,7 @@ def _run(protocol: str, sources: tuple[str, ...], out: Path, **options: Any) -> 
     from inpaint_hpc.benchmark.protocols import hosts_of, keep_random, prepare, references_of, rejected_of, stol_of
     from inpaint_hpc.benchmark.random_placement import with_chance
     from inpaint_hpc.benchmark.results import document_of, rows_of, write_csv, write_json, write_results
+    from inpaint_hpc.benchmark.training_distance import keep_distances, with_distances
     from inpaint_hpc.campaign.run_directory import RunDirectory
     from inpaint_hpc.cluster.local import choose_workers
     from inpaint_hpc.planning.create_run import create_run
@@ -140,12 +147,7 @@ def _run(protocol: str, sources: tuple[str, ...], out: Path, **options: Any) -> 
         anions=() if options["anions"] is None else _symbols("--anions", options["anions"]),
         exclude=() if options["exclude"] is None else frozenset(read_ids(options["exclude"])),
     )
-    sections: dict[str, Any] = {"sampling": {"steps": options["steps"]}, "pipeline": {"relax": options["relax"]}}
-    if options["sampler"]:
-        sections["sampling"]["sampler"] = options["sampler"]
-    if options["weights"]:
-        sections["weights"] = options["weights"]
-    config = prepare(out, sources, choice, options["samples"], protocol, **sections)
+    config = prepare(out, sources, choice, options["samples"], protocol, **_sections(options))
     if rejected := rejected_of(out):
         click.echo(f"left out: {len(rejected)} crystals that cannot be used, the first: {rejected[0]}", err=True)
     place = Path(config.output)
@@ -178,6 +180,9 @@ def _run(protocol: str, sources: tuple[str, ...], out: Path, **options: Any) -> 
             scored = with_chance(scored, opened.iter_records(), options["n_random"], stol=stol)
     if options["matchers"]:
         scored = score_matches(archive, scored, references_of(out))
+    if options["training"]:
+        keep_distances(out, options["training"], scored)
+    scored = with_distances(scored, out)
     rows = rows_of(scored, by, attributes)
     how = {"protocol": protocol, "by": by, "symprec_A": 0.1, "stol": stol, "missing": missing}
     document = document_of(scored, rows, attributes, **how)
@@ -188,6 +193,16 @@ def _run(protocol: str, sources: tuple[str, ...], out: Path, **options: Any) -> 
     write_results(out / "results", scored, document, sorted((place / "workers").glob("*.json")))
     print_summary(rows, by)
     return status
+
+
+def _sections(options: dict[str, Any]) -> dict[str, Any]:
+    """Sections of the configuration; keys that were not given are left out, so that folders from before go on."""
+    sampling = {"steps": options["steps"], **noise_levels(options)}
+    if options["sampler"]:
+        sampling["sampler"] = options["sampler"]
+    pipeline = {"relax": options["relax"], **({"score": False} if options["no_score"] else {})}
+    weights = {"weights": options["weights"]} if options["weights"] else {}
+    return {"sampling": sampling, "pipeline": pipeline, **weights}
 
 
 def _with_les(archive: Path, out: Path, scored: list[ScoredTask], device: str | None) -> list[ScoredTask]:

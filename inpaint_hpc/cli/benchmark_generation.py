@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from inpaint_hpc.cli.host_benchmarks import finish_hosts, host_options
-from inpaint_hpc.cli.options import choose_device
+from inpaint_hpc.cli.options import choose_device, noise_levels
 
 
 @click.command()
@@ -31,13 +31,15 @@ def generation(sources: tuple[str, ...], out: Path, samples: int, at_random: boo
 
     crystals = chosen_crystals(sources, options["limit"], options["max_atoms"])
     network = load_network(options["weights"], choose_device(options["device"]))
+    chosen = {"samples": samples, "steps": options["steps"], "seed": options["seed"], **noise_levels(options)}
     asked = {
         "protocol": "generation",
         "input": [Path(source).name for source in sources],
         "weights_sha256": network.info.sha256,
-        "settings": {"samples": samples, "steps": options["steps"], "seed": options["seed"], "random": at_random},
+        "settings": {**chosen, "random": at_random},
     }
-    settings = SamplingSettings(samples=samples, steps=options["steps"], seed=options["seed"])
+    settings = SamplingSettings(**chosen)
+    settings.levels(network.sigma_max, network.sigma_min)  # refused once, not for each host
     finish_hosts(
         FinishedHosts(out, asked),
         crystals,

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from inpaint_hpc.cli.host_benchmarks import finish_hosts, host_options
-from inpaint_hpc.cli.options import choose_device
+from inpaint_hpc.cli.options import choose_device, noise_levels
 
 
 @click.command()
@@ -50,7 +50,7 @@ def sites(sources: tuple[str, ...], out: Path, at_random: bool, **options: Any) 
     hosts = known_hosts(sources, options["limit"], options["max_atoms"])
     network = load_network(options["weights"], choose_device(options["device"]))
     names = ("within", "single", "joint", "rounds", "steps", "seed")
-    settings = {name: options[name] for name in names} | {"random": at_random}
+    settings = {name: options[name] for name in names} | {"random": at_random} | noise_levels(options)
     asked = {
         "protocol": "sites",
         "input": [Path(source).name for source in sources],
@@ -62,8 +62,9 @@ def sites(sources: tuple[str, ...], out: Path, at_random: bool, **options: Any) 
         options["joint"],
         min(2, options["rounds"]),
         options["rounds"],
-        sampling=SamplingSettings(steps=options["steps"], seed=options["seed"]),
+        sampling=SamplingSettings(steps=options["steps"], seed=options["seed"], **noise_levels(options)),
     )
+    pooling.sampling.levels(network.sigma_max, network.sigma_min)  # refused once, not for each host
     finish_hosts(
         FinishedHosts(out, asked),
         hosts,

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 _LOOK = 5.0  # s between two looks at the jobs
 # Options of `benchmark` that say nothing of jobs, and those that say something of workers anywhere.
-OF_BENCHMARK = ("ions", "limit", "max_atoms", "anions", "exclude", "samples", "steps", "sampler", "relax", "weights",
-                "cluster", "les", "n_random", "matchers", "csv_file", "json_file")  # fmt: skip
+OF_BENCHMARK = ("ions", "limit", "max_atoms", "anions", "exclude", "samples", "steps", "sampler", "sigma_max",
+                "sigma_min", "no_score", "relax", "weights",
+                "cluster", "les", "n_random", "matchers", "training", "csv_file", "json_file")  # fmt: skip
 LOCAL = (*OF_BENCHMARK, "actors", "threads", "device")
 
 

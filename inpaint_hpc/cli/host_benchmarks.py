@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from inpaint_hpc.cli.options import NOISE_OPTIONS
+
 if TYPE_CHECKING:
     from inpaint_hpc.benchmark.host_rows import Column, FinishedHosts, Row
 
@@ -26,6 +28,7 @@ def host_options(out: str, max_atoms: int) -> Callable[[F], F]:
                      help="Largest crystal, with its ions."),
         click.option("--steps", type=click.IntRange(min=1), default=40, show_default=True,
                      help="Steps of the sampler."),
+        *NOISE_OPTIONS,
         click.option("--seed", default=0, show_default=True, help="The same seed and weights give the same samples."),
         click.option("--weights", metavar="NAME|PATH", help="Name of packaged weights, or a .safetensors file."),
         click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True,

@@ -16,6 +16,18 @@ RELAX = ("none", "guests", "positions", "cell")
 CHGNET = ("0.3.0", "0.2.0", "r2scan")
 
 
+_LEVEL = click.FloatRange(min=0, min_open=True)
+NOISE_OPTIONS = (
+    click.option("--sigma-max", type=_LEVEL, metavar="A", help="Largest noise level (A).  [default: the trained one]"),
+    click.option("--sigma-min", type=_LEVEL, metavar="A", help="Smallest noise level (A).  [default: the trained one]"),
+)
+
+
+def noise_levels(options: dict[str, Any]) -> dict[str, Any]:
+    """Values of `NOISE_OPTIONS` that were given, as keyword arguments of `SamplingSettings`."""
+    return {name: options[name] for name in ("sigma_max", "sigma_min") if options[name] is not None}
+
+
 def sampling_options(command: Callable) -> Callable:
     """Options of sampling, scoring and output."""
     options = [
@@ -28,6 +40,7 @@ def sampling_options(command: Callable) -> Callable:
             show_default=True,
             help="Integrator of the reverse diffusion.",
         ),
+        *NOISE_OPTIONS,
         click.option("--seed", default=0, show_default=True, help="The same seed and weights give the same samples."),
         click.option(
             "--redraws",
@@ -144,4 +157,4 @@ def sampling_arguments(options: dict[str, Any]) -> dict[str, Any]:
     """Command line options as keyword arguments of the pipeline."""
     names = ["samples", "steps", "sampler", "seed", "redraws", "edge_budget"]
     names += ["relax", "top_k", "fmax", "relax_steps", "chgnet"]
-    return {"score": not options["no_score"], **{name: options[name] for name in names}}
+    return {"score": not options["no_score"], **noise_levels(options), **{name: options[name] for name in names}}

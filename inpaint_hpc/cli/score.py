@@ -67,7 +67,7 @@ def score(
     found = find_source(source)
     by, stol = by or found.by, stol or found.stol
     scored, attributes = read_scores(found.archive, symprec, stol, found.wanted)
-    scored = found.with_kept_chance(found.with_kept_les(scored), symprec, stol)
+    scored = found.with_kept_chance(found.with_kept_les(found.with_kept_distances(scored)), symprec, stol)
     if matchers:
         references = {} if found.folder is None else references_of(found.folder)
         scored = score_matches(found.archive, scored, references)

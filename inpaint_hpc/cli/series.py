@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inpaint_hpc.cli.options import CHGNET, archive_option, choose_device, parse_guests
+from inpaint_hpc.cli.options import CHGNET, NOISE_OPTIONS, archive_option, choose_device, noise_levels, parse_guests
 from inpaint_hpc.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 )
 @click.option("--samples", default=16, show_default=True, help="Joint samples per number of guests.")
 @click.option("--steps", default=40, show_default=True, help="Network evaluations per sample.")
+@NOISE_OPTIONS[0]
+@NOISE_OPTIONS[1]
 @click.option("--seed", default=0, show_default=True, help="The same seed and weights give the same samples.")
 @click.option("--evaluations", default=48, show_default=True, help="CHGNet energies of orderings per number of guests.")
 @click.option(
@@ -116,7 +118,9 @@ def series(hosts: tuple[str, ...], guest: str, counts: str, **options: Any) -> N
     if element not in atomic_numbers:
         raise InputError(f"unknown element '{element}': give a symbol such as Li")
     network = load_network(options["weights"], device)
-    sampling = SamplingSettings(samples=options["samples"], steps=options["steps"], seed=options["seed"])
+    sampling = SamplingSettings(
+        **{name: options[name] for name in ("samples", "steps", "seed")}, **noise_levels(options)
+    )
     pipeline = PipelineSettings(
         relax=options["relax"],
         top_k=options["top_k"],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inpaint_hpc.cli.options import archive_option, choose_device, parse_guests
+from inpaint_hpc.cli.options import NOISE_OPTIONS, archive_option, choose_device, noise_levels, parse_guests
 
 if TYPE_CHECKING:
     from inpaint_hpc.network.weights import WeightsInfo
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 @click.option("--joint", default=4, show_default=True, help="Joint samples per round.")
 @click.option("--rounds", type=click.IntRange(min=1), default=4, show_default=True, help="Maximum number of rounds.")
 @click.option("--steps", default=40, show_default=True, help="Network evaluations per sample.")
+@NOISE_OPTIONS[0]
+@NOISE_OPTIONS[1]
 @click.option("--seed", default=0, show_default=True, help="The same seed and weights give the same sites.")
 @click.option(
     "--energies",
@@ -88,7 +90,7 @@ def sites(hosts: tuple[str, ...], guests: tuple[str, ...], **options: Any) -> in
         options["rounds"],
         options["symprec"],
         options["merge"],
-        SamplingSettings(steps=options["steps"], seed=options["seed"], edge_budget=options["edge_budget"]),
+        SamplingSettings(**{name: options[name] for name in ("steps", "seed", "edge_budget")}, **noise_levels(options)),
     )
     network = load_network(options["weights"], device)
     with PipelineProgress() as progress:
@@ -118,13 +120,14 @@ def _show(networks: list[SiteNetwork], weights: WeightsInfo, options: dict[str, 
     out, names = options["out"], ("symprec", "merge", "single", "joint", "rounds", "steps", "seed", "energies")
     files = write_sites(networks, out) if out else []
     info = {"name": weights.name, "sha256": weights.sha256}
-    content = site_document(networks, {name: options[name] for name in names}, info, seconds, files)
+    settings = {name: options[name] for name in names} | noise_levels(options)
+    content = site_document(networks, settings, info, seconds, files)
     if out:
         write_json(content, f"{out}/sites.json")
     if options["archive"]:
         from inpaint_hpc.campaign.result_archive import archive_networks
 
-        archive_networks(options["archive"], networks, {name: options[name] for name in names}, info)
+        archive_networks(options["archive"], networks, settings, info)
     for network in networks:
         for note in reading_notes(network.host):
             click.echo(f"Note: {network.host.name}: {note}", err=True)

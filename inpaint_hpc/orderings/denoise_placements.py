@@ -65,10 +65,9 @@ def refine_many(
         for task, coords in zip(tasks, frac_coords, strict=True)
     ]
     counts = [len(coords) for coords in start]
-    settings = replace(
-        sampling or SamplingSettings(), samples=max(1, *counts, 1), steps=steps, strategy="conditional",
-        sigma_max=max(sigma, 2.0 * float(network.sigma_min)),
-    )  # fmt: skip
+    settings = (sampling or SamplingSettings()).starting_at(
+        max(sigma, 2.0 * float(network.sigma_min)), samples=max(1, *counts, 1), steps=steps, strategy="conditional"
+    )
     named = [replace(task, random_id=f"{task.id}:refine") for task in tasks]
     found = sample(network, named, settings, device, samples=counts, start=start)
     return [one.frac_coords for one in found]

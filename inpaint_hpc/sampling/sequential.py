@@ -110,7 +110,7 @@ def _stage(settings: SamplingSettings, n_guests: int) -> SamplingSettings:
 
 def _refinement(settings: SamplingSettings) -> SamplingSettings:
     steps = max(REFINE_STEPS, settings.make_sampler().evaluations + 1)
-    return replace(settings, strategy="conditional", steps=steps, sigma_max=REFINE_SIGMA)
+    return settings.starting_at(REFINE_SIGMA, strategy="conditional", steps=steps)
 
 
 def _work(settings: SamplingSettings, n_guests: int) -> int:

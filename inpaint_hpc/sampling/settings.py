@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 
@@ -75,6 +76,8 @@ class SamplingSettings:
         for name in ("sigma_max", "sigma_min"):
             if getattr(self, name) is not None:
                 _require_range(name, getattr(self, name), 0.0, math.inf, open_ends=True)
+        if self.sigma_min is not None and self.sigma_max is not None and self.sigma_min >= self.sigma_max:
+            raise InputError(f"sigma_min must be < sigma_max: not {self.sigma_min:g} and {self.sigma_max:g} A")
         fewest = self._evaluations(self.jump_length + 2 if self.jumps else 2)
         if self.steps < fewest:
             what = f"{self.strategy} with the {self.sampler} sampler" if self.jumps else f"the {self.sampler} sampler"
@@ -115,6 +118,11 @@ class SamplingSettings:
         if self.sampler == "dpm-solver":
             return DpmSolver(self.noise, self.quiet_below)
         return PredictorCorrector(self.noise, self.quiet_below, self.corrector_steps, self.snr)
+
+    def starting_at(self, sigma: float, **changes: Any) -> SamplingSettings:
+        """These settings from level `sigma` (A) on; a smallest level that is not below it becomes the trained one."""
+        low = self.sigma_min if self.sigma_min is not None and self.sigma_min < sigma else None
+        return replace(self, sigma_max=sigma, sigma_min=low, **changes)
 
     def levels(self, sigma_max: float, sigma_min: float) -> np.ndarray:
         """Noise levels in A, (n_levels,), for a network trained from `sigma_min` to `sigma_max` (A).

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from inpaint_hpc.benchmark.failures import chemistry, formula_distances, kind_of_failure
+from inpaint_hpc.benchmark.failures import kind_of_failure
 from inpaint_hpc.crystals.batch import Crystal
-from inpaint_hpc.crystals.packed import PackedDataset
 
 # Simple cubic Mn, doubled along c: tunnels along all axes, with room for an ion within reach of eight atoms.
 HOST = Crystal([25, 25], [[0, 0, 0], [0, 0, 0.5]], np.diag([4.8, 4.8, 9.6]))
@@ -36,28 +35,3 @@ def test_several_guests():
     assert kind_of_failure(host, two, right, one_off) == "some wrong sites"
     together = np.array([[0.5, 0.5, 0.125], [0.5, 0.5, 0.15]])
     assert kind_of_failure(host, two, right, together) == "colliding"
-
-
-def test_chemistries():
-    assert chemistry(np.array([3, 25, 8, 8])) == "oxide"
-    assert chemistry(np.array([3, 22, 16, 16])) == "chalcogenide"
-    assert chemistry(np.array([3, 26, 9, 8])) == "halide"
-    assert chemistry(np.array([12, 28])) == "intermetallic"
-    assert chemistry(np.array([12, 18, 1])) == "hydride"
-
-
-def test_distance_to_the_nearest_formula():
-    training = PackedDataset("tests/data/smoke.h5", "train")
-    own = training[3].numbers
-    doubled = np.repeat(own, 2)
-    foreign = np.array([118, 118])
-    brute = min(
-        0.5
-        * np.abs(
-            np.bincount(training[k].numbers, minlength=119) / len(training[k])
-            - np.bincount([3, 8, 8], minlength=119) / 3
-        ).sum()
-        for k in range(len(training))
-    )
-    found = formula_distances([own, doubled, foreign, np.array([3, 8, 8])], training)
-    np.testing.assert_allclose(found, [0, 0, 1, brute], atol=1e-6)

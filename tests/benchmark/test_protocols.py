@@ -1,6 +1,8 @@
 """`inpaint-hpc benchmark`: the same hosts everywhere, a campaign, a table."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from inpaint_hpc.campaign.run_results import collect_run
 from inpaint_hpc.cli.main import cli
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.packed import hash_order, read_packed
+from inpaint_hpc.crystals.packed_writing import write_packed
 
 SMOKE = Path(__file__).parents[1] / "data" / "smoke.h5"
 
@@ -126,9 +129,14 @@ def test_ids_are_excluded_and_anions_chosen(run, tmp_path):
     crystals = read_packed(SMOKE)
     first = chosen_hosts(crystals, Choice(["Li"], 2))["Li"]
     (tmp_path / "ids").write_text(first[0].name + "\n")
-    result = run("--ions", "Li", "--anions", "O,F", "--exclude", str(tmp_path / "ids"), "--random", "3")
+    write_packed(tmp_path / "training.h5", [replace(crystal, info={}) for crystal in crystals])
+    near = ["--training", str(tmp_path / "training.h5")]
+    result = run("--ions", "Li", "--anions", "O,F", "--exclude", str(tmp_path / "ids"), "--random", "3", *near)
     assert result.exit_code == 0, result.output
     document = json.loads((tmp_path / "out.json").read_text())
+    assert set(document["by_anion"]) <= {"O", "F", "all"} and {one["anion"] for one in document["tasks"]} <= {"O", "F"}
+    # The file has the crystals themselves, so that nothing is far from it.
+    assert list(document["by_training_distance"]) == ["0"] and document["tasks"][0]["training_distance"] == 0.0
     expected = chosen_hosts(crystals, Choice(["Li"], 2, anions=["O", "F"], exclude=[first[0].name]))["Li"]
     assert sorted(one["host"] for one in document["tasks"]) == sorted(crystal.name for crystal in expected)
     assert "chance" in document["summary"]["Li"] and "les" not in document["summary"]["Li"]
@@ -156,3 +164,21 @@ def test_what_cannot_be_read_is_left_out_and_counted(run, tmp_path):
     alone = CliRunner().invoke(cli, options)
     assert alone.exit_code == 2 and alone.output.startswith("Error: ") and "broken.cif" in alone.output
     assert not (tmp_path / "other").exists()
+
+
+def test_samples_alone_and_kinds_of_their_failures(run, tmp_path):
+    assert run("--no-score").exit_code == 0
+    document = json.loads((tmp_path / "out.json").read_text())
+    with Archive(tmp_path / "bm" / "run" / "archive.h5") as archive:
+        assert all(c.energy_per_atom is None for record in archive.iter_records() for c in record.candidates)
+    script = Path(__file__).parents[2] / "benchmarks" / "failures.py"
+    command = [sys.executable, str(script), str(tmp_path / "bm"), "--json", str(tmp_path / "failures.json")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "failures.json").read_text())
+    assert report["hosts"] == len(document["tasks"])
+    wrong = sum(one["drawn"] * (1 - one["one_sample"]) for one in document["tasks"])
+    assert sum(report["kinds"].values()) == pytest.approx(wrong)
+    assert {name: table["hosts"] for name, table in report["groups"]["anion"].items()} == {
+        name: row["tasks"] for name, row in document["by_anion"].items() if name != "all"
+    }

@@ -6,7 +6,6 @@ import torch
 
 from inpaint_hpc.benchmark.generation import generation_row
 from inpaint_hpc.benchmark.reconstruction import (
-    by_guests,
     choose_references,
     intercalate,
     reconstruct,
@@ -61,9 +60,7 @@ def test_a_denoiser_that_knows_the_answer_matches_everything():
     results = reconstruct(Pull(references, ion), references, ion, SamplingSettings(samples=2, steps=4))
     assert all(r.matches.all() and len(r.matches) == 2 for r in results)
     assert all(np.nanmax(r.rmsd) < 1e-3 and r.clusters == ((0, 1),) for r in results)
-    table = by_guests(results)
-    assert table["all"]["hosts"] == 4 and table["all"]["one"] == 1.0
-    assert table["one guest"]["hosts"] + table["several guests"]["hosts"] == 4
+    assert summarize(results)["hosts"] == 4 and summarize(results)["one"] == 1.0
 
 
 def test_the_choice_of_hosts_is_random_but_fixed():
@@ -80,7 +77,7 @@ def test_rates_and_intervals():
 
     matches = [[1, 1, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1], [0, 1, 0, 0]]
     rmsd = np.array([0.1, 0.2, np.nan, 0.4])
-    results = [Reconstruction(None, 3, 1, np.array(m, bool), rmsd) for m in matches]
+    results = [Reconstruction(None, 1, np.array(m, bool), rmsd) for m in matches]
     record = summarize(results)
     assert record["one"] == pytest.approx(7 / 16) and record["any"] == pytest.approx(0.75)
     assert record["one_low"] < record["one"] < record["one_high"]
@@ -96,8 +93,8 @@ def test_guests_go_back_into_hosts_that_relaxed_without_them():
     for pair, crystal in zip(pairs, placed, strict=True):
         settings = SamplingSettings(samples=2, steps=4)
         (result,) = intercalate(Pull([crystal], pair.guest_z), [pair], settings)
-        assert result.matches.all() and result.rmsd.max() < 1e-3 and result.failures == ("", "")
-        assert result.n_guests == 2 and result.ion == pair.guest_z
+        assert result.matches.all() and result.rmsd.max() < 1e-3
+        assert result.n_guests == 2
 
 
 def test_generation_of_a_known_crystal():

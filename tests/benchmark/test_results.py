@@ -10,6 +10,8 @@ from scored_tasks import SITES, SPINEL, WRONG, record
 from inpaint_hpc.benchmark.results import document_of, markdown, rows_of, write_results
 from inpaint_hpc.benchmark.score import score_record
 
+FIGURES = ("cumulative", "recall", "guests", "anions", "elements")
+
 
 def test_every_file(tmp_path):
     hosts = [replace(SPINEL, info=info) for info in ({"e_form": -1.5, "mixed": 1}, {"mixed": "x"})]
@@ -22,7 +24,7 @@ def test_every_file(tmp_path):
     document = document_of(scored, rows, {}, protocol="wbm", by="ion")
     write_results(tmp_path / "results", scored, document, [tmp_path / "w.json", tmp_path / "half.json"])
     names = {path.name for path in (tmp_path / "results").iterdir()}
-    figures = {f"{name}.{kind}" for name in ("cumulative", "recall", "guests", "elements") for kind in ("png", "svg")}
+    figures = {f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg")}
     pytest.importorskip("pyarrow")
     assert names == {"tasks.csv", "tasks.parquet", "summary.json", "table.md"} | figures
     for table in (
@@ -34,6 +36,13 @@ def test_every_file(tmp_path):
     assert summary["hardware"]["devices"] == ["cpu"] and summary["hardware"]["nodes"] == 1
     assert summary["hardware"]["task_seconds"] == 4.0 and "secret" not in json.dumps(summary)
     assert summary["summary"]["Li"]["top1"] == 1.0 and "tasks" not in summary
+    assert summary["by_anion"]["O"]["tasks"] == 2 and summary["by_training_distance"] is None
+    # With the training set there is one more figure.
+    near = [replace(one, training_distance=distance) for one, distance in zip(scored, (0.0, 0.07), strict=True)]
+    write_results(tmp_path / "results", near, document_of(near, rows, {}, by="ion"))
+    assert (tmp_path / "results" / "training.svg").exists()
+    ranges = json.loads((tmp_path / "results" / "summary.json").read_text())["by_training_distance"]
+    assert {name: row["top1"] for name, row in ranges.items()} == {"0": 1.0, "0.05-0.1": 0.0, "all": 0.5}
     assert SPINEL.name in (tmp_path / "results" / "tasks.csv").read_text()
 
 

@@ -84,6 +84,11 @@ def test_levels_outside_of_the_trained_range_are_refused():
     with pytest.raises(InputError, match="outside"):
         SamplingSettings(sigma_min=0.001).levels(3.5, 0.03)
     with pytest.raises(InputError, match="sigma_min < sigma_max"):
-        SamplingSettings(sigma_min=0.5, sigma_max=0.1).levels(3.5, 0.03)
+        SamplingSettings(sigma_min=4.0).levels(3.5, 0.03)
+    with pytest.raises(InputError, match="sigma_min must be < sigma_max"):
+        SamplingSettings(sigma_min=0.5, sigma_max=0.1)
+    settings = SamplingSettings(sigma_max=2.0, sigma_min=0.05)
+    assert (settings.starting_at(0.1).sigma_max, settings.starting_at(0.1).sigma_min) == (0.1, 0.05)
+    assert settings.starting_at(0.05, steps=6) == SamplingSettings(sigma_max=0.05, steps=6)
     levels = SamplingSettings(sigma_max=2.0, sigma_min=0.05).levels(3.5, 0.03)
     assert levels[0] == 2.0 and levels[-1] == 0.05
