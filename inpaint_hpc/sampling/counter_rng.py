@@ -76,21 +76,23 @@ class CounterRng:
     def __init__(self, keys: torch.Tensor, samples: torch.Tensor) -> None:
         self.keys, self.samples = keys, samples
 
-    def bits(self, row: torch.Tensor, step: int, purpose: Purpose, atom: torch.Tensor, repeat: int = 0) -> torch.Tensor:
+    def bits(
+        self, row: torch.Tensor, step: int | torch.Tensor, purpose: Purpose, atom: torch.Tensor, repeat: int = 0
+    ) -> torch.Tensor:
         """Four 32-bit words for each atom, int64 (4, n); arguments as in `uniform`."""
-        fixed = torch.tensor([step, int(purpose) + _MAX_PURPOSES * repeat], device=row.device)
-        step_word, purpose_word = fixed[:, None].expand(2, len(row))
-        counter = torch.stack([self.samples[row], step_word, purpose_word, atom])
+        steps = step if torch.is_tensor(step) else torch.tensor([step], device=row.device).expand(len(row))
+        purposes = torch.tensor([int(purpose) + _MAX_PURPOSES * repeat], device=row.device).expand(len(row))
+        counter = torch.stack([self.samples[row], steps, purposes, atom])
         return philox4x32(counter, self.keys[row].T)
 
     def uniform(
-        self, row: torch.Tensor, step: int, purpose: Purpose, atom: torch.Tensor, repeat: int = 0
+        self, row: torch.Tensor, step: int | torch.Tensor, purpose: Purpose, atom: torch.Tensor, repeat: int = 0
     ) -> torch.Tensor:
         """Uniform numbers in (0, 1), float64 (n, 3).
 
         Args:
             row: row of `keys` and `samples` of each atom, int64 (n,).
-            step: number of the step of the sampling loop.
+            step: number of the step of the sampling loop; of each atom, int64 (n,), or of all.
             purpose: what the numbers are for.
             atom: index of each atom within its sample, int64 (n,).
             repeat: how often this purpose has occurred in this step before.
@@ -98,7 +100,7 @@ class CounterRng:
         return _open_interval(self.bits(row, step, purpose, atom, repeat)[:3]).T
 
     def normal(
-        self, row: torch.Tensor, step: int, purpose: Purpose, atom: torch.Tensor, repeat: int = 0
+        self, row: torch.Tensor, step: int | torch.Tensor, purpose: Purpose, atom: torch.Tensor, repeat: int = 0
     ) -> torch.Tensor:
         """Standard normal numbers, float64 (n, 3), by the Box-Muller transform; arguments as in `uniform`."""
         u = _open_interval(self.bits(row, step, purpose, atom, repeat))

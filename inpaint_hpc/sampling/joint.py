@@ -18,7 +18,7 @@ from inpaint_hpc.errors import InpaintHpcError, InputError
 from .batching import Batch, Work, default_edge_budget, is_out_of_memory, pack, release_memory, require_budget
 from .empty_space import starting_positions
 from .settings import SamplingSettings
-from .strategies import STRATEGY_CLASSES, Network, SampleBatch, StepNoise, travel_back
+from .strategies import STRATEGY_CLASSES, Network, PathNoise, SampleBatch, StepNoise, travel_back
 from .tasks import SampleSet, Task
 
 DEFAULT_CUTOFF = 5.0  # A, to estimate edges of networks that do not state their cutoff
@@ -135,10 +135,11 @@ def _denoise(
     (G, 3) in A at the first level."""
     sampler = settings.make_sampler()
     path = settings.path()
+    ahead = PathNoise(batch, len(path) - 1)
     finished = 0
     try:
         for step, (here, there) in enumerate(pairwise(path), start=1):
-            noise = StepNoise(batch, step)
+            noise = StepNoise(ahead, step)
             if there < here:
                 positions = travel_back(positions, levels[here], levels[there], noise)
             else:
@@ -146,7 +147,7 @@ def _denoise(
                 positions = sampler.step(positions, levels[here], levels[there], score, noise)
             finished += len(batch)
             report.add(len(batch))
-        positions = strategy.denoised(positions, levels[path[-1]], StepNoise(batch, len(path)))
+        positions = strategy.denoised(positions, levels[path[-1]], StepNoise(ahead, len(path)))
     except (RuntimeError, MemoryError):
         report.add(-finished)  # out of memory: these steps will be done again
         raise

@@ -19,6 +19,8 @@ from .batching import edges_within
 from .counter_rng import CounterRng, Purpose, task_key
 from .tasks import Task
 
+NOISE_AHEAD = 2**17  # numbers of guests drawn together, of a few steps of large batches: 40 MB while they are made
+
 
 class Network(Protocol):
     """Interface of a score network for sampling; `inpaint_hpc.network.score_network.ScoreNetwork` is one."""
@@ -104,22 +106,58 @@ class SampleBatch:
         return rows_times(self.fractional(positions, sample), self.cells[self.host[sample]])
 
 
+class PathNoise:
+    """Normal numbers of the guests for the steps of a path, those of many steps drawn at once.
+
+    They are the numbers of each step alone; a small batch costs a fraction of the operations, which are what a GPU
+    and a CPU wait for there.
+
+    Args:
+        batch: the samples.
+        last: number of the last step.
+    """
+
+    def __init__(self, batch: SampleBatch, last: int) -> None:
+        self.batch, self._last = batch, last
+        self._blocks: dict[tuple[Purpose, int], tuple[int, torch.Tensor]] = {}
+
+    def numbers(self, step: int, purpose: Purpose, repeat: int) -> torch.Tensor:
+        """For the guests, float64 (G, 3)."""
+        first, block = self._blocks.get((purpose, repeat), (0, None))
+        if block is None or not first <= step < first + len(block):
+            first, block = step, self._drawn(step, purpose, repeat)
+            self._blocks[purpose, repeat] = first, block
+        return block[step - first]
+
+    def _drawn(self, step: int, purpose: Purpose, repeat: int) -> torch.Tensor:
+        batch = self.batch
+        guests = max(1, len(batch.sample))
+        steps = torch.arange(
+            step, step + max(1, min(NOISE_AHEAD // guests, self._last - step + 1)), device=batch.device
+        )
+        rows = batch.sample.repeat(len(steps)), steps.repeat_interleave(guests), purpose, batch.atom.repeat(len(steps))
+        return batch.rng.normal(*rows, repeat).reshape(len(steps), guests, 3)
+
+
 class StepNoise:
     """Normal numbers of one step of the sampling loop; repeated calls for one purpose give fresh numbers."""
 
-    def __init__(self, batch: SampleBatch, step: int) -> None:
-        self._batch, self._step = batch, step
+    def __init__(self, path: PathNoise, step: int) -> None:
+        self._path, self._step = path, step
         self._asked: dict[Purpose, int] = {}
 
     def __call__(self, purpose: Purpose) -> torch.Tensor:
         """Numbers for the guests, float64 (G, 3)."""
-        return self.normal(purpose, self._batch.sample, self._batch.atom)
+        return self._path.numbers(self._step, purpose, self._repeat(purpose))
 
     def normal(self, purpose: Purpose, sample: torch.Tensor, atom: torch.Tensor) -> torch.Tensor:
         """Numbers for the given atoms (n,) of the given samples (n,), float64 (n, 3)."""
+        return self._path.batch.rng.normal(sample, self._step, purpose, atom, self._repeat(purpose))
+
+    def _repeat(self, purpose: Purpose) -> int:
         repeat = self._asked.get(purpose, 0)
         self._asked[purpose] = repeat + 1
-        return self._batch.rng.normal(sample, self._step, purpose, atom, repeat)
+        return repeat
 
 
 class Conditional:

@@ -12,7 +12,7 @@ from inpaint_hpc.sampling.counter_rng import Purpose
 from inpaint_hpc.sampling.sample import SamplingSettings, Task, sample
 from inpaint_hpc.sampling.sequential import sequential_nfe
 from inpaint_hpc.sampling.settings import SAMPLERS, STRATEGIES
-from inpaint_hpc.sampling.strategies import SampleBatch, StepNoise, travel_back
+from inpaint_hpc.sampling.strategies import PathNoise, SampleBatch, StepNoise, travel_back
 
 CELL = np.diag([8.0, 7.0, 9.0])
 ANCHOR = Crystal([8], [[0.1, 0.2, 0.3]], CELL, "anchor")
@@ -130,8 +130,8 @@ def test_conditional_hosts_are_clean_and_encoded_once():
 def test_time_travel_adds_variances():
     tasks = [Task(Crystal([8], [[0.0, 0.0, 0.0]], np.eye(3) * 30.0), [3] * 50)]
     batch = SampleBatch(tasks, [range(200)], 0, torch.device("cpu"))
-    x = 0.3 * StepNoise(batch, 1)(Purpose.PRIOR)
-    y = travel_back(x, 0.3, 0.5, StepNoise(batch, 2))
+    x = 0.3 * StepNoise(PathNoise(batch, 2), 1)(Purpose.PRIOR)
+    y = travel_back(x, 0.3, 0.5, StepNoise(PathNoise(batch, 2), 2))
     # 30,000 numbers: standard error of a standard deviation 0.4 %.
     assert float(y.std()) == pytest.approx(0.5, rel=0.02)
     assert float((y - x).std()) == pytest.approx(0.4, rel=0.02)
@@ -147,3 +147,21 @@ def test_every_sampler_works_with_every_strategy_and_counts_its_evaluations(stra
     assert result.nfe == (sequential_nfe(settings, 2) if strategy == "sequential" else settings.nfe)
     levels = [sigma for _, sigma in network.asked]
     assert levels[0] == 3.5 and levels[-1] == pytest.approx(0.03)
+
+
+@pytest.mark.parametrize("ahead", [1, 12, 10_000])
+def test_numbers_of_many_steps_at_once_are_those_of_each_step(monkeypatch, ahead):
+    monkeypatch.setattr("inpaint_hpc.sampling.strategies.NOISE_AHEAD", ahead)
+    batch = SampleBatch(
+        [Task(SPINEL, [3, 3]), Task(SPINEL, [11])], [[0, 1, 7], [2]], seed=3, device=torch.device("cpu")
+    )
+    path = PathNoise(batch, 5)
+    for step in (1, 2, 3, 4, 5, 2):
+        noise = StepNoise(path, step)
+        for purpose, repeat in ((Purpose.PREDICTOR, 0), (Purpose.CORRECTOR, 0), (Purpose.CORRECTOR, 1)):
+            alone = batch.rng.normal(batch.sample, step, purpose, batch.atom, repeat)
+            assert torch.equal(noise(purpose), alone)
+        assert torch.equal(
+            noise.normal(Purpose.HOST, batch.sample[:2], batch.atom[:2]),
+            batch.rng.normal(batch.sample[:2], step, Purpose.HOST, batch.atom[:2]),
+        )
