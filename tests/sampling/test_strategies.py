@@ -153,7 +153,7 @@ def test_every_sampler_works_with_every_strategy_and_counts_its_evaluations(stra
 def test_numbers_of_many_steps_at_once_are_those_of_each_step(monkeypatch, ahead):
     monkeypatch.setattr("inpaint_hpc.sampling.strategies.NOISE_AHEAD", ahead)
     batch = SampleBatch(
-        [Task(SPINEL, [3, 3]), Task(SPINEL, [11])], [[0, 1, 7], [2]], seed=3, device=torch.device("cpu")
+        [Task(ANCHOR, [3, 3]), Task(ANCHOR, [11])], [[0, 1, 7], [2]], seed=3, device=torch.device("cpu")
     )
     path = PathNoise(batch, 5)
     for step in (1, 2, 3, 4, 5, 2):
