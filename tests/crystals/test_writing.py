@@ -23,7 +23,7 @@ def crystal_of(seed):
     rotation, _ = np.linalg.qr(rng.normal(size=(3, 3)))
     rotation *= np.sign(np.linalg.det(rotation))
     corners = np.array([[x, y, z] for x in (0, 0.5) for y in (0, 0.5) for z in (0, 0.5)])
-    frac = corners + rng.uniform(-0.1, 0.1, (8, 3)) + rng.integers(-1, 2, (8, 3))
+    frac = corners + rng.uniform(-0.06, 0.06, (8, 3)) + rng.integers(-1, 2, (8, 3))
     return Crystal(rng.choice([3, 8, 25, 94], 8), frac, lattice @ rotation, "random")
 
 

@@ -372,3 +372,20 @@ def test_settings_that_decide_nothing_are_no_part_of_an_id():
     assert settings_that_decide(asdict(PipelineSettings(chgnet="r2scan")))["chgnet"] == "r2scan"
     with pytest.raises(InputError, match="needs CHGNet"):
         PipelineSettings(score=False, relax="guests")
+
+
+def test_voids_are_let_go_of_their_centres_where_candidates_are_relaxed():
+    centre = beside(SITE_8A, 0.6, 0.3, 0.0)  # 8a is the lowest place, this is not
+    found = {}
+    for name, settings in (("relaxed", {}), ("one only", {"top_k": 1}), ("as placed", {"relax": "none"})):
+        pipeline = PipelineSettings(**{"relax": "guests", "fmax": 0.2, "tolerance": 0.05, **settings})
+        made = [candidate(SITE_8A, 0, (0,), 1.0), replace(candidate(centre, 1), origin="void")]
+        one = TaskCandidates(Task(SPINEL, [3]), WyckoffCache(SPINEL, 0.1, 0.05), made)
+        rank_by_energy([one], pipeline, "cpu")
+        found[name] = one.candidates
+    # Judged as placed it is too high to be kept; let go it comes within 0.05 eV of 8a, and is relaxed.
+    assert [len(found[name]) for name in ("one only", "as placed")] == [1, 1]
+    first, void = found["relaxed"]
+    assert (first.origin, void.origin) == ("joint", "void") and void.relaxed.sound
+    assert (void.energy_per_atom - first.energy_per_atom) * (len(SPINEL) + 1) <= 0.05
+    assert np.linalg.norm((void.guest_frac_coords[0] - centre) @ SPINEL.lattice) > 0.1
