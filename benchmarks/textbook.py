@@ -1,14 +1,19 @@
 """Ions in hosts whose sites every textbook names: is the known one first, and where are the other candidates?
 
     python benchmarks/textbook.py cases/textbook [--only Ti3C2O2_slab] [--json FILE]
+    python benchmarks/textbook.py cases/textbook --sites
 
 The folder has one CIF for each host and `known_sites.json`: host -> `sites` (name -> fractional coordinates) and `jobs`
 ("Li=2" -> {"tet 8a": 2}: two guests on that site; "a|b": on either).  Everything else is as without any option.
+
+With --sites: is there a lower place than the first candidate, with guests relaxed in the frozen host?  One ion of each
+element in these hosts, Li and Mg in the MnO2 examples; `inpaint --relax guests` against `sites`.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import click
@@ -54,13 +59,39 @@ def run(network, host, job: str, known: dict) -> dict:
     }
 
 
+def lower_sites(network, folder: Path, known: dict) -> None:
+    """Print for each host how far below the first candidate the lowest site lies, meV."""
+    from inpaint_hpc.sites.find_sites import find_sites
+
+    examples = Path(__file__).resolve().parent.parent / "inpaint_hpc" / "examples" / "mno2"
+    jobs = [(path, ion) for path in sorted(examples.glob("*.cif")) for ion in ("Li", "Mg")]
+    for name, one in known.items():
+        jobs += [(folder / f"{name}.cif", ion) for ion in sorted({re.split("[= ]", job)[0] for job in one["jobs"]})]
+    gaps = []
+    for path, ion in jobs:
+        (host,) = read_hosts([path])
+        candidates = inpaint(network, host, {ion: 1}, relax="guests").candidates
+        energies = [orbit.energy for orbit in find_sites(network, host, ion).orbits]
+        if not candidates or not np.isfinite(energies).any():
+            click.echo(f"{path.stem:20} {ion:2} without a place")
+            continue
+        gaps.append(1000 * (candidates[0].ranking_energy * (len(host) + 1) - np.nanmin(energies)))
+        click.echo(f"{path.stem:20} {ion:2} lowest site {gaps[-1]:6.1f} meV below the first candidate")
+    click.echo(f"{sum(gap > 5 for gap in gaps)} of {len(gaps)} by more than 5 meV, at most {max(gaps):.1f}")
+
+
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, path_type=Path))
 @click.option("--only", multiple=True, help="Names of hosts; all by default.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write the results here.")
-def main(folder: Path, only: tuple[str, ...], json_path: Path | None) -> None:
+@click.option("--sites", is_flag=True, help="Compare first candidates with the lowest sites instead.")
+def main(folder: Path, only: tuple[str, ...], json_path: Path | None, sites: bool) -> None:
     network, found = load_network(), []
-    for name, known in json.loads((folder / "known_sites.json").read_text()).items():
+    everything = json.loads((folder / "known_sites.json").read_text())
+    if sites:
+        lower_sites(network, folder, everything)
+        return
+    for name, known in everything.items():
         if only and name not in only:
             continue
         (host,) = read_hosts([folder / f"{name}.cif"])
