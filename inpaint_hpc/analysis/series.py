@@ -30,6 +30,7 @@ from inpaint_hpc.sites.site_network import SiteNetwork
 
 from .charge_limits import charge_limits
 from .metal_references import metal_energy
+from .metal_states import metal_states
 from .voltage import FilledHost, VoltageProfile, voltage_profile
 
 if TYPE_CHECKING:
@@ -129,7 +130,9 @@ def concentration_series(
             places += [(Task(larger, [guest] * n), size) for n in counted]
     results = run_tasks(network, [task for task, _ in places], sampling, pipeline, device, progress)
     empty = _empty(host, pipeline, device)
-    filled, notes = [], []
+    filled: list[FilledHost] = []
+    crystals: list[Crystal] = []
+    notes: list[str] = []
     for (task, size), result in zip(places, results, strict=True):
         n = len(task.guests)
         where = f"{n} guests" if size == 1 else f"{n} guests in {task.host.name}"
@@ -141,6 +144,7 @@ def concentration_series(
         crystal = result.crystal(best.rank)
         energy = per_atom * len(crystal) / size
         label = f"rank {best.rank}" if size == 1 else f"{task.host.name}, rank {best.rank}"
+        crystals.append(crystal)
         filled.append(
             FilledHost(
                 n / size,
@@ -156,10 +160,11 @@ def concentration_series(
         notes += [f"{where}: {note}" for note in result.notes if not note.startswith("the host already")]
     if not filled:
         raise InputError(f"{host.name or 'host'}: no candidate for any number of guests")
+    states = metal_states(crystals, pipeline.chgnet, device) if pipeline.relaxes else [{}] * len(filled)
     profile = voltage_profile(
         guest,
         empty,
-        filled,
+        [replace(one, states=found) for one, found in zip(filled, states, strict=True)],
         metal_energy(guest, pipeline.chgnet, device),
         treatment=pipeline.relax,
         chgnet=pipeline.chgnet,

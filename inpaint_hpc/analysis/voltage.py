@@ -6,8 +6,8 @@ frozen host, the host is used unrelaxed; if everything was relaxed, so is the ho
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,6 +59,7 @@ class FilledHost:
         label: task id or name of the structure.
         wyckoff, coordination: of each guest, e.g. '8a' and 'O4'; empty where they are not known.
         spacegroup: of host and guests; None where it is not known.
+        states: of its metals where magnetic moments tell them, see `metal_states`.
         departure: how the relaxed structure left the host's framework; '' if it did not, or was not compared.
     """
 
@@ -70,6 +71,7 @@ class FilledHost:
     coordination: tuple[str, ...] = ()
     spacegroup: str | None = None
     departure: str = ""
+    states: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,7 @@ class VoltageProfile:
                 "coordination": list(one.coordination),
                 "spacegroup": one.spacegroup,
                 "left_framework": one.departure or None,
+                "oxidation_states": {metal: {str(q): n for q, n in s.items()} for metal, s in one.states.items()},
             }
             for k, one in enumerate(self.filled, start=1)
         ]

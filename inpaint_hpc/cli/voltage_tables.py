@@ -20,6 +20,7 @@ def print_profile(profile: VoltageProfile) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from inpaint_hpc.analysis.metal_states import words
     from inpaint_hpc.analysis.voltage import TREATMENTS
     from inpaint_hpc.cli.output import stdout_console
     from inpaint_hpc.cli.site_tables import print_most
@@ -71,6 +72,9 @@ def print_profile(profile: VoltageProfile) -> None:
         f"{profile.metal_energy:.3f} eV/atom; charge {profile.charge:g}; CHGNet {profile.chgnet}",
         style="dim",
     )
+    told = [f"{row['formula']} {words(row['oxidation_states'])}" for row in profile.rows() if row["oxidation_states"]]
+    if told:
+        out.print("oxidation states by CHGNet's magnetic moments: " + "; ".join(told), style="dim", markup=False)
     for note in (*document["remarks"], *profile.notes):
         out.print(f"Note: {note}", markup=False)
     out.print()
