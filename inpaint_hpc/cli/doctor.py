@@ -40,6 +40,8 @@ def _lines(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "device", f"{device['name']} ({device['kind']}, {_gib(device['memory_GiB'])}): {device['kernels']}"
     if report["gpus"]["names"]:
         yield "gpus", f"{len(report['gpus']['names'])} for workers: {', '.join(report['gpus']['names'])}"
+        without = "no CUDA MPS (nvidia-cuda-mps-control -d): workers that share a card take turns on it"
+        yield "gpus", "CUDA MPS runs: workers may share a card" if report["gpus"]["mps"] else without
     for note in report["gpus"]["notes"]:
         yield "gpus", note
     for weights in report["weights"]:

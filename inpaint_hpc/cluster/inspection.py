@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from inpaint_hpc._version import __version__
-from inpaint_hpc.environment import OPTIONAL, available_cores, package_versions
+from inpaint_hpc.environment import OPTIONAL, available_cores, package_versions, process_exists
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.gpus import gpus_here
 
@@ -22,7 +22,8 @@ def inspect_environment() -> dict[str, Any]:
     Returns:
         inpaint_hpc, python, platform: versions; packages, optional: version or None by name; cpu: cores this process
         may use, and memory_GiB; devices: name, kind, memory_GiB of each torch device, and kernels, what its operations
-        use and why; gpus: names of those for workers, and notes on the others; weights: name, path, sha256, verified;
+        use and why; gpus: names of those for workers, notes on the others, and
+        whether several processes can share a card (mps); weights: name, path, sha256, verified;
         slurm: path or None by command; problems: one line each, empty if everything needed is there.
     """
     problems: list[str] = []
@@ -79,12 +80,26 @@ def _devices(problems: list[str]) -> list[dict[str, Any]]:
     return devices
 
 
+def multi_process_service() -> bool:
+    """Whether CUDA's Multi-Process Service is there for processes that start now, so that several can share a card.
+
+    Its daemon listens at `control` in CUDA_MPS_PIPE_DIRECTORY, /tmp/nvidia-mps by default, which it leaves behind when
+    it is killed; beside it is the number of its process.
+    """
+    folder = Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY") or "/tmp/nvidia-mps")
+    try:
+        daemon = int((folder / "nvidia-cuda-mps-control.pid").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return (folder / "control").exists()
+    return (folder / "control").exists() and process_exists(daemon)
+
+
 def _gpus() -> dict[str, Any]:
     try:
         found = gpus_here()
     except Exception:  # torch is missing or broken, which is a problem of its own
-        return {"names": [], "notes": []}
-    return {"names": list(found.names), "notes": list(found.notes)}
+        return {"names": [], "notes": [], "mps": False}
+    return {"names": list(found.names), "notes": list(found.notes), "mps": multi_process_service()}
 
 
 def _weights(problems: list[str]) -> list[dict[str, Any]]:

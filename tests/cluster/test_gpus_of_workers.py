@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +12,8 @@ import torch
 
 from inpaint_hpc import gpus
 from inpaint_hpc.campaign.worker import ShardWorker
-from inpaint_hpc.cluster.inspection import inspect_environment
+from inpaint_hpc.cli.doctor import _lines
+from inpaint_hpc.cluster.inspection import inspect_environment, multi_process_service
 from inpaint_hpc.cluster.local import Workers, choose_workers, make_executor
 from inpaint_hpc.cluster.slurm.allocation import Allocation
 from inpaint_hpc.cluster.slurm.job_step import make_node
@@ -198,3 +201,21 @@ def test_workers_that_share_a_gpu_share_its_memory(node, monkeypatch, tmp_path):
         found[actors] = reports[0]
     # Alone what is free, together a share of the card, whatever others have left of it so far.
     assert found == {1: int(0.6 * 80 * 2**30) // BYTES_PER_EDGE, 2: int(0.6 * 50 * 2**30) // BYTES_PER_EDGE}
+
+
+def test_whether_several_workers_can_share_a_card(monkeypatch, tmp_path):
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path))
+    assert not multi_process_service()
+    (tmp_path / "control").touch()
+    assert multi_process_service()
+    number = tmp_path / "nvidia-cuda-mps-control.pid"
+    number.write_text(f"{os.getpid()}\n")
+    assert multi_process_service()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    number.write_text(str(ended.pid))  # of a daemon that was killed
+    assert not multi_process_service()
+    report = {"gpus": {"names": ["0"], "notes": [], "mps": False}, "cpu": {"cores": 1, "memory_GiB": 1.0}}
+    report |= {"inpaint_hpc": "0", "python": "3", "platform": "L", "devices": [], "weights": [], "slurm": {}}
+    lines = [value for label, value in _lines({**report, "optional": {}, "packages": {}}) if label == "gpus"]
+    assert lines[0] == "1 for workers: 0" and lines[1].startswith("no CUDA MPS (nvidia-cuda-mps-control -d)")
