@@ -185,7 +185,7 @@ class _Drive:
             if not self.sharing.claim(unit):
                 self.sharing.release(unit.shard, self.in_flight)
                 continue
-            self.executor.submit(unit)
+            self.executor.submit(unit, alone=self.pending.attempts(unit) > 0)
             now = time.time()
             self.in_flight[unit] = now
             self.first_dispatch = self.first_dispatch or now
