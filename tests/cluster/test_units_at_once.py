@@ -1,5 +1,9 @@
 """Ray actors with several units in flight: the same archive, and a death is blamed on the right unit."""
 
+import subprocess
+import sys
+import time
+
 import psutil
 
 from inpaint_hpc.archive.compare import compare
@@ -8,7 +12,7 @@ from inpaint_hpc.campaign.journal import read_journal
 from inpaint_hpc.campaign.run_results import collect_run
 from inpaint_hpc.campaign.worker import ShardWorker
 from inpaint_hpc.cluster.driver import drive
-from inpaint_hpc.cluster.local import Workers, choose_workers, make_executor
+from inpaint_hpc.cluster.local import Workers, choose_workers, make_executor, run_campaign
 from inpaint_hpc.cluster.processes import RUN, marked
 
 
@@ -47,6 +51,27 @@ def test_an_actor_that_is_killed_with_several_units(tiny_run, tmp_path):
 
     report = drive(run, executor, kill)
     assert killed and report.tasks_pending == 0 and report.state.failed == report.state.isolated == 0
+    assert marked({RUN: str(run.path.resolve())}) == []
+    found = compare(inline(runs[0]), collect_run(run).path)
+    assert found.equal and found.tasks == 14 and found.samples == found.identical
+
+
+def test_a_driver_that_is_killed_and_resumed(tiny_run, tmp_path):
+    each = {"analysis": 2, "units_at_once": 3}
+    options = {"guests": ("Li", "Na"), "min_shards": 14, "samples": 32}
+    runs = [tiny_run(tmp_path / name, **options, each=more) for name, more in (("inline", {}), ("ray", each))]
+    run = runs[1]
+    assert run.id == runs[0].id
+    with subprocess.Popen([sys.executable, "-m", "inpaint_hpc", "resume", str(run.path), "--no-collect"]) as driver:
+        while not run.result_units():
+            assert driver.poll() is None
+            time.sleep(0.05)
+        driver.kill()
+    deadline = time.monotonic() + 600.0
+    while marked({RUN: str(run.path.resolve())}):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert run_campaign(run).tasks_pending == 0
     assert marked({RUN: str(run.path.resolve())}) == []
     found = compare(inline(runs[0]), collect_run(run).path)
     assert found.equal and found.tasks == 14 and found.samples == found.identical
