@@ -177,7 +177,7 @@ class _Drive:
                 self._record_outcome(outcome)
 
     def _dispatch(self) -> None:
-        while self.pending and self.executor.idle():
+        while self.pending and self.executor.idle(len(self.pending) + len(self.in_flight)):
             unit = self.pending.pop(None if self.options.stop_at is None else self._affordable(self.options.stop_at))
             if unit is None:
                 self._stop("time", self.options.stop_at)

@@ -61,8 +61,13 @@ class Executor(Protocol):
             InputError: no such device, not a run directory ...
         """
 
-    def idle(self) -> int:
-        """Number of units that could be submitted now."""
+    def idle(self, left: int | None = None) -> int:
+        """Number of units that could be submitted now.
+
+        Args:
+            left: all units that are pending or in flight, of which no worker gets more than its share: the first to be
+                up would otherwise take all of a small campaign, or of the end of a large one.
+        """
 
     def submit(self, unit: WorkUnit, alone: bool = False) -> None:
         """Give a unit to an idle worker.

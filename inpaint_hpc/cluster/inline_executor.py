@@ -50,7 +50,7 @@ class InlineExecutor:
         """
         self._worker = (self._factory or shard_worker())(*self._arguments)
 
-    def idle(self) -> int:
+    def idle(self, left: int | None = None) -> int:
         """1 unless a unit was submitted."""
         return int(self._unit is None)
 

@@ -106,6 +106,13 @@ def test_only_the_unit_that_ends_actors_is_blamed(tiny_run, tmp_path):
     assert (found.only_first, found.only_second, found.different_status) == (0, 0, 1)
 
 
+def test_the_first_actor_that_is_up_leaves_others_their_share(tmp_path):
+    executor = make_executor(tmp_path, Workers(2, "cpu", 1, units_at_once=3))
+    assert executor.idle() == 0
+    executor._slots[0].hello = {"name": "first"}
+    assert [executor.idle(left) for left in (None, 1, 2, 4, 100)] == [3, 1, 1, 2, 3]
+
+
 def test_how_many_a_worker_gets():
     assert choose_workers(2, 1, "cpu").units_at_once == 1
     assert choose_workers(2, 1, "cpu", 3, 2) == Workers(2, "cpu", 1, analysis=3, units_at_once=2)

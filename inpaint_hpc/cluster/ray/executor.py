@@ -127,17 +127,21 @@ class RayExecutor:
                 _LOG.warning("start %d of %d: %s", attempt, _NODE_STARTS, error)
                 self._disconnect()
 
-    def idle(self) -> int:
-        """Units that actors have room for."""
-        return sum(map(self._room, self._slots))
+    def idle(self, left: int | None = None) -> int:
+        """Units that actors have room for, where all of them share `left`."""
+        most = self._each.units_at_once
+        if left is not None:
+            most = min(most, -(-left // len(self._slots)))
+        return sum(self._room(slot, most) for slot in self._slots)
 
-    def _room(self, slot: Slot) -> int:
-        return 0 if slot.hello is None or slot.alone else self._each.units_at_once - len(slot.calls)
+    def _room(self, slot: Slot, most: int) -> int:
+        return 0 if slot.hello is None or slot.alone else max(0, most - len(slot.calls))
 
     def submit(self, unit: WorkUnit, alone: bool = False) -> None:
         """Send the unit to the actor that has fewest; one that is to be alone waits until that has none."""
-        slot = max(self._slots, key=self._room, default=None)
-        if slot is None or self._room(slot) <= 0:
+        most = self._each.units_at_once
+        slot = max(self._slots, key=lambda slot: self._room(slot, most), default=None)
+        if slot is None or not self._room(slot, most):
             raise RuntimeError("no worker is idle")
         if alone:
             slot.alone.append(unit)
