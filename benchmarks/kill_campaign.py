@@ -1,6 +1,7 @@
 """Kill a campaign at random instants, resume it, and compare its archive with that of an undisturbed run.
 
     python benchmarks/kill_campaign.py --kills 100 --json kills.json
+    python benchmarks/kill_campaign.py --kills 12 --analysis 1 --units-at-once 3
 
 Each round is a campaign of its own on two Ray actors.  An actor, the raylet, the driver or a collector is killed
 (SIGKILL) at a random instant, again and again; when the driver is gone, `inpaint-hpc resume` goes on.  When everything
@@ -65,6 +66,8 @@ def main() -> int:
     parser.add_argument(
         "--samples", type=int, default=48, help="of each of the 203 tasks; more make rounds longer (48)"
     )
+    parser.add_argument("--analysis", type=int, default=0, help="processes for the analysis beside each actor (0)")
+    parser.add_argument("--units-at-once", type=int, default=1, help="units that each actor has in flight (1)")
     parser.add_argument("--seed", type=int, default=0, help="of victims and instants (0)")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     arguments = parser.parse_args()
@@ -72,7 +75,8 @@ def main() -> int:
     dice = random.Random(arguments.seed)
     tally = Tally(victims=dice.sample(sorted(set(VICTIMS)), len(set(VICTIMS))))
     with tempfile.TemporaryDirectory(prefix="kill-campaign-") as folder:
-        kill_rounds(Path(folder), arguments.kills, arguments.samples, dice, tally)
+        each = {"analysis": arguments.analysis, "units_at_once": arguments.units_at_once}
+        kill_rounds(Path(folder), arguments.kills, arguments.samples, each, dice, tally)
     figures = {
         "kills": sum(tally.kills.values()),
         "kills_by_victim": dict(tally.kills),
@@ -93,9 +97,11 @@ def main() -> int:
     return 1 if tally.problems else 0
 
 
-def kill_rounds(folder: Path, kills: int, samples: int, dice: random.Random, tally: Tally) -> None:
-    """An undisturbed campaign, then disturbed ones until there were `kills` kills."""
-    config = write_campaign(folder, samples)
+def kill_rounds(
+    folder: Path, kills: int, samples: int, each: dict[str, int], dice: random.Random, tally: Tally
+) -> None:
+    """An undisturbed campaign, then disturbed ones until there were `kills` kills; `each` is what an actor gets."""
+    config = write_campaign(folder, samples, each)
     reference = folder / "undisturbed"
     inpaint_hpc("run", str(config), "--out", str(reference), "--cluster", "inline", "--top", "0").check()
     while sum(tally.kills.values()) < kills and not tally.problems:
@@ -106,7 +112,7 @@ def kill_rounds(folder: Path, kills: int, samples: int, dice: random.Random, tal
         examine(run, reference, tally)
 
 
-def write_campaign(folder: Path, samples: int) -> Path:
+def write_campaign(folder: Path, samples: int, each: dict[str, int]) -> Path:
     """Random weights and the configuration of 203 tasks in about 24 shards; the configuration's path."""
     torch.manual_seed(0)
     network = ScoreNetwork(NetworkConfig(**SIZES))
@@ -119,7 +125,7 @@ def write_campaign(folder: Path, samples: int) -> Path:
         "weights": str(folder / "tiny.safetensors"),
         "sampling": {"steps": 3},
         "pipeline": {"score": False, "redraws": 0},
-        "resources": {"min_shards": 24, "actors": 2, "threads": 1, "device": "cpu"},
+        "resources": {"min_shards": 24, "actors": 2, "threads": 1, "device": "cpu", **each},
     }
     path = folder / "campaign.yaml"
     path.write_text(yaml.safe_dump(config))

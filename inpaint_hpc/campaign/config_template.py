@@ -71,6 +71,7 @@ resources:
   # threads: 1                  # torch threads per worker
   device: auto                  # auto, cpu or cuda
   # analysis: auto              # processes beside each worker that keep a GPU from waiting; auto: none on CPUs
+  # units_at_once: auto         # units that each worker has in flight; auto: 3 on GPUs with such processes, else 1
   # edge_budget: 20000          # maximum graph edges per batch; limits memory
   # shard_minutes: 5            # work per shard, in minutes on one CPU core; GPUs by default get what takes them 10 s
 

@@ -57,9 +57,9 @@ class Beats:
 class Heartbeat:
     """Writes workers/NAME.json every few seconds until it is closed.
 
-    Every record carries `state` (idle, running, ended) and `progressed`, the time when the worker last made
-    progress: one with fresh heartbeats but no progress hangs.  A full disk is not reported here, but when the worker
-    writes its result.
+    Every record carries `state` (idle, running, ended), `units` in flight, the last of them to make progress as `unit`
+    with its fields, and `progressed`, the time of that: a worker with fresh heartbeats but no progress hangs.  A full
+    disk is not reported here, but when the worker writes its result.
 
     Args:
         run: the run directory.
@@ -71,7 +71,9 @@ class Heartbeat:
     def __init__(self, run: RunDirectory, name: str, every: float = EVERY, **fields: object) -> None:
         """Describe a worker; nothing is written before `start`."""
         self._run, self._name = run, name
-        self._fields: dict[str, Any] = {"state": "idle", "progressed": time.time(), **fields}
+        self._fields: dict[str, Any] = {"state": "idle", "unit": None, "progressed": time.time(), **fields}
+        self._units: dict[str, dict[str, Any]] = {}  # the last is the one that made progress last
+        self._busy, self._busy_since = 0.0, 0.0
         self._lock = threading.Lock()
         self._beats = Beats(self.write, name=f"heartbeat of {name}", every=every)
 
@@ -84,10 +86,34 @@ class Heartbeat:
         with self._lock:
             self._fields.update(fields, progressed=time.time())
 
+    def progress(self, unit: str, **fields: object) -> None:
+        """Change fields of a unit in flight, which begins with its first call."""
+        with self._lock:
+            if not self._units:
+                self._busy_since = time.perf_counter()
+            self._units[unit] = {**self._units.pop(unit, {}), **fields}
+            self._fields["progressed"] = time.time()
+
+    def end(self, unit: str) -> None:
+        """A unit is in flight no more."""
+        with self._lock:
+            if self._units.pop(unit, None) is not None and not self._units:
+                self._busy += time.perf_counter() - self._busy_since
+            self._fields["progressed"] = time.time()
+
+    @property
+    def busy_seconds(self) -> float:
+        """Time with at least one unit in flight, s."""
+        with self._lock:
+            return self._busy + (time.perf_counter() - self._busy_since if self._units else 0.0)
+
     def write(self) -> None:
         """Write a record now."""
         with self._lock:
-            record = dict(self._fields)
+            record = {**self._fields, "units": list(self._units)}
+            if self._units:
+                unit = record["units"][-1]
+                record |= {"state": "running", "unit": unit, **self._units[unit]}
         with contextlib.suppress(OSError):
             self._run.heartbeat(self._name, record)
 

@@ -9,13 +9,25 @@ from pydantic import BeforeValidator, Field
 from inpaint_hpc.configuration import Section
 
 _MOST_ANALYSIS = 12
+# One unit has the networks; with two more there is always one ready to have them next, by the model of a card.
+_UNITS_ON_A_GPU = 3
+# Torch threads of a GPU worker whose other cores do the analysis.
+_THREADS_ON_A_GPU = 2
 
 
 def _actors(value: object) -> int | str:
+    return _at_least_one("workers", value)
+
+
+def _units(value: object) -> int | str:
+    return _at_least_one("units", value)
+
+
+def _at_least_one(what: str, value: object) -> int | str:
     if value == "auto":
         return "auto"
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"give a number of workers of at least 1, or auto, not {value!r}")
+        raise ValueError(f"give a number of {what} of at least 1, or auto, not {value!r}")
     return value
 
 
@@ -42,6 +54,27 @@ def analysis_processes(wanted: int | str, device: str, cores: int, actors: int) 
     return 0 if device == "cpu" else min(_MOST_ANALYSIS, max(0, cores // actors - 1))
 
 
+def units_at_once(wanted: int | str, device: str, analysis: int) -> int:
+    """Units that each worker has in flight.
+
+    Args:
+        wanted: `units_at_once` of the resources; `auto` takes several for GPU workers with processes for the analysis,
+            so that a GPU computes for one while others are analysed or written, and one elsewhere.
+        device: 'cpu' or 'cuda'.
+        analysis: processes for the analysis beside each worker.
+    """
+    if wanted != "auto":
+        return int(wanted)
+    return _UNITS_ON_A_GPU if device != "cpu" and analysis else 1
+
+
+def worker_threads(device: str, cores: int, actors: int, analysis: int) -> int:
+    """Torch threads of each worker where the number is not given: its share of the cores, but few for a GPU worker with
+    processes for the analysis, which have the others."""
+    share = max(1, cores // actors)
+    return share if device == "cpu" or not analysis else min(_THREADS_ON_A_GPU, max(1, share - analysis))
+
+
 class Resources(Section):
     """What a campaign may use.  Nothing here changes a result.
 
@@ -51,6 +84,7 @@ class Resources(Section):
         device: `auto` takes GPUs where there are any.
         analysis: processes beside each worker for what is computed of each task without the networks, so that a GPU
             need not wait for it; `auto` takes the cores that GPU workers leave, and none on CPUs.
+        units_at_once: units that each worker has in flight; `auto` takes 3 for GPU workers with such processes, else 1.
         edge_budget: graph edges in a batch, the measure of its memory; None chooses for the device.
         shard_minutes: work of a shard, in estimated minutes of one CPU core; None: 5, for GPUs what one does in 10 s.
         shard_tasks: most tasks of a shard; None: 512, for GPUs 2,048, and about 16,384 samples.
@@ -61,6 +95,7 @@ class Resources(Section):
     threads: int | None = Field(None, gt=0)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     analysis: Annotated[int | str, BeforeValidator(_processes)] = "auto"
+    units_at_once: Annotated[int | str, BeforeValidator(_units)] = "auto"
     edge_budget: int | None = Field(None, gt=0)
     shard_minutes: float | None = Field(None, gt=0)
     shard_tasks: int | None = Field(None, gt=0)

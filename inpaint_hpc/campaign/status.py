@@ -33,9 +33,10 @@ class WorkerStatus:
         alive: the last heartbeat is at most `ALIVE_SECONDS` old and does not say that the worker ended.
         age: s since the last heartbeat.
         state: idle, running or ended.
-        unit: unit it is running; None when idle.
+        unit: unit it is running, of several the one that made progress last; None when idle.
         tasks, failed: since it started.
         samples_per_second: averaged over the time spent on units.
+        units: all units it is running.
     """
 
     name: str
@@ -49,6 +50,7 @@ class WorkerStatus:
     tasks: int
     failed: int
     samples_per_second: float
+    units: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -228,6 +230,7 @@ def _worker(name: str, beat: dict[str, Any], now: float) -> WorkerStatus:
         tasks=int(beat.get("tasks_done", 0)),
         failed=int(beat.get("failed", 0)),
         samples_per_second=float(beat.get("samples_per_second", 0.0)),
+        units=tuple(beat.get("units") or filter(None, [beat.get("unit")])),
     )
 
 

@@ -10,10 +10,11 @@ import math
 import os
 import re
 import socket
+import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     import torch
 
     from inpaint_hpc.network.score_network import ScoreNetwork
-    from inpaint_hpc.pipeline.analysis import Analysis
+    from inpaint_hpc.pipeline.analysis import Analysis, Found, Item
 
 __all__ = ["ShardWorker", "fail_unit"]
 
@@ -43,8 +44,18 @@ BATCHES_TOGETHER = 2
 MAX_HALVINGS = 4
 
 
+class _OfUnit(threading.local):
+    """What belongs to the unit that a thread is running: its name, and the maximum graph edges per batch, which is None
+    until it runs short of memory unless configured."""
+
+    def __init__(self, edge_budget: int | None) -> None:
+        self.name = ""
+        self.edge_budget = edge_budget
+
+
 class ShardWorker:
-    """Runs units of a campaign.
+    """Runs units of a campaign, also several at once in as many threads: one of them has the networks at a time, while
+    others wait for the analysis of their tasks or write their results.
 
     Args:
         run_path: the run directory.
@@ -56,7 +67,6 @@ class ShardWorker:
     Attributes:
         run: the run directory.
         name: of the worker.
-        edge_budget: maximum graph edges per batch; unless configured, None until a unit runs short of memory.
         note: why this worker is slower than it could be, in one line; '' if it is not.
 
     Raises:
@@ -87,7 +97,8 @@ class ShardWorker:
             torch.set_num_threads(threads)
         self.device = _device(device)
         self.sampling, self.pipeline = self.run.settings()
-        self.edge_budget = self.sampling.edge_budget
+        self._mine = _OfUnit(self.sampling.edge_budget)
+        self._networks = threading.Lock()
         self.network = _frozen_network(self.run, self.device)
         self.cost = CostModel.of(self.sampling, self.pipeline, self.network.info)
         if self.pipeline.score:
@@ -96,7 +107,7 @@ class ShardWorker:
             load_chgnet(str(self.device), self.pipeline.chgnet)
         self._pool = AnalysisPool(analysis) if analysis else None
         self._totals: Counter[str] = Counter()
-        self._seconds = 0.0
+        self._reporting = threading.Lock()
         self._log_file = self.run.log(self.name)
         self._reports = self.run.report_journal(self.name)
         self._heartbeat = Heartbeat(
@@ -146,7 +157,7 @@ class ShardWorker:
         """
         start = time.perf_counter()
         unit = self.run.unit(unit.shard, unit.start, unit.stop)
-        self.edge_budget = self.sampling.edge_budget
+        self._mine.edge_budget = self.sampling.edge_budget
         path = self.run.result_path(unit)
         if path.exists():
             problem = self.run.problem_of(unit)
@@ -155,17 +166,19 @@ class ShardWorker:
             self._log("damaged", level="warning", unit=str(unit), error=problem)
         require_writable(path.parent)
         self._heartbeat.start()
-        self._heartbeat.update(state="running", unit=str(unit), task=None, n_tasks=len(unit), tasks_done_in_unit=0)
+        self._mine.name = str(unit)
+        self._heartbeat.progress(str(unit), task=None, n_tasks=len(unit), tasks_done_in_unit=0)
         self._log("unit started", unit=str(unit), tasks=len(unit))
         try:
             records: list[TaskRecord] = []
             for together in self._chunks(self.run.tasks(self.run.rows(unit))):
-                self._heartbeat.update(task=together[0].id, tasks_done_in_unit=len(records))
+                self._heartbeat.progress(str(unit), task=together[0].id, tasks_done_in_unit=len(records))
                 records += self._run_tasks(together, unit)
             written = time.perf_counter()
             records = write_unit(self.run, unit, records)
         finally:
-            self._heartbeat.update(state="idle", unit=None, task=None)
+            self._mine.name = ""
+            self._heartbeat.end(str(unit))
         now = time.perf_counter()
         report = unit_report(unit, records, now - start, self.name, {"write": now - written})
         self._finished(report)
@@ -175,19 +188,32 @@ class ShardWorker:
         """Records of tasks, which go through the pipeline together; nothing is written or retried."""
         from inpaint_hpc.pipeline.inpaint import scored_tasks
 
-        analysis: Analysis = map if self._pool is None else self._pool.map
+        beside: Analysis = map if self._pool is None else self._pool.map
+        analysis: Analysis = map if self._pool is None else self._without_networks
         records: dict[str, TaskRecord] = {}
         for samples in sorted({task.samples for task in tasks}):
             chosen = [task for task in tasks if task.samples == samples]
-            sampling = replace(self.sampling, samples=samples, edge_budget=self.edge_budget)
+            sampling = replace(self.sampling, samples=samples, edge_budget=self._mine.edge_budget)
             places = [task.task for task in chosen]
-            scored = scored_tasks(self.network, places, sampling, self.pipeline, self.device, self._progress, analysis)
+            with self._networks:
+                scored = scored_tasks(
+                    self.network, places, sampling, self.pipeline, self.device, self._progress, analysis
+                )
             items = [
                 FinishedTask(task, one, self.name, self.run.match_tolerance)
                 for task, one in zip(chosen, scored, strict=True)
             ]
-            records |= {record.task_id: record for record in analysis(record_of, items)}
+            records |= {record.task_id: record for record in beside(record_of, items)}
         return [records[task.id] for task in tasks]
+
+    def _without_networks(self, function: Callable[[Item], Found], items: Iterable[Item]) -> list[Found]:
+        """Results of the pool, with the networks free for other threads until all are there."""
+        assert self._pool is not None
+        self._networks.release()
+        try:
+            return list(self._pool.map(function, items))
+        finally:
+            self._networks.acquire()
 
     def close(self) -> None:
         """Stop the heartbeat; the last one states that the worker has ended.  The worker may be used again."""
@@ -201,7 +227,7 @@ class ShardWorker:
         """Tasks that go through the pipeline together, in order."""
         from inpaint_hpc.sampling.batching import default_edge_budget
 
-        limit = BATCHES_TOGETHER * (self.edge_budget or default_edge_budget(self.device))
+        limit = BATCHES_TOGETHER * (self._mine.edge_budget or default_edge_budget(self.device))
         chunk: list[CampaignTask] = []
         edges = 0.0
         for task in tasks:
@@ -234,7 +260,8 @@ class ShardWorker:
             return records
         # Outside the except clause, where the traceback would keep the tensors of the failed batch alive.
         if no_memory and halvings < MAX_HALVINGS:
-            release_memory(self.device)
+            with self._networks:
+                release_memory(self.device)
             self._halve_budget(tasks, unit)
             middle = len(tasks) // 2
             parts = [tasks[:middle], tasks[middle:]] if middle else [tasks]
@@ -250,7 +277,8 @@ class ShardWorker:
         return [record]
 
     def _progress(self, stage: str, done: int, total: int) -> None:
-        self._heartbeat.update(stage=stage, stage_done=done, stage_total=total)
+        if self._mine.name:  # not where only records are asked for
+            self._heartbeat.progress(self._mine.name, stage=stage, stage_done=done, stage_total=total)
 
     def _edges(self, task: CampaignTask) -> tuple[float, float]:
         host, sample = self.cost.edges([len(task.host)], len(task.guests), [task.host.volume])
@@ -261,28 +289,30 @@ class ShardWorker:
         from inpaint_hpc.sampling.batching import default_edge_budget
 
         needed = math.ceil(max(max(self._edges(task)) for task in tasks))
-        self.edge_budget = max((self.edge_budget or default_edge_budget(self.device)) // 2, needed, 1)
-        self._log("out of memory", level="warning", unit=str(unit), edge_budget=self.edge_budget)
+        budget = max((self._mine.edge_budget or default_edge_budget(self.device)) // 2, needed, 1)
+        self._mine.edge_budget = budget
+        self._log("out of memory", level="warning", unit=str(unit), edge_budget=budget)
 
     def _finished(self, report: UnitReport) -> None:
-        self._totals.update(
-            tasks=report.tasks, samples=report.samples, invalid=report.invalid, failed=report.failed, units=1
-        )
-        self._seconds += report.seconds
-        fields: dict[str, Any] = {
-            "units_done": self._totals["units"],
-            "tasks_done": self._totals["tasks"],
-            "samples": self._totals["samples"],
-            "invalid": self._totals["invalid"],
-            "failed": self._totals["failed"],
-            "samples_per_second": round(self._totals["samples"] / max(self._seconds, 1e-9), 4),
-        }
-        if report.error:
-            fields["error"] = report.error
-        self._heartbeat.update(**fields)
-        self._heartbeat.write()
-        with contextlib.suppress(OSError):
-            self._reports.append(**report.as_dict())
+        seconds = self._heartbeat.busy_seconds
+        with self._reporting:
+            self._totals.update(
+                tasks=report.tasks, samples=report.samples, invalid=report.invalid, failed=report.failed, units=1
+            )
+            fields: dict[str, Any] = {
+                "units_done": self._totals["units"],
+                "tasks_done": self._totals["tasks"],
+                "samples": self._totals["samples"],
+                "invalid": self._totals["invalid"],
+                "failed": self._totals["failed"],
+                "samples_per_second": round(self._totals["samples"] / max(seconds, 1e-9), 4),
+            }
+            if report.error:
+                fields["error"] = report.error
+            self._heartbeat.update(**fields)
+            self._heartbeat.write()
+            with contextlib.suppress(OSError):
+                self._reports.append(**report.as_dict())
         self._log("unit done", **{**report.as_dict(), "unit": str(report.unit)})
 
     def _log_task(self, record: TaskRecord, unit: WorkUnit) -> None:
@@ -303,7 +333,7 @@ class ShardWorker:
 
     def _log(self, event: str, level: str = "info", **fields: object) -> None:
         # A full disk is reported when the result is written.
-        with contextlib.suppress(OSError):
+        with self._reporting, contextlib.suppress(OSError):
             self._log_file.append(level=level, event=event, **fields)
 
 

@@ -68,6 +68,7 @@ def _lines(plan: Plan) -> list[str]:
     if plan.calibration is not None:
         what = f"{plan.calibration.tasks} tasks in {plan.calibration.seconds:.1f} s on {plan.device}"
         beside = f" and {plan.analysis} process{'es' * (plan.analysis > 1)} for the analysis" if plan.analysis else ""
+        beside += f"; units one at a time, not {plan.units_at_once} at once" if plan.units_at_once > 1 else ""
         lines.append(f"measured   {what} with {plan.threads} thread{'s' * (plan.threads > 1)}{beside}")
     else:
         lines.append("measured   nothing; the time is that of an average CPU core")

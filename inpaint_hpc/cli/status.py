@@ -87,7 +87,8 @@ def _lines(found: Status, jobs: Poll) -> list[str]:
         lines.append(f"speed    nothing is running; `inpaint-hpc resume {found.path}` continues")
     lines.append(f"workers  {found.workers_alive} alive of {len(found.workers)}")
     for worker in found.workers[:_SHOWN_WORKERS]:
-        where = f"unit {worker.unit}" if worker.unit else worker.state
+        units = ", ".join(worker.units)
+        where = f"unit{'s' * (len(worker.units) > 1)} {units}" if units else worker.state
         gone = "ended" if worker.state == "ended" else "gone, last seen"
         what = where if worker.alive else f"{gone} {_duration(worker.age)} ago"
         lines.append(

@@ -177,7 +177,7 @@ class _Drive:
                 self._record_outcome(outcome)
 
     def _dispatch(self) -> None:
-        while self.pending and self.executor.idle():
+        while self.pending and self.executor.idle(len(self.pending) + len(self.in_flight)):
             unit = self.pending.pop(None if self.options.stop_at is None else self._affordable(self.options.stop_at))
             if unit is None:
                 self._stop("time", self.options.stop_at)
@@ -185,7 +185,7 @@ class _Drive:
             if not self.sharing.claim(unit):
                 self.sharing.release(unit.shard, self.in_flight)
                 continue
-            self.executor.submit(unit)
+            self.executor.submit(unit, alone=self.pending.attempts(unit) > 0)
             now = time.time()
             self.in_flight[unit] = now
             self.first_dispatch = self.first_dispatch or now

@@ -41,12 +41,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class WorkerState:
-    """A worker as its executor sees it: `unit` is None while it starts or waits."""
+    """A worker as its executor sees it: no `units` while it starts or waits."""
 
     name: str
     pid: int | None
     device: str
-    unit: WorkUnit | None
+    units: tuple[WorkUnit, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -61,11 +61,20 @@ class Executor(Protocol):
             InputError: no such device, not a run directory ...
         """
 
-    def idle(self) -> int:
-        """Number of units that could be submitted now."""
+    def idle(self, left: int | None = None) -> int:
+        """Number of units that could be submitted now.
 
-    def submit(self, unit: WorkUnit) -> None:
+        Args:
+            left: all units that are pending or in flight, of which no worker gets more than its share: the first to be
+                up would otherwise take all of a small campaign, or of the end of a large one.
+        """
+
+    def submit(self, unit: WorkUnit, alone: bool = False) -> None:
         """Give a unit to an idle worker.
+
+        Args:
+            unit: the unit.
+            alone: nothing else may run in that worker meanwhile, so that it is known what ends it.
 
         Raises:
             RuntimeError: no worker is idle.

@@ -50,11 +50,11 @@ class InlineExecutor:
         """
         self._worker = (self._factory or shard_worker())(*self._arguments)
 
-    def idle(self) -> int:
+    def idle(self, left: int | None = None) -> int:
         """1 unless a unit was submitted."""
         return int(self._unit is None)
 
-    def submit(self, unit: WorkUnit) -> None:
+    def submit(self, unit: WorkUnit, alone: bool = True) -> None:
         """Keep the unit for `wait`."""
         if self._unit is not None:
             raise RuntimeError("the worker is busy")
@@ -87,7 +87,7 @@ class InlineExecutor:
 
     def workers(self) -> list[WorkerState]:
         """This process."""
-        return [WorkerState("inline", os.getpid(), self._device, self._unit)]
+        return [WorkerState("inline", os.getpid(), self._device, () if self._unit is None else (self._unit,))]
 
     def close(self) -> None:
         """Close the worker."""

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from inpaint_hpc.campaign.resources import analysis_processes
+from inpaint_hpc.campaign.resources import analysis_processes, units_at_once, worker_threads
 from inpaint_hpc.cluster.ray.executor import RayExecutor
 from inpaint_hpc.cluster.ray.node import RayNode, clean_up
+from inpaint_hpc.cluster.ray.slots import ActorSettings
 from inpaint_hpc.environment import available_cores
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.gpus import gpus_here
@@ -43,6 +44,7 @@ class Workers:
         threads: torch threads per worker.
         gpus: GPUs of this machine that they share; 0 on CPUs.
         analysis: processes for the analysis of tasks beside each.
+        units_at_once: units that each has in flight.
     """
 
     actors: int
@@ -50,6 +52,7 @@ class Workers:
     threads: int
     gpus: int = 0
     analysis: int = 0
+    units_at_once: int = 1
 
     @property
     def gpus_per_actor(self) -> float:
@@ -58,15 +61,20 @@ class Workers:
 
 
 def choose_workers(
-    actors: int | str = "auto", threads: int | None = None, device: str = "auto", analysis: int | str = "auto"
+    actors: int | str = "auto",
+    threads: int | None = None,
+    device: str = "auto",
+    analysis: int | str = "auto",
+    at_once: int | str = "auto",
 ) -> Workers:
     """Workers for this machine.
 
     Args:
         actors: `auto` takes one per GPU, or one per `threads` CPU cores as far as memory allows.
-        threads: torch threads per worker; None divides the cores among the workers.
+        threads: torch threads per worker; None: see `worker_threads`.
         device: 'cpu', 'cuda' or 'auto', which takes GPUs where there are any.
         analysis: see `analysis_processes`.
+        at_once: see `units_at_once`.
 
     Raises:
         InputError: CUDA was requested but is not available.
@@ -81,16 +89,20 @@ def choose_workers(
     for note in notes:
         _LOG.warning("%s; the workers run on %s", note, f"{gpus} GPUs" if gpus else "CPUs")
     cores = available_cores()
-    if gpus:
-        actors = gpus if actors == "auto" else int(actors)
-        beside = analysis_processes(analysis, "cuda", cores, actors)
-        return Workers(actors, "cuda", threads or max(1, cores // actors), min(gpus, actors), beside)
+    kind = "cuda" if gpus else "cpu"
     if actors == "auto":
         fit = max(1, int(psutil.virtual_memory().total / _WORKER_BYTES))
-        actors = max(1, min(cores // (threads or 1), fit))
+        actors = gpus or max(1, min(cores // (threads or 1), fit))
     actors = int(actors)
-    beside = analysis_processes(analysis, "cpu", cores, actors)
-    return Workers(actors, "cpu", threads or max(1, cores // actors), analysis=beside)
+    beside = analysis_processes(analysis, kind, cores, actors)
+    return Workers(
+        actors,
+        kind,
+        threads or worker_threads(kind, cores, actors, beside),
+        min(gpus, actors),
+        beside,
+        units_at_once(at_once, kind, beside),
+    )
 
 
 def make_executor(
@@ -102,7 +114,7 @@ def make_executor(
 
     Args:
         run_path: the run directory.
-        workers: the workers to start; 'inline' has one worker whatever `workers.actors` is.
+        workers: the workers to start; 'inline' has one worker, and one unit at a time, whatever `workers` says.
         cluster: 'ray' or 'inline'.
         factory: makes a worker from (run_path, device, threads, name); by default `ShardWorker`.
 
@@ -119,7 +131,8 @@ def make_executor(
     if workers.device == "cuda":
         variables |= gpus_here().environment
     node = RayNode(run_path, cpus=workers.actors * workers.threads, gpus=workers.gpus, variables=variables)
-    return RayExecutor(run_path, node, workers.actors, workers.device, workers.threads, workers.gpus_per_actor, factory)
+    each = ActorSettings(workers.device, workers.threads, workers.gpus_per_actor, workers.units_at_once)
+    return RayExecutor(run_path, node, workers.actors, each, factory)
 
 
 def run_campaign(
@@ -149,6 +162,7 @@ def run_campaign(
         resources.threads if threads is None else threads,
         device or resources.device,
         resources.analysis,
+        resources.units_at_once,
     )
     clean_up(run.path)
     options = DriveOptions(stop_at=stop_at, verify=verify)

@@ -15,7 +15,7 @@ from inpaint_hpc.archive.records import TaskRecord
 from inpaint_hpc.archive.write import write_result
 from inpaint_hpc.campaign.config import CampaignConfig
 from inpaint_hpc.campaign.cost import CPU_SECONDS
-from inpaint_hpc.campaign.resources import analysis_processes
+from inpaint_hpc.campaign.resources import analysis_processes, units_at_once
 from inpaint_hpc.campaign.run_directory import SHARDS_PER_FOLDER, RunDirectory
 from inpaint_hpc.campaign.task_tables import CampaignTask
 from inpaint_hpc.campaign.worker import ShardWorker
@@ -61,6 +61,7 @@ class Plan:
         device: device that was measured, 'cpu' or 'cuda'.
         threads: torch threads per worker.
         analysis: processes for the analysis beside each worker.
+        units_at_once: units that each worker has in flight; the hours are those of one.
         core_hours: CPU hours; on a GPU, None.
         gpu_hours: GPU hours; on a CPU, None.
         workers: number of workers on this machine.
@@ -81,6 +82,7 @@ class Plan:
     device: str
     threads: int
     analysis: int
+    units_at_once: int
     core_hours: float | None
     gpu_hours: float | None
     workers: int
@@ -138,6 +140,7 @@ def plan_campaign(
         device=device,
         threads=threads,
         analysis=analysis,
+        units_at_once=units_at_once(config.resources.units_at_once, device, analysis),
         core_hours=None if on_gpu else worker_hours * threads,
         gpu_hours=worker_hours if on_gpu else None,
         workers=workers,

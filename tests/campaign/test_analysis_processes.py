@@ -1,4 +1,5 @@
-"""Campaigns whose analysis is done in processes beside the worker: the same archives, bit for bit, whatever happens."""
+"""Campaigns whose analysis is done in processes beside the worker, also of several units at once: the same archives,
+bit for bit, whatever happens."""
 
 import os
 import pickle
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -16,8 +18,9 @@ import pytest
 
 from inpaint_hpc.archive.compare import compare
 from inpaint_hpc.archive.read import Archive
-from inpaint_hpc.campaign.resources import Resources, analysis_processes
+from inpaint_hpc.campaign.resources import Resources, analysis_processes, units_at_once, worker_threads
 from inpaint_hpc.campaign.run_results import collect_run
+from inpaint_hpc.campaign.status import read_status
 from inpaint_hpc.campaign.worker import ShardWorker
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
@@ -87,6 +90,77 @@ def test_the_archive_is_the_same_bit_for_bit(scored_inline, make_run, processes)
     assert any(len(record.sites) for record in records(run)) and not any(record.failed for record in records(run))
 
 
+@pytest.mark.parametrize("processes", [0, 2])
+def test_units_at_once_change_nothing(make_run, tmp_path, processes):
+    runs = [make_run(**SCORED | {"output": str(tmp_path / name), "resources": {"min_shards": 4}}) for name in "ab"]
+    worked(runs[0], 0)
+    worker = ShardWorker(runs[1].path, threads=1, name="w", analysis=processes)
+    try:
+        with ThreadPoolExecutor(3) as threads:
+            reports = list(threads.map(worker.run_unit, runs[1].pending_units()))
+    finally:
+        worker.close()
+    for run in runs:
+        collect_run(run)
+    found = compare(*(run.archive_path for run in runs))
+    assert found.tasks == 6 and found.equal and found.samples == found.identical >= 18, found
+    beat = runs[1].heartbeats()["w"]
+    assert (beat["tasks_done"], beat["units_done"], beat["units"], beat["unit"]) == (6, len(reports), [], None)
+    assert beat["samples"] == sum(report.samples for report in reports) > 0 and len(reports) == 3
+    assert beat["samples_per_second"] > 0.9 * beat["samples"] / sum(report.seconds for report in reports)
+
+
+class Late:
+    """What reads it from a pipe waits until a file is there."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return _late, (self.path, os.getpid())
+
+
+def _late(path, owner):
+    deadline = time.monotonic() + 600.0
+    while os.getpid() != owner and not os.path.exists(path):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return Late(path)
+
+
+class Waiting(ShardWorker):
+    """The analysis of the first task waits for a file."""
+
+    def records(self, tasks):
+        late = {"late": Late(str(self.run.path / "go"))}
+        return super().records(
+            [replace(task, host=replace(task.host, info={} if task.row else late)) for task in tasks]
+        )
+
+
+def test_the_networks_are_free_while_a_unit_waits_for_its_analysis(make_run):
+    run = make_run(resources={"min_shards": 3})
+    units = run.pending_units()
+    worker = Waiting(run.path, threads=1, name="w", analysis=2)
+    try:
+        with ThreadPoolExecutor(1) as threads:
+            first = threads.submit(worker.run_unit, units[0])
+            try:
+                for unit in units[1:]:
+                    assert worker.run_unit(unit).failed == 0
+                assert not first.done()
+                (status,) = read_status(run).workers
+                assert (status.state, status.unit, status.units) == ("running", str(units[0]), (str(units[0]),))
+            finally:
+                (run.path / "go").touch()
+            assert first.result().failed == 0
+    finally:
+        worker.close()
+    assert not run.pending_units()
+    (status,) = read_status(run).workers
+    assert (status.state, status.unit, status.units, status.tasks) == ("ended", None, (), 7)
+
+
 class Bomb:
     """Harmless where it was made; what reads it from a pipe raises, or ends."""
 
@@ -146,6 +220,7 @@ def test_a_task_that_cannot_be_analysed_fails_alone(make_run, tmp_path, kind, er
 
 WORKER = """
 import sys
+from inpaint_hpc.campaign.status import read_status
 from inpaint_hpc.campaign.worker import ShardWorker
 worker = ShardWorker(sys.argv[1], threads=1, name="killed", analysis=2)
 worker.run_unit(worker.run.unit(0))
@@ -204,3 +279,23 @@ def test_processes_that_are_chosen():
     for wrong in (-1, True, "many"):
         with pytest.raises(ValueError, match="0 for none, or auto"):
             Resources(analysis=wrong)
+
+
+def test_units_and_threads_that_are_chosen():
+    assert [units_at_once("auto", *choice) for choice in (("cpu", 0), ("cpu", 4), ("cuda", 0), ("cuda", 4))] == [
+        1,
+        1,
+        1,
+        3,
+    ]
+    assert units_at_once(2, "cpu", 0) == 2 and Resources(units_at_once=4).units_at_once == 4
+    for wrong in (0, True, "many"):
+        with pytest.raises(ValueError, match="at least 1, or auto"):
+            Resources(units_at_once=wrong)
+    assert [worker_threads("cuda", cores, 1, analysis) for cores, analysis in ((16, 0), (16, 12), (8, 7), (1, 4))] == [
+        16,
+        2,
+        1,
+        1,
+    ]
+    assert worker_threads("cpu", 16, 2, 3) == 8

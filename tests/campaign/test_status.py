@@ -81,6 +81,7 @@ def test_speed_and_time_to_go_come_from_workers_that_are_alive(run):
         ("over", False),
     ]
     assert found.workers[0].tasks == 7 and found.workers_alive == 1
+    assert found.workers[0].units == ("3",)  # as those who write no `units` say it
     later = read_status(run, now + 100.0)
     assert later.workers_alive == 0 and later.workers[0].age == pytest.approx(100.0, abs=2.0)
     assert later.eta_seconds is None and later.samples_per_second == 0.0

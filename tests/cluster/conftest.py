@@ -14,7 +14,7 @@ def tiny_weights(tmp_path_factory):
     return save_tiny_weights(tmp_path_factory.mktemp("weights")).path
 
 
-def configuration(weights, output, guests=("Li", "Na", "Mg"), min_shards=5, samples=2, **sections):
+def configuration(weights, output, guests=("Li", "Na", "Mg"), min_shards=5, samples=2, each=None, **sections):
     """A configuration of 7 tasks per guest."""
     return CampaignConfig(
         hosts=[{"examples": "mno2"}],
@@ -24,7 +24,7 @@ def configuration(weights, output, guests=("Li", "Na", "Mg"), min_shards=5, samp
         weights=str(weights),
         sampling={"steps": 3},
         pipeline={"score": False, "redraws": 0},
-        resources={"min_shards": min_shards, "actors": 2, "threads": 1, "device": "cpu"},
+        resources={"min_shards": min_shards, "actors": 2, "threads": 1, "device": "cpu", **(each or {})},
         **sections,
     )
 

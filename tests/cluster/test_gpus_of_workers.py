@@ -22,7 +22,7 @@ from inpaint_hpc.errors import InputError
 from inpaint_hpc.kernels import problems
 from inpaint_hpc.sampling.batching import BYTES_PER_EDGE, default_edge_budget
 
-AUTO = SimpleNamespace(device="auto", actors="auto", threads=None)
+AUTO = SimpleNamespace(device="auto", actors="auto", threads=None, analysis="auto")
 SLICES = ",".join(f"MIG-8210e6aa-6e55-5fcc-b76a-18069cb4752{k}" for k in range(4))
 
 
@@ -60,7 +60,11 @@ def node(monkeypatch, tmp_path):
 )
 def test_a_node_works_on_all_its_gpus(node, device, environment, seen, gres):
     context = node(environment, seen, gres)
-    assert Allocation(".", "0", device=device).workers(context, AUTO) == ("cuda", 4, 16)
+    assert Allocation(".", "0", device=device).workers(context, AUTO) == (
+        "cuda",
+        4,
+        2,
+    )  # the other cores are for the analysis
     assert ShardWorker.problem_here("cuda", context.gpus) == "" and context.gpu_notes == ()
 
 

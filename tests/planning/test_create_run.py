@@ -64,7 +64,7 @@ def test_an_id_is_the_digest_of_everything_that_decides_the_result(make_run):
     ("change", "same"),
     [
         ({}, True),
-        ({"resources": {"shard_minutes": 0.1, "edge_budget": 9999, "actors": 3}}, True),
+        ({"resources": {"shard_minutes": 0.1, "edge_budget": 9999, "actors": 3, "units_at_once": 2}}, True),
         ({"hosts": [{"path": str(EXAMPLES / "*.cif")}]}, True),
         ({"samples": 4}, False),
         ({"sampling": {"steps": 5}}, False),

@@ -8,8 +8,7 @@ import os
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,10 +26,12 @@ from inpaint_hpc.cluster.executor import (
 )
 from inpaint_hpc.errors import InpaintHpcError, InputError, StorageError
 
+from .slots import ActorSettings, Slot
 from .unit_actor import UnitActor
 
 _START_ATTEMPTS = 5
 _NODE_STARTS = 3
+_NODE_ENDED = "the Ray node ended"
 _START_TIMEOUT = 300.0  # until the first actor must be ready, s
 
 _LOG = logging.getLogger("inpaint_hpc.workers")
@@ -64,21 +65,6 @@ def _revived(kind: str, message: str) -> InpaintHpcError | None:
     return {"StorageError": StorageError, "InputError": InputError}.get(kind, lambda text: None)(message)
 
 
-@dataclass
-class _Slot:
-    """A place for an actor.  `pending` is its outstanding call: hello or a unit."""
-
-    number: int
-    actor: Any = None
-    pending: Any = None
-    hello: dict[str, Any] | None = None
-    unit: WorkUnit | None = None
-
-    @property
-    def name(self) -> str:
-        return self.hello["name"] if self.hello else f"worker-{self.number}"
-
-
 class RayExecutor:
     """Actors on a Ray cluster.
 
@@ -86,9 +72,7 @@ class RayExecutor:
         run_path: the run directory, the same path on all nodes.
         cluster: the cluster; started and stopped with this executor.
         actors: number of actors.
-        device: 'cpu', or 'cuda' for one GPU (or `gpus_per_actor` of one) each.
-        threads: torch threads of each actor; on CPUs also the cores it occupies.
-        gpus_per_actor: below 1, several actors share a GPU.
+        each: what each of them gets.
         factory: makes a worker from (run_path, device, threads, name); by default `ShardWorker`.
         label: part of the workers' names, for clusters that share a run and perhaps a host; '' for none.
     """
@@ -98,17 +82,15 @@ class RayExecutor:
         run_path: str | Path,
         cluster: RayCluster,
         actors: int,
-        device: str = "cpu",
-        threads: int = 1,
-        gpus_per_actor: float = 1.0,
+        each: ActorSettings,
         factory: Callable[..., Any] | None = None,
         label: str = "",
     ) -> None:
         """Note what to start; no process is started before `start`."""
         self._run_path = str(Path(run_path).resolve())
         self._cluster = cluster
-        self._slots = [_Slot(number) for number in range(actors)]
-        self._device, self._threads, self._gpus = device, threads, gpus_per_actor
+        self._slots = [Slot(number) for number in range(actors)]
+        self._each = each
         self._factory = factory
         self._label = f"{label}-" if label else ""
         self._failed_starts = 0
@@ -145,17 +127,37 @@ class RayExecutor:
                 _LOG.warning("start %d of %d: %s", attempt, _NODE_STARTS, error)
                 self._disconnect()
 
-    def idle(self) -> int:
-        """Actors that are up and have no unit."""
-        return sum(slot.hello is not None and slot.unit is None for slot in self._slots)
+    def idle(self, left: int | None = None) -> int:
+        """Units that actors have room for, where all of them share `left`."""
+        most = self._each.units_at_once
+        if left is not None:
+            most = min(most, -(-left // len(self._slots)))
+        return sum(self._room(slot, most) for slot in self._slots)
 
-    def submit(self, unit: WorkUnit) -> None:
-        """Send the unit to an idle actor."""
-        slot = next((slot for slot in self._slots if slot.hello is not None and slot.unit is None), None)
-        if slot is None:
+    def _room(self, slot: Slot, most: int) -> int:
+        return 0 if slot.hello is None or slot.alone else max(0, most - len(slot.calls))
+
+    def submit(self, unit: WorkUnit, alone: bool = False) -> None:
+        """Send the unit to the actor that has fewest; one that is to be alone waits until that has none."""
+        most = self._each.units_at_once
+        slot = max(self._slots, key=lambda slot: self._room(slot, most), default=None)
+        if slot is None or not self._room(slot, most):
             raise RuntimeError("no worker is idle")
-        slot.unit = unit
-        slot.pending = slot.actor.run_unit.remote(unit)
+        if alone:
+            slot.alone.append(unit)
+            self._send_alone(slot)
+        else:
+            self._send(slot, unit)
+
+    def _send(self, slot: Slot, unit: WorkUnit) -> None:
+        slot.calls[slot.actor.run_unit.remote(unit)] = unit
+
+    def _send_alone(self, slot: Slot) -> None:
+        if self._interrupted:
+            self._lose(slot, slot.alone, "stopped")
+            slot.alone.clear()
+        elif slot.alone and not slot.calls:
+            self._send(slot, slot.alone[0])
 
     def wait(self, timeout: float) -> list[Outcome]:
         """Units that ended; a broken cluster is started again, and dead actors are replaced."""
@@ -163,14 +165,15 @@ class RayExecutor:
             # A batch system ends everything at once: restart nothing.
             self._lose_all()
             return self._take_outcomes()
-        pending = [slot.pending for slot in self._slots if slot.pending is not None]
+        pending = [reference for slot in self._slots for reference in slot.calls]
         if pending:
             ready, _ = self._ray.wait(pending, timeout=timeout)
             if ready:
                 ready, _ = self._ray.wait(pending, num_returns=len(pending), timeout=0)
             for slot in list(self._slots):
-                if slot.pending is not None and slot.pending in ready:
-                    self._collect(slot)
+                answered = [reference for reference in slot.calls if reference in ready]
+                if answered:
+                    self._collect(slot, answered)
         elif timeout:
             time.sleep(timeout)
         if not self._cluster.alive() and not self._interrupted:
@@ -193,14 +196,14 @@ class RayExecutor:
     def workers(self) -> list[WorkerState]:
         """All actors, also those that are not up yet."""
         return [
-            WorkerState(slot.name, slot.hello["pid"] if slot.hello else None, self._device, slot.unit)
+            WorkerState(slot.name, slot.hello["pid"] if slot.hello else None, self._each.device, tuple(slot.running))
             for slot in self._slots
         ]
 
     def close(self) -> None:
         """Close idle workers, disconnect, and stop the cluster; the environment is as before."""
         if self._ray is not None:
-            idle = [slot.actor for slot in self._slots if slot.hello is not None and slot.unit is None]
+            idle = [slot.actor for slot in self._slots if slot.hello is not None and not slot.calls]
             if idle and self._cluster.alive():
                 with contextlib.suppress(Exception):
                     self._ray.wait([actor.close.remote() for actor in idle], num_returns=len(idle), timeout=3.0)
@@ -234,7 +237,8 @@ class RayExecutor:
 
     def _disconnect(self) -> None:
         for slot in self._slots:
-            slot.actor = slot.pending = slot.hello = None
+            slot.actor = slot.hello = None
+            slot.calls.clear()
         if self._interrupted and not self._cluster.alive():
             return  # Ray would wait for its head, longer than a batch system waits for us
         if self._ray is None:
@@ -251,43 +255,48 @@ class RayExecutor:
 
     def _lose_all(self) -> None:
         for slot in self._slots:
-            if slot.unit is not None:
-                self._outcomes.append(Outcome(slot.unit, LOST, reason="the Ray node ended", worker=slot.name))
-                slot.unit = slot.pending = None
+            self._lose(slot, slot.take_all(), _NODE_ENDED)
 
-    def _fill(self, slot: _Slot) -> None:
-        resources: dict[str, float] = {"num_cpus": self._threads, "num_gpus": 0}
-        if self._device != "cpu":
-            resources = {"num_cpus": 0, "num_gpus": self._gpus}
+    def _lose(self, slot: Slot, units: Iterable[WorkUnit], reason: str) -> None:
+        self._outcomes.extend(Outcome(unit, LOST, reason=reason, worker=slot.name) for unit in units)
+
+    def _fill(self, slot: Slot) -> None:
         # The driver alone decides what is retried; Ray would rerun a unit that kills its worker for ever.
-        actor = self._ray.remote(max_restarts=0, max_task_retries=0, **resources)(UnitActor)
+        options = {"max_restarts": 0, "max_task_retries": 0, "max_concurrency": self._each.units_at_once}
+        actor = self._ray.remote(**options, **self._each.resources)(UnitActor)
         slot.actor = actor.remote(
             self._factory or shard_worker(),
             self._run_path,
-            self._device,
-            self._threads,
+            self._each.device,
+            self._each.threads,
             f"{self._label}{slot.number}",
-            max(1, round(1.0 / self._gpus)) if self._gpus else 1,
+            self._each.per_gpu,
         )
-        slot.pending = slot.actor.hello.remote()
-        slot.hello = slot.unit = None
+        slot.hello, slot.calls = None, {slot.actor.hello.remote(): None}
 
-    def _collect(self, slot: _Slot) -> None:
-        """Take the answer of a slot, or notice the death of its actor."""
-        reference, slot.pending = slot.pending, None
-        try:
-            answer = self._ray.get(reference)
-        except self._ray.exceptions.RayTaskError as error:  # e.g. an argument that its process cannot unpickle
-            self._bury(slot, RAISED, one_line(error.cause if error.cause is not None else error))
-        except self._ray.exceptions.RayError as error:
-            self._bury(slot, DIED, self._cause_of_death(slot, error))
-        else:
-            if slot.hello is None:
-                self._greet(slot, answer)
+    def _collect(self, slot: Slot, answered: Iterable[Any]) -> None:
+        """Take the answers of a slot, or notice the death of its actor."""
+        broken: tuple[str, str, WorkUnit | None] | None = None
+        for reference in answered:  # units that were done before it died are done
+            unit = slot.calls[reference]
+            try:
+                answer = self._ray.get(reference)
+            except self._ray.exceptions.RayTaskError as error:  # e.g. an argument that its process cannot unpickle
+                broken = (RAISED, one_line(error.cause if error.cause is not None else error), unit)
+            except self._ray.exceptions.RayError as error:
+                broken = broken or (DIED, self._cause_of_death(slot, error), unit)
             else:
-                self._take(slot, *answer)
+                del slot.calls[reference]
+                if unit is None:
+                    self._greet(slot, answer)
+                else:
+                    self._take(slot, unit, *answer)
+        if broken:
+            self._bury(slot, *broken)
+        elif slot in self._slots:
+            self._send_alone(slot)
 
-    def _greet(self, slot: _Slot, answer: dict[str, Any]) -> None:
+    def _greet(self, slot: Slot, answer: dict[str, Any]) -> None:
         """Take the first answer of an actor, which says who it is."""
         if answer["error"] is not None:
             self._retire(slot, answer)
@@ -297,10 +306,10 @@ class RayExecutor:
             self._notes.add(answer["note"])  # once, not once per worker
             _LOG.warning("worker %s: %s", answer["name"], answer["note"])
 
-    def _take(self, slot: _Slot, report: UnitReport | None, error: tuple[str, str] | None) -> None:
+    def _take(self, slot: Slot, unit: WorkUnit, report: UnitReport | None, error: tuple[str, str] | None) -> None:
         """Take what became of a unit: its report, or the error that it raised."""
-        unit, slot.unit = slot.unit, None
-        assert unit is not None
+        if unit in slot.alone:
+            slot.alone.remove(unit)
         if error is None:
             self._failed_starts = 0
             self._outcomes.append(Outcome(unit, DONE, report, worker=slot.name))
@@ -308,7 +317,7 @@ class RayExecutor:
             fatal = _revived(*error)
             self._outcomes.append(Outcome(unit, RAISED, reason=one_line(error[1]), worker=slot.name, error=fatal))
 
-    def _retire(self, slot: _Slot, answer: dict[str, Any]) -> None:
+    def _retire(self, slot: Slot, answer: dict[str, Any]) -> None:
         """Drop a worker that cannot work where it is, e.g. on a node with a broken GPU; the others continue."""
         kind, message = answer["error"]
         error = _revived(kind, message) or ClusterError(f"workers cannot start: {one_line(message)}")
@@ -316,21 +325,30 @@ class RayExecutor:
         if isinstance(error, StorageError) or not self._slots:
             raise error
         _LOG.warning("worker %s is left out: %s", answer["name"], one_line(message))
+        self._lose(slot, slot.take_all(), one_line(message))
         with contextlib.suppress(Exception):
             self._ray.kill(slot.actor, no_restart=True)
 
-    def _bury(self, slot: _Slot, kind: str, reason: str) -> None:
-        """Replace a dead actor; one that is only unreachable may still be running and is killed."""
-        alive = self._cluster.alive()
-        if slot.unit is not None:
-            kind, reason = (kind, reason) if alive else (LOST, "the Ray node ended")
-            self._outcomes.append(Outcome(slot.unit, kind, reason=reason, worker=slot.name))
-        else:
+    def _bury(self, slot: Slot, kind: str, reason: str, unit: WorkUnit | None) -> None:
+        """Replace a dead actor; one that is only unreachable may still be running and is killed.
+
+        Of several units that it ran any may have ended it: they run again, each alone, and only one that ends an actor
+        then is told.
+        """
+        alive, name, running = self._cluster.alive(), slot.name, slot.running
+        if not running:
             self._count_failed_start(reason)
-        slot.unit = slot.hello = None
-        if self._interrupted:
-            slot.pending = None
-        elif alive:  # otherwise all actors are restarted with the node
+        left = slot.take_all()
+        slot.hello = None
+        if unit is not None and alive and (kind == RAISED or len(running) == 1):
+            left.remove(unit)
+            self._outcomes.append(Outcome(unit, kind, reason=reason, worker=name))
+        elif running and alive:
+            _LOG.warning("worker %s ended while it ran units %s: %s", name, ", ".join(map(str, running)), reason)
+        if self._interrupted or not alive:
+            self._lose(slot, left, _NODE_ENDED if not alive else "stopped")
+        else:
+            slot.alone.extend(left)
             with contextlib.suppress(Exception):
                 self._ray.kill(slot.actor, no_restart=True)
             self._fill(slot)
@@ -340,7 +358,7 @@ class RayExecutor:
         if self._failed_starts >= _START_ATTEMPTS * len(self._slots):
             raise ClusterError(f"workers end before they have done anything: {reason}")
 
-    def _cause_of_death(self, slot: _Slot, error: Exception) -> str:
+    def _cause_of_death(self, slot: Slot, error: Exception) -> str:
         text = str(error)
         if isinstance(error, self._ray.exceptions.OutOfMemoryError) or "low on memory" in text:
             return "Ray killed it because the machine was low on memory"

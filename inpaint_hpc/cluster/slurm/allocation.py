@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from inpaint_hpc._version import __version__
+from inpaint_hpc.campaign.resources import analysis_processes, worker_threads
 from inpaint_hpc.cluster.executor import shard_worker
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.gpus import gpus_here
@@ -71,7 +72,12 @@ class Allocation:
         if device == "auto":
             device = "cuda" if context.gpus and gpus_here().count else "cpu"
         actors = self.actors or (None if resources.actors == "auto" else int(resources.actors))
-        return device, *workers_per_node(context, device, actors, self.threads or resources.threads)
+        given = self.threads or resources.threads
+        actors, threads = workers_per_node(context, device, actors, given)
+        if device == "cuda" and not given:
+            analysis = analysis_processes(resources.analysis, device, context.cpus, actors)
+            threads = worker_threads(device, context.cpus, actors, analysis)
+        return device, actors, threads
 
 
 def workers_per_node(context: JobContext, device: str, actors: int | None, threads: int | None) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from inpaint_hpc._version import __version__
-from inpaint_hpc.campaign.resources import analysis_processes
+from inpaint_hpc.campaign.resources import analysis_processes, units_at_once
 from inpaint_hpc.cluster.executor import ClusterError, one_line, worker_factory
 from inpaint_hpc.errors import InpaintHpcError, InputError
 
@@ -78,6 +78,7 @@ class HeadNode:
         from inpaint_hpc.cluster.driver import DriveOptions, drive
         from inpaint_hpc.cluster.ray.executor import RayExecutor
         from inpaint_hpc.cluster.ray.node import clean_up, write_token
+        from inpaint_hpc.cluster.ray.slots import ActorSettings
 
         allocation, context = self.allocation, self.context
         clean_up(run.path)
@@ -89,6 +90,8 @@ class HeadNode:
             # The other nodes continue: this node keeps head and driver, but has no workers.
         device, actors, threads = allocation.workers(context, run.config.resources)
         analysis = analysis_processes(run.config.resources.analysis, device, context.cpus, actors)
+        # Only of `ShardWorker` is it known that it may run several.
+        at_once = 1 if allocation.factory else units_at_once(run.config.resources.units_at_once, device, analysis)
         address = node_address(context)
         for token in self.rendezvous.folder.glob("token-*"):  # left by attempts that were killed
             token.unlink(missing_ok=True)
@@ -103,15 +106,14 @@ class HeadNode:
             run.path,
             cluster,
             actors * (context.nodes - bool(problem)),
-            device,
-            threads,
-            int(share * 1e4) / 1e4,
+            ActorSettings(device, threads, int(share * 1e4) / 1e4, at_once),
             worker_factory(allocation.factory, analysis),
             label=context.job,
         )
         stop_at = None if self.end is None else self.end - allocation.warning_seconds
         limit = "without a time limit" if self.end is None else f"{self.end - time.time():.0f} s to go"
         beside = f" with {analysis} process{'es' * (analysis > 1)} for the analysis each" if analysis else ""
+        beside += f", {at_once} units at once," if at_once > 1 else ""
         log(context, f"{actors * context.nodes} workers{beside} on {context.nodes} nodes, {device}, {limit}")
         name, timeout = f"driver-{context.job}", allocation.claim_timeout
         options = DriveOptions(stop_at=stop_at, name=name, grace=_GRACE, claim_timeout=timeout)
