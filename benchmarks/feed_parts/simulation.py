@@ -1,0 +1,266 @@
+"""Virtual time: actors with units in flight, processes for the analysis, and the card that all of them share.
+
+What is modelled: a call launches its kernels one by one, and its actor's interpreter does nothing else meanwhile; calls
+of several actors share the card by the kernels that they have to run, as under MPS; a core does one thing at a time, in
+the order of arrival.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+from .card import Call, Card, Cost
+from .standins import Analysed, Item, Own, Step
+
+AHEAD = 4  # as pipeline/analysis_pool.py
+LUMP = 8  # tasks that are simulated as one
+
+Resume = Callable[[], None]
+Wait = Callable[[Resume], None]
+Process = Generator[Wait, None, None]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What works.
+
+    Attributes:
+        actors: on the card.
+        analysis: processes of each actor; 0 does the analysis in the actor.
+        units: in flight in each actor.
+        cores: of the machine.
+    """
+
+    actors: int
+    analysis: int
+    units: int
+    cores: int
+
+
+@dataclass(frozen=True)
+class Played:
+    """What a setup does with a number of tasks.
+
+    Attributes:
+        seconds: virtual.
+        tasks: done.
+        in_calls, kernels, work: shares of the time in which a call was under way, kernels ran, and the work at the rate
+            of full batches.
+        cores: share of the cores' time that was used.
+    """
+
+    seconds: float
+    tasks: int
+    in_calls: float
+    kernels: float
+    work: float
+    cores: float
+
+
+class _Slots:
+    """So many may have it at once; others wait in the order of arrival."""
+
+    def __init__(self, number: int) -> None:
+        self._free, self._waiting = number, deque[Resume]()
+
+    def take(self, resume: Resume) -> None:
+        if self._free:
+            self._free -= 1
+            resume()
+        else:
+            self._waiting.append(resume)
+
+    def give(self) -> None:
+        if self._waiting:
+            self._waiting.popleft()()
+        else:
+            self._free += 1
+
+
+class _Clock:
+    """Virtual time."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._events: list[tuple[float, int, Resume]] = []
+        self._order = count()
+
+    def after(self, seconds: float, resume: Resume) -> None:
+        heapq.heappush(self._events, (self.now + seconds, next(self._order), resume))
+
+    def run(self) -> None:
+        while self._events:
+            self.now, _, resume = heapq.heappop(self._events)
+            resume()
+
+
+class _SharedCard:
+    """Calls under way: all at full speed while their kernels fit, else slowed down alike."""
+
+    def __init__(self, clock: _Clock) -> None:
+        self._clock, self._calls, self._since, self._version = clock, list[list](), 0.0, 0
+        self.in_calls = self.kernels = self.work = 0.0
+
+    def start(self, cost: Cost, resume: Resume) -> None:
+        self._advance()
+        self._calls.append([cost.length, cost.kernels / cost.length, resume])
+        self.work += cost.work
+        self._plan()
+
+    def _speed(self) -> float:
+        return 1.0 / max(1.0, sum(share for _, share, _ in self._calls))
+
+    def _advance(self) -> None:
+        passed, self._since = self._clock.now - self._since, self._clock.now
+        if self._calls and passed:
+            speed = self._speed()
+            self.in_calls += passed
+            self.kernels += passed * speed * sum(share for _, share, _ in self._calls)
+            for call in self._calls:
+                call[0] -= passed * speed
+
+    def _plan(self) -> None:
+        self._version += 1
+        if self._calls:
+            left = max(0.0, min(left for left, _, _ in self._calls)) / self._speed()
+            version = self._version
+            self._clock.after(left, lambda: self._ended(version))
+
+    def _ended(self, version: int) -> None:
+        if version != self._version:  # another call has begun or ended since this was planned
+            return
+        self._advance()
+        ended = [call for call in self._calls if call[0] <= 1e-9]
+        self._calls = [call for call in self._calls if call[0] > 1e-9]
+        self._plan()
+        for _, _, resume in ended:
+            resume()
+
+
+class _Actor:
+    """One interpreter, and its processes for the analysis."""
+
+    def __init__(self, clock: _Clock, cores: _Slots, card: _SharedCard, setup: Setup, price: Callable) -> None:
+        self._clock, self._cores, self._card, self._price = clock, cores, card, price
+        self._interpreter, self._processes = _Slots(1), _Slots(max(1, setup.analysis))
+        self._analysis = setup.analysis
+        self.busy = 0.0
+
+    def own(self, seconds: float) -> Wait:
+        return self._on(self._interpreter, seconds)
+
+    def unit(self, steps: Sequence[Step]) -> Process:
+        for step in steps:
+            if isinstance(step, Own):
+                yield self.own(step.seconds)
+            elif isinstance(step, Call):
+                yield self._call(self._price(step))
+            elif self._analysis:
+                yield self._beside(step.items)
+            else:
+                yield self.own(sum(item.function + item.used for item in step.items))
+
+    def _on(self, slots: _Slots, seconds: float) -> Wait:
+        def start(resume: Resume) -> None:
+            def done() -> None:
+                self._cores.give()
+                slots.give()
+                resume()
+
+            self.busy += seconds
+            slots.take(lambda: self._cores.take(lambda: self._clock.after(seconds, done)))
+
+        return start
+
+    def _call(self, cost: Cost) -> Wait:
+        def start(resume: Resume) -> None:
+            waits = [2]
+
+            def ended() -> None:
+                waits[0] -= 1
+                if not waits[0]:
+                    resume()
+
+            def launching() -> None:
+                self._card.start(cost, ended)
+                self._clock.after(cost.launching, launched)
+
+            def launched() -> None:
+                self._cores.give()
+                self._interpreter.give()
+                ended()
+
+            self.busy += cost.launching
+            self._interpreter.take(lambda: self._cores.take(launching))
+
+        return start
+
+    def _beside(self, items: Sequence[Item]) -> Wait:
+        def start(resume: Resume) -> None:
+            lumps = deque(items[k : k + LUMP] for k in range(0, len(items), LUMP))
+            left = [len(lumps)]
+
+            def next_one() -> None:
+                if lumps:
+                    _run(self._task(lumps.popleft()), ended)
+
+            def ended() -> None:
+                left[0] -= 1
+                if not left[0]:
+                    resume()
+                next_one()
+
+            for _ in range(min(AHEAD * self._analysis, len(lumps))):
+                next_one()
+
+        return start
+
+    def _task(self, lump: Sequence[Item]) -> Process:
+        yield self.own(sum(item.sent for item in lump))
+        yield self._on(self._processes, sum(item.pickling + item.function for item in lump))
+        yield self.own(sum(item.received + item.used for item in lump))
+
+
+def _run(process: Process, resume: Resume = lambda: None) -> None:
+    try:
+        wait = next(process)
+    except StopIteration:
+        resume()
+    else:
+        wait(lambda: _run(process, resume))
+
+
+def play(card: Card, units: Sequence[Sequence[Step]], setup: Setup, tasks: int) -> Played:
+    """A campaign: units are handed out one after another until there are so many tasks; the last ones are full too.
+
+    Args:
+        card: its figures.
+        units: steps of measured units, taken in turns.
+        setup: what works.
+        tasks: of the campaign, at least.
+    """
+    clock, cores = _Clock(), _Slots(setup.cores)
+    shared = _SharedCard(clock)
+    costs = {step: card.cost(step) for unit in units for step in unit if isinstance(step, Call)}
+    actors = [_Actor(clock, cores, shared, setup, costs.__getitem__) for _ in range(setup.actors)]
+    done, given = [0], count()
+
+    def lane(actor: _Actor, delay: float) -> Process:
+        yield lambda resume: clock.after(delay, resume)  # or all would ask for the card together for ever
+        while done[0] < tasks:
+            unit = units[next(given) % len(units)]
+            done[0] += max(len(step.items) for step in unit if isinstance(step, Analysed))
+            yield from actor.unit(unit)
+
+    first = sum(costs[step].length for step in units[0] if isinstance(step, Call))
+    lanes = [actor for _ in range(setup.units) for actor in actors]
+    for k, actor in enumerate(lanes):
+        _run(lane(actor, first * k / len(lanes)))
+    clock.run()
+    total = clock.now
+    used = sum(actor.busy for actor in actors) / (setup.cores * total)
+    return Played(total, done[0], shared.in_calls / total, shared.kernels / total, shared.work / total, used)
