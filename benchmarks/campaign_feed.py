@@ -216,21 +216,18 @@ def main() -> None:
     units = handed_over(units, options.cpu)
     found = summary(units, card)
     print(
-        f"{found['units']} units of {found['tasks']} tasks: CPU ms per task, measured (thread time), x {options.cpu:g}"
+        f"{found['units']} units of {found['tasks']} tasks; measured CPU ms per task (thread time, x {options.cpu:g}):"
     )
     print(f"  in the actor {found['own_ms']:.2f}; analysis {found['analysis_ms']:.2f}, in the actor or beside it;")
     print(f"  beside it also {found['sending_ms']:.2f} in the actor and {found['pickling_ms']:.2f} in the processes")
     print(
-        f"{card.name}, modelled: work {found['work_ms']:.2f} ms per task; a unit has {found['in_calls_s']:.2f} s of calls:"
+        f"{card.name}, modelled: work {found['work_ms']:.2f} ms per task; calls of a unit, {found['in_calls_s']:.2f} s:"
     )
     for call in found["calls"]:
-        print(
-            f"  {call['kind']}: {call['count']} of {call['size']} guests or atoms, {card.cost(Call(**call)).length:.2f} s"
-        )
-    print(
-        "Modelled too: sharing of the card as under MPS; a call holds its actor's interpreter while it launches kernels;"
-    )
-    print("the start of actors, Ray and memory of the card are left out; all units are full.")
+        seconds = card.cost(Call(**call)).length
+        print(f"  {call['kind']}: {call['count']} of {call['size']} guests or atoms, {seconds:.2f} s")
+    print("Modelled too: a card shared as under MPS, and calls that launch kernels in the interpreter of their actor.")
+    print("Left out: the start of actors, Ray, memory of the card.  All units are full.")
     chosen = SETUPS if options.actors is None else ((options.actors, options.analysis, options.units),)
     rows = table(card, units, [Setup(*setup, options.cores) for setup in chosen])
     if options.json:

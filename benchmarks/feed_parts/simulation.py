@@ -1,8 +1,8 @@
 """Virtual time: actors with units in flight, processes for the analysis, and the card that all of them share.
 
-What is modelled: a call launches its kernels one by one, and its actor's interpreter does nothing else meanwhile; calls
-of several actors share the card by the kernels that they have to run, as under MPS; a core does one thing at a time, in
-the order of arrival.
+What is modelled: a call launches its kernels one by one, in its actor's interpreter, which its threads have in turns;
+calls of several actors share the card by the kernels that they have to run, as under MPS; a core does one thing at a
+time, in the order of arrival.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .card import Call, Card, Cost
 from .standins import Analysed, Item, Own, Step
 
 AHEAD = 4  # as pipeline/analysis_pool.py
-LUMP = 8  # tasks that are simulated as one
+TURN = 0.005  # s after which a thread lets others have the interpreter, as sys.getswitchinterval()
 
 Resume = Callable[[], None]
 Wait = Callable[[Resume], None]
@@ -150,19 +150,21 @@ class _Actor:
         self._analysis = setup.analysis
         self.busy = 0.0
 
-    def own(self, seconds: float) -> Wait:
-        return self._on(self._interpreter, seconds)
-
     def unit(self, steps: Sequence[Step]) -> Process:
         for step in steps:
             if isinstance(step, Own):
-                yield self.own(step.seconds)
+                yield from self._own(step.seconds)
             elif isinstance(step, Call):
                 yield self._call(self._price(step))
             elif self._analysis:
                 yield self._beside(step.items)
             else:
-                yield self.own(sum(item.function + item.used for item in step.items))
+                yield from self._own(sum(item.function + item.used for item in step.items))
+
+    def _own(self, seconds: float) -> Process:
+        while seconds > 0.0:
+            yield self._on(self._interpreter, min(seconds, TURN))
+            seconds -= TURN
 
     def _on(self, slots: _Slots, seconds: float) -> Wait:
         def start(resume: Resume) -> None:
@@ -185,28 +187,18 @@ class _Actor:
                 if not waits[0]:
                     resume()
 
-            def launching() -> None:
-                self._card.start(cost, ended)
-                self._clock.after(cost.launching, launched)
-
-            def launched() -> None:
-                self._cores.give()
-                self._interpreter.give()
-                ended()
-
-            self.busy += cost.launching
-            self._interpreter.take(lambda: self._cores.take(launching))
+            self._card.start(cost, ended)
+            _run(self._own(cost.launching), ended)
 
         return start
 
     def _beside(self, items: Sequence[Item]) -> Wait:
         def start(resume: Resume) -> None:
-            lumps = deque(items[k : k + LUMP] for k in range(0, len(items), LUMP))
-            left = [len(lumps)]
+            waiting, left = deque(items), [len(items)]
 
             def next_one() -> None:
-                if lumps:
-                    _run(self._task(lumps.popleft()), ended)
+                if waiting:
+                    _run(self._task(waiting.popleft()), ended)
 
             def ended() -> None:
                 left[0] -= 1
@@ -214,15 +206,15 @@ class _Actor:
                     resume()
                 next_one()
 
-            for _ in range(min(AHEAD * self._analysis, len(lumps))):
+            for _ in range(min(AHEAD * self._analysis, len(items))):
                 next_one()
 
         return start
 
-    def _task(self, lump: Sequence[Item]) -> Process:
-        yield self.own(sum(item.sent for item in lump))
-        yield self._on(self._processes, sum(item.pickling + item.function for item in lump))
-        yield self.own(sum(item.received + item.used for item in lump))
+    def _task(self, item: Item) -> Process:
+        yield self._on(self._interpreter, item.sent)
+        yield self._on(self._processes, item.pickling + item.function)
+        yield self._on(self._interpreter, item.received + item.used)
 
 
 def _run(process: Process, resume: Resume = lambda: None) -> None:
@@ -250,16 +242,18 @@ def play(card: Card, units: Sequence[Sequence[Step]], setup: Setup, tasks: int) 
     done, given = [0], count()
 
     def lane(actor: _Actor, delay: float) -> Process:
-        yield lambda resume: clock.after(delay, resume)  # or all would ask for the card together for ever
+        yield lambda resume: clock.after(delay, resume)  # as equal as units are, all would ask for the card together
         while done[0] < tasks:
             unit = units[next(given) % len(units)]
             done[0] += max(len(step.items) for step in unit if isinstance(step, Analysed))
             yield from actor.unit(unit)
 
-    first = sum(costs[step].length for step in units[0] if isinstance(step, Call))
+    alone = _Clock()
+    _run(_Actor(alone, _Slots(setup.cores), _SharedCard(alone), setup, costs.__getitem__).unit(units[0]))
+    alone.run()
     lanes = [actor for _ in range(setup.units) for actor in actors]
     for k, actor in enumerate(lanes):
-        _run(lane(actor, first * k / len(lanes)))
+        _run(lane(actor, alone.now * k / len(lanes)))
     clock.run()
     total = clock.now
     used = sum(actor.busy for actor in actors) / (setup.cores * total)

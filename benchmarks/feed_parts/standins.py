@@ -6,8 +6,8 @@ run in other processes.
 
 from __future__ import annotations
 
-import cProfile
 import contextlib
+import cProfile
 import functools
 import hashlib
 import pickle
