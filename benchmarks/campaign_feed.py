@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import cProfile
 import json
 import logging
 import pstats
@@ -36,6 +35,7 @@ CAMPAIGN = 257_000  # hosts of WBM
 SAMPLES = 16
 EDGES = 20_000_000  # in a batch of the card: that of a unit
 CORES = 16
+WARM = 16  # tasks that are run before any is measured
 # Actors, analysis processes of each, units in flight of each.
 SETUPS = ((1, 0, 1), (1, 12, 1), (1, 12, 3), (2, 7, 3), (3, 4, 3), (4, 3, 3), (16, 0, 1))
 
@@ -94,17 +94,15 @@ def measure(archive: Path, tasks: int, units: int, profile: bool, folder: Path) 
     """Steps of units, and the recorder; one smaller unit before them is not measured."""
     from inpaint_hpc.campaign.worker import ShardWorker
 
-    recorder = Recorder()
+    recorder = Recorder(profile)
     found = []
     with stand_ins(recorder, recorded_samples(archive)):
         for k in range(units + 1):
-            count = tasks if k else min(tasks, 16)
+            count = tasks if k else min(tasks, WARM)
             copies(archive, k * tasks, count, folder / f"{k}.h5")
             resources = {"shard_tasks": tasks, "edge_budget": EDGES}
             run = campaign(folder / f"run-{k}", {"path": str(folder / f"{k}.h5")}, resources)
             worker = ShardWorker(run.path, "cpu", 1, "feed", analysis=1)
-            if k == 1 and profile:
-                recorder.profiles = {"actor": cProfile.Profile(), "analysis": cProfile.Profile()}
             (unit,) = run.pending_units()
             recorder.begin()
             report = worker.run_unit(unit)
@@ -113,6 +111,7 @@ def measure(archive: Path, tasks: int, units: int, profile: bool, folder: Path) 
             if report.failed:
                 raise SystemExit(f"{report.failed} tasks failed: {report.error}")
             found += [steps] if k else []
+    recorder.end_process()
     return found, recorder
 
 
@@ -211,7 +210,7 @@ def main() -> None:
         archive = options.archive or record_archive(options.data, options.hosts, folder)
         units, recorder = measure(archive, options.tasks, options.measure, bool(options.profile), folder)
     if options.profile:
-        print_profile(recorder, options.tasks * options.measure, options.profile)
+        print_profile(recorder, options.tasks * options.measure + min(options.tasks, WARM), options.profile)
         return
     units = handed_over(units, options.cpu)
     found = summary(units, card)

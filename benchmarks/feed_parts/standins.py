@@ -60,14 +60,23 @@ Step = Own | Call | Analysed
 class Recorder:
     """Writes down what a worker does, in CPU time of its thread, which the load of the machine does not change.
 
+    The analysis runs in a process of its own, unless it is profiled: what the actor remembers of a
+    host must not help.
+
+    Args:
+        profiled: whether to profile.
+
     Attributes:
-        steps: since the last `take`.
+        steps: since `begin`.
         profiles: of the actor and of the analysis; None does without.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, profiled: bool = False) -> None:
+        from inpaint_hpc.pipeline.analysis_pool import AnalysisPool
+
         self.steps: list[Step] = []
-        self.profiles: dict[str, cProfile.Profile] | None = None
+        self.profiles = {"actor": cProfile.Profile(), "analysis": cProfile.Profile()} if profiled else None
+        self._pool = None if profiled else AnalysisPool(1)
         self._mark = time.thread_time()
 
     def begin(self) -> None:
@@ -102,10 +111,10 @@ class Recorder:
             begun = time.thread_time()
             question = pickle.dumps((function, item), protocol=pickle.HIGHEST_PROTOCOL)
             sent = time.thread_time()
-            function, item = pickle.loads(question)
+            pickle.loads(question)
             loaded = time.thread_time()
             self._profile("analysis")
-            result = function(item)
+            (result, seconds) = self._there(function, item)
             self._profile(None)
             done = time.thread_time()
             answer = pickle.dumps(result, protocol=pickle.HIGHEST_PROTOCOL)
@@ -116,12 +125,21 @@ class Recorder:
             yield result
             used = time.thread_time()
             pickling = (loaded - sent) + (dumped - done)
-            found.append(Item(sent - begun, pickling, done - loaded, received - dumped, used - received))
+            found.append(Item(sent - begun, pickling, seconds, received - dumped, used - received))
         self.steps.append(Analysed(tuple(found)))
         self._mark = time.thread_time()
 
+    def _there(self, function: Callable[[Any], Any], item: Any) -> tuple[Any, float]:
+        timed = functools.partial(_timed, function)
+        return timed(item) if self._pool is None else next(iter(self._pool.map(timed, [item])))
+
     def close(self) -> None:
-        """As that of an `AnalysisPool`."""
+        """As that of an `AnalysisPool`; the process stays, or the next unit would wait for its imports."""
+
+    def end_process(self) -> None:
+        """The recorder may be used again, with a new one."""
+        if self._pool is not None:
+            self._pool.close()
 
     def _own(self) -> None:
         self.steps.append(Own(time.thread_time() - self._mark))
@@ -133,6 +151,12 @@ class Recorder:
             profile.disable()
         if name is not None:
             self.profiles[name].enable()
+
+
+def _timed(function: Callable[[Any], Any], item: Any) -> tuple[Any, float]:
+    begun = time.thread_time()
+    found = function(item)
+    return found, time.thread_time() - begun
 
 
 @contextlib.contextmanager
