@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -166,10 +166,13 @@ def orbit_under(lattice: np.ndarray, operations: tuple[np.ndarray, np.ndarray], 
     images = operations[0] @ position + operations[1]
     sites = []
     while len(images):
-        site = images[0]
-        sites.append(site - np.floor(site))
-        images = images[_shortest(lattice, site, images)[1] >= _SAME_SITE]
+        sites.append(images[0])
+        # Of images this near each other the difference wrapped in any cell is the shortest one.
+        apart = images - images[0]
+        apart = (apart - np.rint(apart)) @ lattice
+        images = images[(apart * apart).sum(axis=1) >= _SAME_SITE**2]
     orbit = np.array(sites)
+    orbit -= np.floor(orbit)
     return np.where(orbit == 1.0, 0.0, orbit)  # -1e-17 - floor(-1e-17) is 1
 
 
@@ -231,5 +234,10 @@ def _of_lattice(lattice: bytes) -> tuple[Any, Any, np.ndarray]:
     from pymatgen.core import Lattice
     from pymatgen.util.coord import pbc_shortest_vectors
 
+    class Remembering(Lattice):
+        """A lattice that does not invert its way to the reduced cell for every point."""
+
+        lll_inverse = cached_property(lambda self: np.linalg.inv(self.lll_mapping))
+
     rows = np.frombuffer(lattice).reshape(3, 3).copy()
-    return pbc_shortest_vectors, Lattice(rows), np.linalg.inv(rows)
+    return pbc_shortest_vectors, Remembering(rows), np.linalg.inv(rows)
