@@ -159,14 +159,13 @@ def table(card: Card, units: Sequence[Sequence[Step]], setups: Sequence[Setup]) 
     print("\nmodelled: actors  analysis  units | tasks/s | in calls  kernels  work | cores | 257,000 tasks")
     for setup in setups:
         found = play(card, units, setup, CAMPAIGN)
-        rate = found.tasks / found.seconds
         print(
-            f"          {setup.actors:6} {setup.actors * setup.analysis:9} {setup.units:6} | {rate:7.1f} |"
+            f"          {setup.actors:6} {setup.actors * setup.analysis:9} {setup.units:6} | {found.tasks_per_s:7.1f} |"
             f" {found.in_calls:7.0%} {found.kernels:8.0%} {found.work:6.1%} | {found.cores:4.0%}  |"
-            f" {CAMPAIGN / rate / 60:6.1f} min",
+            f" {found.seconds / 60:6.1f} min",
             flush=True,
         )
-        rows.append({**vars(setup), **vars(found), "tasks_per_s": rate, "hours": CAMPAIGN / rate / 3600})
+        rows.append({**vars(setup), **vars(found), "hours": found.seconds / 3600})
     return rows
 
 

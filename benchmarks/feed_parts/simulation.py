@@ -13,6 +13,8 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from itertools import count
 
+import numpy as np
+
 from .card import Call, Card, Cost
 from .standins import Analysed, Item, Own, Step
 
@@ -46,15 +48,16 @@ class Played:
     """What a setup does with a number of tasks.
 
     Attributes:
-        seconds: virtual.
-        tasks: done.
+        seconds: of the whole campaign, with its begin, when no unit is done yet, and its end, when some actors have
+            nothing left to do.
+        tasks_per_s: between a quarter and three quarters of the units, as all that follows.
         in_calls, kernels, work: shares of the time in which a call was under way, kernels ran, and the work at the rate
             of full batches.
         cores: share of the cores' time that was used.
     """
 
     seconds: float
-    tasks: int
+    tasks_per_s: float
     in_calls: float
     kernels: float
     work: float
@@ -239,14 +242,18 @@ def play(card: Card, units: Sequence[Sequence[Step]], setup: Setup, tasks: int) 
     shared = _SharedCard(clock)
     costs = {step: card.cost(step) for unit in units for step in unit if isinstance(step, Call)}
     actors = [_Actor(clock, cores, shared, setup, costs.__getitem__) for _ in range(setup.actors)]
-    done, given = [0], count()
+    given, done, turns, seen = [0], [0], count(), list[tuple[float, ...]]()
 
     def lane(actor: _Actor, delay: float) -> Process:
         yield lambda resume: clock.after(delay, resume)  # as equal as units are, all would ask for the card together
-        while done[0] < tasks:
-            unit = units[next(given) % len(units)]
-            done[0] += max(len(step.items) for step in unit if isinstance(step, Analysed))
+        while given[0] < tasks:
+            unit = units[next(turns) % len(units)]
+            size = max(len(step.items) for step in unit if isinstance(step, Analysed))
+            given[0] += size
             yield from actor.unit(unit)
+            done[0] += size
+            busy = sum(one.busy for one in actors) / setup.cores
+            seen.append((clock.now, done[0], shared.in_calls, shared.kernels, shared.work, busy))
 
     alone = _Clock()
     _run(_Actor(alone, _Slots(setup.cores), _SharedCard(alone), setup, costs.__getitem__).unit(units[0]))
@@ -255,6 +262,6 @@ def play(card: Card, units: Sequence[Sequence[Step]], setup: Setup, tasks: int) 
     for k, actor in enumerate(lanes):
         _run(lane(actor, alone.now * k / len(lanes)))
     clock.run()
-    total = clock.now
-    used = sum(actor.busy for actor in actors) / (setup.cores * total)
-    return Played(total, done[0], shared.in_calls / total, shared.kernels / total, shared.work / total, used)
+    first, last = (np.array(seen[k]) for k in (len(seen) // 4, 3 * len(seen) // 4))
+    passed, *rates = (last - first).tolist()
+    return Played(clock.now, *(rate / passed for rate in rates))

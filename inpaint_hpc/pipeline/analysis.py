@@ -138,6 +138,7 @@ class ScoredTask:
         drawn: its joint samples, with wall times of all stages.
         found: of its search.
         evaluations, host_energies: as in `TaskCandidates`.
+        has_void: whether the host has empty space, which is known from drawing.
         settings: of the run.
     """
 
@@ -147,6 +148,7 @@ class ScoredTask:
     found: OccupancySearchResult | None
     evaluations: int
     host_energies: HostEnergies | None
+    has_void: bool
     settings: AnalysisSettings
 
     @property
@@ -183,7 +185,8 @@ def result_of(item: ScoredTask) -> InpaintResult:
     sampling, pipeline, info = settings.sampling, settings.pipeline, settings.info
     candidates = with_coordination(task, item.candidates)
     weights = {} if info is None else {"name": info.name, "sha256": info.sha256}
-    limits = limit_notes(settings, task.host, task.guests, pipeline.chgnet if pipeline.score else None)
+    potential = pipeline.chgnet if pipeline.score else None
+    limits = limit_notes(settings, task.host, task.guests, potential, item.has_void)
     notes = [*_notes(task, drawn, candidates, sampling, pipeline), *limits]
     return InpaintResult(
         host=task.host,

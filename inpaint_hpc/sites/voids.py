@@ -48,7 +48,7 @@ def void_centres(
     def same_as(place: np.ndarray) -> np.ndarray:
         """Which vertices are images of a place, bool (V,)."""
         images = np.unique(np.round((rotations @ place + translations) % 1.0, 6), axis=0)
-        return cell.within(vertices, images, tolerance).any(axis=1)
+        return np.logical_or.reduce(cell.within(vertices, images, tolerance), axis=1)
 
     taken, found = np.zeros(len(vertices), dtype=bool), list[int]()
     for place in () if known is None else known:
