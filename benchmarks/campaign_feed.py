@@ -37,7 +37,7 @@ EDGES = 20_000_000  # in a batch of the card: that of a unit
 CORES = 16
 WARM = 16  # tasks that are run before any is measured
 # Actors, analysis processes of each, units in flight of each.
-SETUPS = ((1, 0, 1), (1, 12, 1), (1, 12, 3), (2, 7, 3), (3, 4, 3), (4, 3, 3), (16, 0, 1))
+SETUPS = ((1, 0, 1), (1, 12, 1), (1, 12, 3), (2, 7, 3), (3, 4, 3), (4, 3, 3), (5, 2, 3), (16, 0, 1))
 
 
 def campaign(path: Path, hosts: dict[str, Any], resources: dict[str, Any]) -> Any:
@@ -154,15 +154,16 @@ def summary(units: Sequence[Sequence[Step]], card: Card) -> dict[str, Any]:
     }
 
 
-def table(card: Card, units: Sequence[Sequence[Step]], setups: Sequence[Setup]) -> list[dict[str, Any]]:
+def table(card: Card, units: Sequence[Sequence[Step]], setups: Sequence[Setup], tasks: int) -> list[dict[str, Any]]:
     rows = []
-    print("\nmodelled: actors  analysis  units | tasks/s | in calls  kernels  work | cores | 257,000 tasks")
+    print(f"\nmodelled: actors  analysis  units  first | tasks/s | in calls  kernels  work | cores | {tasks:,} tasks")
     for setup in setups:
-        found = play(card, units, setup, CAMPAIGN)
+        found = play(card, units, setup, tasks)
+        first = "oldest" if setup.oldest_first else "all"
         print(
-            f"          {setup.actors:6} {setup.actors * setup.analysis:9} {setup.units:6} | {found.tasks_per_s:7.1f} |"
-            f" {found.in_calls:7.0%} {found.kernels:8.0%} {found.work:6.1%} | {found.cores:4.0%}  |"
-            f" {found.seconds / 60:6.1f} min",
+            f"          {setup.actors:6} {setup.actors * setup.analysis:9} {setup.units:6} {first:>6} |"
+            f" {found.tasks_per_s:7.1f} | {found.in_calls:7.0%} {found.kernels:8.0%} {found.work:6.1%} |"
+            f" {found.cores:4.0%}  | {found.seconds / 60:6.1f} min",
             flush=True,
         )
         rows.append({**vars(setup), **vars(found), "hours": found.seconds / 3600})
@@ -195,6 +196,7 @@ def main() -> None:
     parser.add_argument("--actors", type=int, help="one setup instead of the table: actors")
     parser.add_argument("--analysis", type=int, default=0, help="analysis processes of each actor")
     parser.add_argument("--units", type=int, default=1, help="units in flight in each actor")
+    parser.add_argument("--campaign", type=int, default=CAMPAIGN, help="tasks to play (default: %(default)s)")
     parser.add_argument("--profile", type=int, default=0, metavar="LINES", help="profile; no table")
     parser.add_argument("--json", type=Path, help="write everything there")
     parser.add_argument("--keep", type=Path, help="folder for the archive and the runs")
@@ -227,7 +229,9 @@ def main() -> None:
     print("Modelled too: a card shared as under MPS, and calls that launch kernels in the interpreter of their actor.")
     print("Left out: the start of actors, Ray, memory of the card.  All units are full.")
     chosen = SETUPS if options.actors is None else ((options.actors, options.analysis, options.units),)
-    rows = table(card, units, [Setup(*setup, options.cores) for setup in chosen])
+    setups = [Setup(*setup, options.cores) for setup in chosen]
+    setups += [replace(setup, oldest_first=True) for setup in setups if setup.units > 1]
+    rows = table(card, units, setups, options.campaign)
     if options.json:
         options.json.write_text(json.dumps({"card": card.name, **found, "setups": rows}, indent=1), encoding="utf-8")
 

@@ -1,8 +1,8 @@
 """Virtual time: actors with units in flight, processes for the analysis, and the card that all of them share.
 
 What is modelled: a call launches its kernels one by one, in its actor's interpreter, which its threads have in turns;
-calls of several actors share the card by the kernels that they have to run, as under MPS; a core does one thing at a
-time, in the order of arrival.
+one of the units in flight of an actor has the networks at a time; calls of several actors share the card by the kernels
+that they have to run, as under MPS; a core does one thing at a time, in the order of arrival.
 """
 
 from __future__ import annotations
@@ -35,12 +35,14 @@ class Setup:
         analysis: processes of each actor; 0 does the analysis in the actor.
         units: in flight in each actor.
         cores: of the machine.
+        oldest_first: of the units in flight in an actor, the one begun first has the processes; else all alike.
     """
 
     actors: int
     analysis: int
     units: int
     cores: int
+    oldest_first: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,21 +67,21 @@ class Played:
 
 
 class _Slots:
-    """So many may have it at once; others wait in the order of arrival."""
+    """So many may have it at once; others wait in the order of their ranks, and of arrival."""
 
     def __init__(self, number: int) -> None:
-        self._free, self._waiting = number, deque[Resume]()
+        self._free, self._waiting, self._order = number, list[tuple[int, int, Resume]](), count()
 
-    def take(self, resume: Resume) -> None:
+    def take(self, resume: Resume, rank: int = 0) -> None:
         if self._free:
             self._free -= 1
             resume()
         else:
-            self._waiting.append(resume)
+            heapq.heappush(self._waiting, (rank, next(self._order), resume))
 
     def give(self) -> None:
         if self._waiting:
-            self._waiting.popleft()()
+            heapq.heappop(self._waiting)[2]()
         else:
             self._free += 1
 
@@ -114,15 +116,18 @@ class _SharedCard:
         self.work += cost.work
         self._plan()
 
+    def _share(self) -> float:
+        return sum(share for _, share, _ in self._calls)
+
     def _speed(self) -> float:
-        return 1.0 / max(1.0, sum(share for _, share, _ in self._calls))
+        return 1.0 / max(1.0, self._share())
 
     def _advance(self) -> None:
         passed, self._since = self._clock.now - self._since, self._clock.now
         if self._calls and passed:
             speed = self._speed()
             self.in_calls += passed
-            self.kernels += passed * speed * sum(share for _, share, _ in self._calls)
+            self.kernels += passed * speed * self._share()
             for call in self._calls:
                 call[0] -= passed * speed
 
@@ -149,18 +154,28 @@ class _Actor:
 
     def __init__(self, clock: _Clock, cores: _Slots, card: _SharedCard, setup: Setup, price: Callable) -> None:
         self._clock, self._cores, self._card, self._price = clock, cores, card, price
-        self._interpreter, self._processes = _Slots(1), _Slots(max(1, setup.analysis))
+        self._interpreter, self._networks, self._processes = _Slots(1), _Slots(1), _Slots(max(1, setup.analysis))
         self._analysis = setup.analysis
+        self._rank, self._oldest_first = 0, setup.oldest_first
         self.busy = 0.0
 
     def unit(self, steps: Sequence[Step]) -> Process:
-        for step in steps:
+        self._rank += 1
+        rank = self._rank if self._oldest_first else 0
+        holding = False
+        for k, step in enumerate(steps):
+            if isinstance(step, Analysed) and holding:
+                self._networks.give()
+                holding = False
+            elif not holding and any(isinstance(later, Call) for later in steps[k:]):
+                yield self._networks.take
+                holding = True
             if isinstance(step, Own):
                 yield from self._own(step.seconds)
             elif isinstance(step, Call):
                 yield self._call(self._price(step))
             elif self._analysis:
-                yield self._beside(step.items)
+                yield self._beside(step.items, rank)
             else:
                 yield from self._own(sum(item.function + item.used for item in step.items))
 
@@ -169,7 +184,7 @@ class _Actor:
             yield self._on(self._interpreter, min(seconds, TURN))
             seconds -= TURN
 
-    def _on(self, slots: _Slots, seconds: float) -> Wait:
+    def _on(self, slots: _Slots, seconds: float, rank: int = 0) -> Wait:
         def start(resume: Resume) -> None:
             def done() -> None:
                 self._cores.give()
@@ -177,7 +192,7 @@ class _Actor:
                 resume()
 
             self.busy += seconds
-            slots.take(lambda: self._cores.take(lambda: self._clock.after(seconds, done)))
+            slots.take(lambda: self._cores.take(lambda: self._clock.after(seconds, done)), rank)
 
         return start
 
@@ -195,13 +210,13 @@ class _Actor:
 
         return start
 
-    def _beside(self, items: Sequence[Item]) -> Wait:
+    def _beside(self, items: Sequence[Item], rank: int) -> Wait:
         def start(resume: Resume) -> None:
             waiting, left = deque(items), [len(items)]
 
             def next_one() -> None:
                 if waiting:
-                    _run(self._task(waiting.popleft()), ended)
+                    _run(self._task(waiting.popleft(), rank), ended)
 
             def ended() -> None:
                 left[0] -= 1
@@ -214,9 +229,9 @@ class _Actor:
 
         return start
 
-    def _task(self, item: Item) -> Process:
+    def _task(self, item: Item, rank: int) -> Process:
         yield self._on(self._interpreter, item.sent)
-        yield self._on(self._processes, item.pickling + item.function)
+        yield self._on(self._processes, item.pickling + item.function, rank)
         yield self._on(self._interpreter, item.received + item.used)
 
 
