@@ -191,12 +191,14 @@ def onto_symmetry_elements(
     while True:
         images = rotations @ position + translations
         shifts, distances = _shortest(lattice, position, images)
-        near = [i for i in np.argsort(distances) if _ON_ELEMENT <= distances[i] < tol and i not in tried]
-        if not near:
+        order = np.argsort(distances)
+        near = order[(distances[order] >= _ON_ELEMENT) & (distances[order] < tol)].tolist()
+        nearest = next((i for i in near if i not in tried), None)
+        if nearest is None:
             return position
-        tried.add(near[0])
+        tried.add(nearest)
         # The operation with the lattice translation that brings the image next to the position.
-        operation = rotations[near[0]], position + shifts[near[0]] - rotations[near[0]] @ position
+        operation = rotations[nearest], position + shifts[nearest] - rotations[nearest] @ position
         group = _point_group([*stabilizer, operation])
         if group is None:
             continue
@@ -212,7 +214,7 @@ def _point_group(generators: list[tuple[np.ndarray, np.ndarray]]) -> list[tuple[
         rotation, translation = queue.pop()
         known = group.get(rotation.tobytes())
         if known is not None:
-            if np.abs(known[1] - translation).max() > 0.05:
+            if any(abs(difference) > 0.05 for difference in (known[1] - translation).tolist()):
                 return None
             continue
         group[rotation.tobytes()] = rotation, translation
