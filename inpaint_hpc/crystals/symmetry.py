@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -166,10 +166,13 @@ def orbit_under(lattice: np.ndarray, operations: tuple[np.ndarray, np.ndarray], 
     images = operations[0] @ position + operations[1]
     sites = []
     while len(images):
-        site = images[0]
-        sites.append(site - np.floor(site))
-        images = images[_shortest(lattice, site, images)[1] >= _SAME_SITE]
+        sites.append(images[0])
+        # Of images this near each other the difference wrapped in any cell is the shortest one.
+        apart = images - images[0]
+        apart = (apart - np.rint(apart)) @ lattice
+        images = images[(apart * apart).sum(axis=1) >= _SAME_SITE**2]
     orbit = np.array(sites)
+    orbit -= np.floor(orbit)
     return np.where(orbit == 1.0, 0.0, orbit)  # -1e-17 - floor(-1e-17) is 1
 
 
@@ -188,12 +191,14 @@ def onto_symmetry_elements(
     while True:
         images = rotations @ position + translations
         shifts, distances = _shortest(lattice, position, images)
-        near = [i for i in np.argsort(distances) if _ON_ELEMENT <= distances[i] < tol and i not in tried]
-        if not near:
+        order = np.argsort(distances)
+        near = order[(distances[order] >= _ON_ELEMENT) & (distances[order] < tol)].tolist()
+        nearest = next((i for i in near if i not in tried), None)
+        if nearest is None:
             return position
-        tried.add(near[0])
+        tried.add(nearest)
         # The operation with the lattice translation that brings the image next to the position.
-        operation = rotations[near[0]], position + shifts[near[0]] - rotations[near[0]] @ position
+        operation = rotations[nearest], position + shifts[nearest] - rotations[nearest] @ position
         group = _point_group([*stabilizer, operation])
         if group is None:
             continue
@@ -209,7 +214,7 @@ def _point_group(generators: list[tuple[np.ndarray, np.ndarray]]) -> list[tuple[
         rotation, translation = queue.pop()
         known = group.get(rotation.tobytes())
         if known is not None:
-            if np.abs(known[1] - translation).max() > 0.05:
+            if any(abs(difference) > 0.05 for difference in (known[1] - translation).tolist()):
                 return None
             continue
         group[rotation.tobytes()] = rotation, translation
@@ -231,5 +236,10 @@ def _of_lattice(lattice: bytes) -> tuple[Any, Any, np.ndarray]:
     from pymatgen.core import Lattice
     from pymatgen.util.coord import pbc_shortest_vectors
 
+    class Remembering(Lattice):
+        """A lattice that does not invert its way to the reduced cell for every point."""
+
+        lll_inverse = cached_property(lambda self: np.linalg.inv(self.lll_mapping))
+
     rows = np.frombuffer(lattice).reshape(3, 3).copy()
-    return pbc_shortest_vectors, Lattice(rows), np.linalg.inv(rows)
+    return pbc_shortest_vectors, Remembering(rows), np.linalg.inv(rows)

@@ -27,13 +27,14 @@ from .candidate_order import order_note
 from .confidence import first_confidence
 from .guest_shells import with_coordination
 from .known_limits import limit_notes
-from .ordering_stage import searched_candidates, sequential_candidates
+from .ordering_stage import searched_candidates, sequential_candidates, without_samples
 from .provenance import provenance
 from .rejection_sampling import ValidSamples
 from .relaxation_notes import relaxation_notes
 from .results import DIVERGED, UNFINISHED, Candidate, HostEnergies, InpaintResult
 from .settings import PipelineSettings
-from .void_stage import looks_for_voids, void_candidates, void_note
+from .shortlist import VOID
+from .void_stage import looks_for_voids, void_note, void_places
 from .wyckoff_cache import WyckoffCache
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ class ScoredTask:
         drawn: its joint samples, with wall times of all stages.
         found: of its search.
         evaluations, host_energies: as in `TaskCandidates`.
+        has_void: whether the host has empty space, which is known from drawing.
         settings: of the run.
     """
 
@@ -146,6 +148,7 @@ class ScoredTask:
     found: OccupancySearchResult | None
     evaluations: int
     host_energies: HostEnergies | None
+    has_void: bool
     settings: AnalysisSettings
 
     @property
@@ -160,13 +163,19 @@ def candidates_of(item: DrawnTask) -> tuple[list[Candidate], WyckoffCache | None
     task, drawn, sampling, pipeline = item.task, item.drawn, item.settings.sampling, item.settings.pipeline
     origin = "joint" if sampling.strategy in ("auto", "conditional") else sampling.strategy
     cache = WyckoffCache(task.host, pipeline.symprec, pipeline.tolerance) if len(task.host) else None
-    candidates = _describe(task, drawn, _clusters(task, drawn, pipeline), cache, pipeline, origin)
+    clusters = _clusters(task, drawn, pipeline)
+    voids = np.zeros((0, 1, 3))
+    if cache is not None and clusters and looks_for_voids(task, sampling, pipeline):
+        shown = drawn.frac_coords[[cluster.representative for cluster in clusters]][:, 0]
+        voids = void_places(task, shown, pipeline)
+        cache.describe(np.concatenate([shown, voids[:, 0]]))  # both kinds labelled by one call of spglib
+    candidates = _describe(task, drawn, clusters, cache, pipeline, origin)
     if item.chain is not None:
         candidates += sequential_candidates(task, item.chain, cache, pipeline, len(candidates))
     if item.found is not None:
         candidates += searched_candidates(task, item.found, cache, len(candidates))
-    if candidates and looks_for_voids(task, sampling, pipeline):
-        candidates += void_candidates(task, candidates, cache, pipeline)
+    if len(voids):
+        candidates += without_samples(task, voids, [VOID] * len(voids), cache, len(candidates))
     return candidates, cache, time.perf_counter() - start
 
 
@@ -176,7 +185,8 @@ def result_of(item: ScoredTask) -> InpaintResult:
     sampling, pipeline, info = settings.sampling, settings.pipeline, settings.info
     candidates = with_coordination(task, item.candidates)
     weights = {} if info is None else {"name": info.name, "sha256": info.sha256}
-    limits = limit_notes(settings, task.host, task.guests, pipeline.chgnet if pipeline.score else None)
+    potential = pipeline.chgnet if pipeline.score else None
+    limits = limit_notes(settings, task.host, task.guests, potential, item.has_void)
     notes = [*_notes(task, drawn, candidates, sampling, pipeline), *limits]
     return InpaintResult(
         host=task.host,

@@ -18,6 +18,7 @@ from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.checking import MAX_ATOMIC_NUMBER
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.sampling.cells import generation_task
+from inpaint_hpc.sampling.empty_space import has_void
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
 
@@ -169,7 +170,16 @@ def scored_tasks(
     for drawn, one in zip(draws, placements, strict=True):
         drawn.seconds.update(one.seconds)
     return [
-        ScoredTask(one.task, one.candidates, drawn, found.get(row), one.evaluations, one.host_energies, settings)
+        ScoredTask(
+            one.task,
+            one.candidates,
+            drawn,
+            found.get(row),
+            one.evaluations,
+            one.host_energies,
+            has_void(one.task.host),
+            settings,
+        )
         for row, (drawn, one) in enumerate(zip(draws, placements, strict=True))
     ]
 

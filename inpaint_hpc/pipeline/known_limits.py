@@ -13,7 +13,9 @@ from inpaint_hpc.sampling.empty_space import VOID, has_void
 from inpaint_hpc.scoring.chgnet.elements import UNTAUGHT
 
 
-def limit_notes(network: Any, host: Crystal, guests: Iterable[int], chgnet: str | None = None) -> list[str]:
+def limit_notes(
+    network: Any, host: Crystal, guests: Iterable[int], chgnet: str | None = None, void: bool | None = None
+) -> list[str]:
     """What a user should know of a host and its guests, one line for each limit that they are beyond.
 
     Args:
@@ -21,9 +23,10 @@ def limit_notes(network: Any, host: Crystal, guests: Iterable[int], chgnet: str 
         host: the host, without atoms for all-atom generation.
         guests: atomic numbers of the guests.
         chgnet: weights of CHGNet that are used; None for none.
+        void: whether the host has empty space; None finds out.
     """
     notes = []
-    if has_void(host):
+    if has_void(host) if void is None else void:
         notes.append(
             f"the host has empty space (a sphere of {VOID:g} A without atoms): slabs, layers and molecules in vacuum "
             "are outside of what the weights and their calibration know; no confidence is given"

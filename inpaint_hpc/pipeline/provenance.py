@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from functools import lru_cache
 from typing import Any
 
 from inpaint_hpc.archive.rows import Provenance
@@ -15,8 +16,13 @@ from .settings import PipelineSettings, settings_digest
 
 def provenance(sampling: SamplingSettings, pipeline: PipelineSettings, weights_sha256: str) -> Provenance:
     """Where results with these settings and weights are from; without a potential where nothing is scored."""
-    found = _provenance(asdict(sampling), asdict(pipeline), weights_sha256)
+    found = _provenance_of_settings(sampling, pipeline, weights_sha256)
     return replace(found, potential_sha256=weights_digest(pipeline.chgnet)) if pipeline.score else found
+
+
+@lru_cache(maxsize=64)
+def _provenance_of_settings(sampling: SamplingSettings, pipeline: PipelineSettings, weights_sha256: str) -> Provenance:
+    return _provenance(asdict(sampling), asdict(pipeline), weights_sha256)
 
 
 def provenance_of_file(attributes: Mapping[str, Any]) -> Provenance | None:

@@ -9,11 +9,9 @@ import numpy as np
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
 
-from .ordering_stage import without_samples
 from .results import Candidate
 from .settings import PipelineSettings
 from .shortlist import VOID
-from .wyckoff_cache import WyckoffCache
 
 
 def looks_for_voids(task: Task, sampling: SamplingSettings, pipeline: PipelineSettings) -> bool:
@@ -22,16 +20,11 @@ def looks_for_voids(task: Task, sampling: SamplingSettings, pipeline: PipelineSe
     return alone and sampling.strategy == "auto" and bool(pipeline.score and pipeline.voids)
 
 
-def void_candidates(
-    task: Task, candidates: Sequence[Candidate], cache: WyckoffCache | None, pipeline: PipelineSettings
-) -> list[Candidate]:
-    """Voids of the host that are not yet among its candidates, as candidates without samples."""
+def void_places(task: Task, known: np.ndarray, pipeline: PipelineSettings) -> np.ndarray:
+    """Voids of the host that are not yet among the places of its candidates (n, 3), as placements (V, 1, 3)."""
     from inpaint_hpc.sites.voids import void_centres
 
-    known = np.array([c.guest_frac_coords[0] for c in candidates]).reshape(-1, 3)
-    settings = (pipeline.voids, pipeline.symprec, pipeline.tolerance)
-    voids = void_centres(task.host, task.guests[0], *settings, known)[:, None]
-    return without_samples(task, voids, [VOID] * len(voids), cache, len(candidates))
+    return void_centres(task.host, task.guests[0], pipeline.voids, pipeline.symprec, pipeline.tolerance, known)[:, None]
 
 
 def void_note(task: Task, candidates: Sequence[Candidate]) -> list[str]:

@@ -51,5 +51,5 @@ class WyckoffCache:
         """The known orbit that each position is on, int64 (n,); -1 for none."""
         if not len(self._orbits):
             return np.full(len(frac_positions), -1, dtype=np.int64)
-        near = self._cell.distances(frac_positions, self._orbits) < SAME_SITE
+        near = self._cell.within(frac_positions, self._orbits, SAME_SITE)
         return np.where(near.any(axis=1), self._owner[near.argmax(axis=1)], -1)

@@ -175,12 +175,28 @@ class _Matcher:
         """Which samples are equal, bool (S, S), symmetric."""
         n = len(self)
         equal = np.eye(n, dtype=bool)
+        if self.samples.shape[1] == 1:
+            return equal | self._equal_places()
         for i in range(n - 1):
             others = np.arange(i + 1, n)
             alike = np.abs(self.fingerprints[others] - self.fingerprints[i]).max(axis=1) <= self.slack
             for part, images, operations, columns in self._near(i, others[alike], self.tolerance):
                 squares = self._squares(images, operations, part[columns], self.tolerance)[0]
                 equal[i, part[columns[np.isfinite(squares)]]] = True
+        return equal | equal.T
+
+    def _equal_places(self) -> np.ndarray:
+        """The same of samples with one guest, but for the diagonal: all pairs together, and no one to assign."""
+        equal = np.zeros((len(self), len(self)), dtype=bool)
+        first, second = np.triu_indices(len(self), 1)
+        alike = np.abs(self.fingerprints[first] - self.fingerprints[second]).max(axis=1) <= self.slack
+        images = np.einsum("oij,sj->soi", self.rotations, self.samples[:, 0]) + self.translations
+        step = max(1, _CHUNK // (27 * len(self.rotations)))
+        first, second = first[alike], second[alike]
+        for start in range(0, len(first), step):
+            rows, columns = first[start : start + step], second[start : start + step]
+            near = self.cell.within(images[rows], self.samples[columns], self.tolerance).any(axis=(1, 2))
+            equal[rows[near], columns[near]] = True
         return equal | equal.T
 
     def match(self, centre: int, others: np.ndarray, tolerance: float) -> dict[int, np.ndarray]:

@@ -11,7 +11,8 @@ hosts, and only there, starting positions out of reach of all atoms are drawn ag
 
 from __future__ import annotations
 
-from functools import lru_cache
+import hashlib
+from collections import OrderedDict
 
 import numpy as np
 import torch
@@ -27,17 +28,23 @@ GRID = 0.6  # A
 _REDRAWS = 500  # of a starting position; in a cell with 1 % of it within reach 99 % succeed
 
 
+_MOST = 8192
+_KNOWN: OrderedDict[bytes, bool] = OrderedDict()
+"""Of this process, by digest: the tasks of a unit, 2,048 at most, ask for their hosts in every round of drawing."""
+
+
 def has_void(host: Crystal) -> bool:
     """Whether a host has empty space; one without atoms has none, for its guests are the crystal."""
     if not len(host):
         return False
-    return _has_void(np.asarray(host.lattice, np.float64).tobytes(), np.asarray(host.frac_coords, np.float64).tobytes())
-
-
-@lru_cache(maxsize=64)
-def _has_void(lattice: bytes, frac_coords: bytes) -> bool:
-    rows = np.frombuffer(lattice).reshape(3, 3)
-    return largest_empty_sphere(rows, np.frombuffer(frac_coords).reshape(-1, 3), VOID + GRID) > VOID
+    rows, frac_coords = np.asarray(host.lattice, np.float64), np.asarray(host.frac_coords, np.float64)
+    key = hashlib.sha256(rows.tobytes() + frac_coords.tobytes()).digest()
+    found = _KNOWN.get(key)
+    if found is None:
+        _KNOWN[key] = found = largest_empty_sphere(rows, frac_coords, VOID + GRID) > VOID
+        while len(_KNOWN) > _MOST:
+            _KNOWN.popitem(last=False)
+    return found
 
 
 def largest_empty_sphere(lattice: np.ndarray, frac_coords: np.ndarray, limit: float) -> float:

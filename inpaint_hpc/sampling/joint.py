@@ -85,8 +85,9 @@ def sample_jointly(
             for part, rows in zip(batch.parts, np.split(frac, ends[:-1]), strict=True):
                 place = np.array(part.indices) - first_indices[part.task]
                 results[part.task][place] = rows.reshape(len(place), -1, 3)
+    nfe = settings.nfe
     return [
-        SampleSet(task, coords, np.arange(first, first + len(coords)), settings.nfe)
+        SampleSet(task, coords, np.arange(first, first + len(coords)), nfe)
         for task, coords, first in zip(tasks, results, first_indices, strict=True)
     ]
 

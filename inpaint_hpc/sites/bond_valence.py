@@ -68,10 +68,11 @@ def electronegativity(number: int) -> float:
 
 def valence_sum(number: int, neighbours: np.ndarray, distances: np.ndarray) -> float | None:
     """Sum of exp((R - d) / 0.37 A) over the bonds of an atom; None where one is not polar or has no parameters."""
-    bonds = {int(z): unit_length(number, int(z)) for z in np.unique(neighbours)}
+    elements = neighbours.tolist()
+    bonds = {z: unit_length(number, z) for z in set(elements)}
     if not bonds or any(length is None or not _polar(number, z) for z, length in bonds.items()):
         return None
-    lengths = np.array([bonds[int(z)] for z in neighbours])
+    lengths = np.array([bonds[z] for z in elements])
     return float(np.exp((lengths - distances) / SOFTNESS).sum())
 
 

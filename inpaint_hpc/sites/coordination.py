@@ -16,6 +16,7 @@ miss the longer bonds of a site that is too narrow before relaxation.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -51,7 +52,7 @@ class Shell:
     scaled: np.ndarray
     valence: float | None
 
-    @property
+    @cached_property
     def distances(self) -> np.ndarray:
         """In A, (n,)."""
         return np.linalg.norm(self.vectors, axis=1)
@@ -61,7 +62,7 @@ class Shell:
         from ase.data import chemical_symbols
 
         near = self.distances
-        groups = [(int(z), near[self.numbers == z]) for z in np.unique(self.numbers)]
+        groups = [(z, near[self.numbers == z]) for z in sorted(set(self.numbers.tolist()))]
         groups.sort(key=lambda one: one[1].min())
         return {chemical_symbols[z]: (len(d), float(d.mean())) for z, d in groups}
 
@@ -79,15 +80,14 @@ def shells(host: Crystal, points: PeriodicPoints, frac_coords: np.ndarray, guest
         A shell for each site, empty where no host atom is within `LOOK`.
     """
     ions = np.broadcast_to(np.asarray(guests, dtype=np.int64), len(frac_coords))
-    ligands = {int(z): _ligands(host, points, int(z)) for z in np.unique(ions)}
+    ligands = {z: _ligands(host, points, z) for z in set(ions.tolist())}
     rows, atoms, vectors = points.pairs(frac_coords)
     distances = np.linalg.norm(vectors, axis=1)
     found = []
     for site, ion in enumerate(ions.tolist()):
         around = np.flatnonzero((rows == site) & ligands[ion][atoms])
         numbers = host.numbers[atoms[around]]
-        lengths = {int(z): typical_length(ion, int(z)) for z in np.unique(numbers)}
-        scaled = distances[around] / np.array([lengths[int(z)] for z in numbers])
+        scaled = distances[around] / np.array([typical_length(ion, z) for z in numbers.tolist()])
         order = np.argsort(scaled, kind="stable")
         inside = order[: _size(scaled[order])]
         valence = valence_sum(ion, numbers, distances[around])

@@ -56,10 +56,17 @@ def _measure(corners: np.ndarray, ideal: np.ndarray) -> float:
     fits = (corners @ turns) @ ideal.T
     likely = np.argsort(-fits.max(axis=2).sum(axis=1), kind="stable")[:_TRIED]
     matched = np.array([ideal[linear_sum_assignment(-fit)[1]] for fit in fits[likely]])
-    points, shapes = (np.pad(part, [(0, 0), (1, 0), (0, 0)]) for part in (corners[None], matched))
+    points, shapes = (_with_centre(part) for part in (corners[None], matched))
     points, shapes = (part - part.mean(axis=1, keepdims=True) for part in (points, shapes))
     stretch = np.linalg.svd(points.transpose(0, 2, 1) @ shapes, compute_uv=False).sum(axis=1)
     return float(100.0 * (1.0 - (stretch**2 / ((points**2).sum() * (shapes**2).sum(axis=(1, 2)))).max()))
+
+
+def _with_centre(corners: np.ndarray) -> np.ndarray:
+    """Of shapes (s, n, 3), with a point at 0 before the others, (s, n + 1, 3)."""
+    points = np.zeros((len(corners), corners.shape[1] + 1, 3))
+    points[:, 1:] = corners
+    return points
 
 
 @cache
@@ -70,13 +77,19 @@ def _first_frames(corners: bytes) -> np.ndarray:
 def _frames(corners: np.ndarray) -> np.ndarray:
     """Right-handed axes, as rows, along each corner and towards each other one that is not in line, (f, 3, 3)."""
     unit = corners / np.linalg.norm(corners, axis=1)[:, None]
-    n = len(unit)
-    first, second = (a[~np.eye(n, dtype=bool)] for a in np.broadcast_arrays(unit[:, None], unit[None]))
+    first, second = (unit[which] for which in _pairs(len(unit)))
     normal = _cross(first, second)
     size = np.sqrt((normal**2).sum(axis=1))
     apart = size > 0.1
     first, normal = first[apart], normal[apart] / size[apart, None]
     return np.stack([first, _cross(normal, first), normal], axis=1)
+
+
+@cache
+def _pairs(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """All ordered pairs of n."""
+    first, second = np.nonzero(~np.eye(n, dtype=bool))
+    return first, second
 
 
 def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -48,7 +48,7 @@ def void_centres(
     def same_as(place: np.ndarray) -> np.ndarray:
         """Which vertices are images of a place, bool (V,)."""
         images = np.unique(np.round((rotations @ place + translations) % 1.0, 6), axis=0)
-        return (cell.distances(vertices, images).min(axis=1) < tolerance).astype(bool)
+        return np.logical_or.reduce(cell.within(vertices, images, tolerance), axis=1)
 
     taken, found = np.zeros(len(vertices), dtype=bool), list[int]()
     for place in () if known is None else known:
@@ -74,7 +74,8 @@ def _vertices(lattice: np.ndarray, frac_coords: np.ndarray, reach: float) -> np.
     except QhullError:  # all atoms in one plane
         return np.zeros((0, 3))
     inside = ((found > -1e-6) & (found < 1.0 - 1e-6)).all(axis=1)
-    return found[inside] % 1.0
+    wrapped = found[inside] % 1.0
+    return np.where(wrapped == 1.0, 0.0, wrapped)  # -1e-17 % 1.0 is 1
 
 
 def _room(host: Crystal, number: int, frac_coords: np.ndarray) -> np.ndarray:

@@ -10,6 +10,8 @@ from pymatgen.core import Lattice, Structure
 
 from inpaint_hpc import Crystal, read_hosts
 from inpaint_hpc.crystals.symmetry import (
+    onto_symmetry_elements,
+    orbit_under,
     site_multiplicity,
     site_orbit,
     spacegroup_symbol,
@@ -144,3 +146,19 @@ def test_left_handed_cell_has_the_same_symmetry():
     assert spacegroup_symbol(mirrored) == "Fd-3m"
     assert wyckoff_label(mirrored, [0.125, 0.125, 0.125]) in ((8, "a"), (8, "b"))
     assert site_multiplicity(mirrored, [0.125, 0.125, 0.125]) == 2
+
+
+@pytest.mark.parametrize("name", SYMBOLS)
+@pytest.mark.parametrize("skew", [0, 3])
+def test_orbits_have_one_of_each_image_by_pymatgen_s_distances(name, skew):
+    host = host_of(name)
+    lattice = np.array([[1, 0, 0], [skew, 1, 0], [0, -skew, 1]]) @ host.lattice
+    host = replace(host, lattice=lattice, frac_coords=host.frac_coords @ host.lattice @ np.linalg.inv(lattice))
+    operations = symmetry_operations(host, 0.1)
+    for position in np.random.default_rng(0).random((10, 3)):
+        position = onto_symmetry_elements(lattice, operations, position, 0.5)
+        images, expected = operations[0] @ position + operations[1], []
+        while len(images):
+            expected.append(images[0] - np.floor(images[0]))
+            images = images[Lattice(lattice).get_all_distances(expected[-1], images)[0] >= 0.01]
+        assert np.array_equal(orbit_under(lattice, operations, position), np.array(expected) % 1.0)

@@ -7,6 +7,7 @@ from example_hosts import MNO2, SPINEL
 
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.reading import read_hosts
+from inpaint_hpc.sampling import empty_space
 from inpaint_hpc.sampling.contact_distances import connected_guests
 from inpaint_hpc.sampling.empty_space import has_void, largest_empty_sphere, starting_positions
 from inpaint_hpc.sampling.strategies import SampleBatch
@@ -59,3 +60,13 @@ def test_in_a_void_guests_begin_within_reach_wherever_they_are_drawn():
     assert connected_guests(LAYER, [3, 3], uniform).mean() < 0.6
     later = SampleBatch(batch.tasks, [range(30, 40)], 0, torch.device("cpu"))
     assert torch.equal(starting_positions(later), found[60:])
+
+
+def test_hosts_of_a_whole_unit_are_remembered(monkeypatch):
+    """Every round of drawing asks for all of them again."""
+    asked = []
+    find = empty_space.largest_empty_sphere
+    monkeypatch.setattr(empty_space, "largest_empty_sphere", lambda *host: asked.append(host) or find(*host))
+    hosts = [Crystal(np.array([8]), np.zeros((1, 3)), (3.0 + 1e-3 * k) * np.eye(3)) for k in range(300)]
+    found = [has_void(host) for host in [*hosts, *hosts]]
+    assert not any(found) and len(asked) == len(hosts)

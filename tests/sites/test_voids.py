@@ -1,5 +1,7 @@
 """Voids of hosts from geometry, against sites that are known."""
 
+from dataclasses import replace
+
 import numpy as np
 from example_hosts import MNO2, SPINEL
 
@@ -45,3 +47,11 @@ def test_the_roomiest_come_first_and_no_more_than_asked():
 
 def test_a_full_host_has_none():
     assert void_centres(Crystal([55], [[0.0, 0.0, 0.0]], np.eye(3) * 3.0), 55, 48).shape == (0, 3)
+
+
+def test_voids_on_a_face_of_the_cell_are_inside_it():
+    """A vertex at -1e-17 is at 0, not at 1, which no result may have."""
+    (host,) = read_hosts([MNO2 / "beta_mp-510408.cif"])
+    for size in np.linspace(1.0, 1.04, 40):
+        found = void_centres(replace(host, lattice=size * host.lattice), 3, 48)
+        assert ((found >= 0.0) & (found < 1.0)).all()

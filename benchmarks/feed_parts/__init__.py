@@ -1,0 +1,1 @@
+"""Parts of `campaign_feed.py`."""

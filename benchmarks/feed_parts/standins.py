@@ -1,0 +1,243 @@
+"""The networks replaced by recorded samples and made-up energies, and what everything around them costs.
+
+A unit becomes a list of steps in their order: CPU time of the actor, calls of the card, and tasks whose analysis may
+run in other processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import cProfile
+import functools
+import hashlib
+import pickle
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .card import Call
+
+
+@dataclass(frozen=True)
+class Own:
+    """CPU seconds of the actor."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Item:
+    """A task in the analysis, CPU seconds.
+
+    Attributes:
+        sent, received: of the actor, for pickling what goes to a process and reading what comes back.
+        pickling: of the process, for the same.
+        function: of the step itself.
+        used: of the actor, for what it does with the result.
+    """
+
+    sent: float
+    pickling: float
+    function: float
+    received: float
+    used: float
+
+
+@dataclass(frozen=True)
+class Analysed:
+    """Tasks that go through a step of the analysis."""
+
+    items: tuple[Item, ...]
+
+
+Step = Own | Call | Analysed
+
+
+class Recorder:
+    """Writes down what a worker does, in CPU time of its thread, which the load of the machine does not change.
+
+    The analysis runs in a process of its own, unless it is profiled: what the actor remembers of a
+    host must not help.
+
+    Args:
+        profiled: whether to profile.
+
+    Attributes:
+        steps: since `begin`.
+        profiles: of the actor and of the analysis; None does without.
+    """
+
+    def __init__(self, profiled: bool = False) -> None:
+        from inpaint_hpc.pipeline.analysis_pool import AnalysisPool
+
+        self.steps: list[Step] = []
+        self.profiles = {"actor": cProfile.Profile(), "analysis": cProfile.Profile()} if profiled else None
+        self._pool = None if profiled else AnalysisPool(1)
+        self._mark = time.thread_time()
+
+    def begin(self) -> None:
+        """Forget what was before."""
+        self.steps = []
+        self._profile("actor")
+        self._mark = time.thread_time()
+
+    def end(self) -> list[Step]:
+        """The steps since `begin`."""
+        self._own()
+        self._profile(None)
+        return self.steps
+
+    @contextlib.contextmanager
+    def calling(self, call: Call) -> Iterator[None]:
+        """A call of the card, whose stand-in costs nothing."""
+        self._own()
+        self._profile(None)
+        yield
+        self.steps.append(call)
+        self._profile("actor")
+        self._mark = time.thread_time()
+
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any], /) -> Iterator[Any]:
+        """As that of an `AnalysisPool`, with what it would send to its processes and get from them."""
+        items = list(items)
+        self._own()
+        found = []
+        for item in items:
+            self._profile(None)
+            begun = time.thread_time()
+            question = pickle.dumps((function, item), protocol=pickle.HIGHEST_PROTOCOL)
+            sent = time.thread_time()
+            pickle.loads(question)
+            loaded = time.thread_time()
+            self._profile("analysis")
+            (result, seconds) = self._there(function, item)
+            self._profile(None)
+            done = time.thread_time()
+            answer = pickle.dumps(result, protocol=pickle.HIGHEST_PROTOCOL)
+            dumped = time.thread_time()
+            result = pickle.loads(answer)
+            received = time.thread_time()
+            self._profile("actor")
+            yield result
+            used = time.thread_time()
+            pickling = (loaded - sent) + (dumped - done)
+            found.append(Item(sent - begun, pickling, seconds, received - dumped, used - received))
+        self.steps.append(Analysed(tuple(found)))
+        self._mark = time.thread_time()
+
+    def _there(self, function: Callable[[Any], Any], item: Any) -> tuple[Any, float]:
+        timed = functools.partial(_timed, function)
+        return timed(item) if self._pool is None else next(iter(self._pool.map(timed, [item])))
+
+    def close(self) -> None:
+        """As that of an `AnalysisPool`; the process stays, or the next unit would wait for its imports."""
+
+    def end_process(self) -> None:
+        """The recorder may be used again, with a new one."""
+        if self._pool is not None:
+            self._pool.close()
+
+    def _own(self) -> None:
+        self.steps.append(Own(time.thread_time() - self._mark))
+
+    def _profile(self, name: str | None) -> None:
+        if self.profiles is None:
+            return
+        for profile in self.profiles.values():
+            profile.disable()
+        if name is not None:
+            self.profiles[name].enable()
+
+
+def _timed(function: Callable[[Any], Any], item: Any) -> tuple[Any, float]:
+    begun = time.thread_time()
+    found = function(item)
+    return found, time.thread_time() - begun
+
+
+@contextlib.contextmanager
+def stand_ins(recorder: Recorder, samples: dict[str, np.ndarray]) -> Iterator[None]:
+    """Answer all calls of networks, and do the analysis of workers that are made meanwhile in this process.
+
+    Args:
+        recorder: gets the calls.
+        samples: of hosts by name, (S, n, 3), without what follows '#'.
+    """
+    import torch
+
+    from inpaint_hpc.network.score_network import ScoreNetwork
+    from inpaint_hpc.orderings import search_occupancy
+    from inpaint_hpc.pipeline import analysis_pool, inpaint
+    from inpaint_hpc.sampling import joint
+    from inpaint_hpc.scoring.chgnet import batch as chgnet
+
+    def denoise(strategy, batch, positions, settings, levels, report):
+        with recorder.calling(Call("sampling", len(batch), len(batch.sample), settings.nfe + 1)):
+            names = [batch.tasks[row].host.name.split("#")[0] for row in batch.host.tolist()]
+            indices = batch.rng.samples.tolist()
+            found = [samples[name][k % len(samples[name])] for name, k in zip(names, indices, strict=True)]
+        return np.concatenate(found)
+
+    def evaluate(self, crystals, progress=None):
+        if not isinstance(crystals, chgnet.Crystals):
+            crystals = chgnet.crystals_batch(crystals)
+        kind = "forces" if "f" in self.what else "energies"
+        with recorder.calling(Call(kind, len(crystals), len(crystals.numbers))):
+            ends = np.cumsum(crystals.counts.numpy())[:-1]
+            digests = [hashlib.sha256(part.tobytes()).digest() for part in np.split(crystals.positions.numpy(), ends)]
+            energies = torch.tensor([-3.0 - int.from_bytes(d[:4], "little") / 2**32 for d in digests]).double()
+            none, zeros = torch.zeros(len(crystals), dtype=torch.long), torch.zeros(len(crystals.numbers), 3).double()
+            forces = zeros if "f" in self.what else None
+            found = chgnet.BatchEvaluation(energies, forces, None, None, crystals.counts, ("",) * len(crystals), none)
+        return found
+
+    replaced = [
+        (joint, "_denoise", denoise),
+        (ScoreNetwork, "encode", lambda self, host: None),
+        (chgnet.BatchEvaluator, "__call__", evaluate),
+        (analysis_pool, "AnalysisPool", lambda processes: recorder),
+        # As on a card: the tasks of a unit together.
+        (inpaint, "rank_by_energy", functools.partial(inpaint.rank_by_energy, together=True)),
+        (search_occupancy, "search_occupancy", functools.partial(search_occupancy.search_occupancy, together=True)),
+    ]
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in replaced]
+    try:
+        for owner, name, value in replaced:
+            setattr(owner, name, value)
+        yield
+    finally:
+        for owner, name, value in before:
+            setattr(owner, name, value)
+
+
+def handover(tasks: int = 400) -> tuple[float, float]:
+    """CPU seconds that a task in a real pool takes its owner and its process beyond pickling: threads and pipes."""
+    import psutil
+
+    from inpaint_hpc.pipeline.analysis_pool import AnalysisPool
+
+    pool = AnalysisPool(1)
+    try:
+        list(pool.map(abs, range(20)))
+        process = psutil.Process(pool.pids[0])
+        begun, there = time.process_time(), sum(process.cpu_times()[:2])
+        list(pool.map(abs, range(tasks)))
+        return (time.process_time() - begun) / tasks, (sum(process.cpu_times()[:2]) - there) / tasks
+    finally:
+        pool.close()
+
+
+def recorded_samples(archive: Path) -> dict[str, np.ndarray]:
+    """All samples of the hosts of an archive, by index."""
+    from inpaint_hpc.archive.read import Archive
+
+    with Archive(archive) as opened:
+        return {
+            record.host.name: record.samples["guest_frac_coords"][np.argsort(record.samples["index"])]
+            for record in opened.iter_records()
+            if len(record.samples)
+        }

@@ -1,0 +1,66 @@
+"""`benchmarks/campaign_feed.py`: a real worker on a stand-in card, and the simulation on it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def parts(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    from feed_parts import card, simulation, standins
+
+    return card, simulation, standins
+
+
+def test_a_unit_has_one_call_for_each_round_and_two_for_energies(tmp_path):
+    """However many tasks it has: on a card they go through the networks together."""
+    command = [sys.executable, ROOT / "benchmarks" / "campaign_feed.py", ROOT / "tests" / "data" / "smoke.h5"]
+    command += ["--hosts", "2", "--tasks", "8", "--measure", "1", "--actors", "2", "--analysis", "2", "--units", "2"]
+    command += ["--campaign", "200", "--json", tmp_path / "feed.json"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "modelled: work" in done.stdout and "200 tasks" in done.stdout
+    found = json.loads((tmp_path / "feed.json").read_text())
+    *rounds, hosts, candidates = found["calls"]
+    assert rounds[0]["count"] == 8 * 16 and 1 <= len(rounds) <= 4
+    assert all(one["kind"] == "sampling" and one["count"] < 8 * 16 for one in rounds[1:])
+    assert (hosts["kind"], hosts["count"], candidates["kind"]) == ("energies", 8, "forces")
+    assert found["own_ms"] > 0 and found["analysis_ms"] > 0
+    assert all(0 < setup["work"] <= 1.0 for setup in found["setups"])
+
+
+def test_a_small_call_takes_the_launches_and_a_large_one_its_work(parts):
+    card = parts[0].Card(ROOT / "benchmarks" / "cards" / "h200.json")
+    small, large = (card.cost(parts[0].Call("sampling", n, n, 41)) for n in (1, 65_536))
+    assert small.length == small.launching == pytest.approx(0.55)
+    assert large.length == large.work == pytest.approx(65_536 / 25_220)
+    one, many = (card.cost(parts[0].Call("forces", n, 19 * n)) for n in (8, 2048))
+    assert one.length == pytest.approx(0.052) and many.length == pytest.approx(4.6e-6 * 19 * 2048)
+    assert card.cost(parts[0].Call("energies", 1, 9)).length < one.length
+
+
+def test_virtual_time_of_setups_that_can_be_done_by_hand(parts):
+    """Ten tasks a unit with 0.1 s of analysis and a call of 0.55 s that leaves the card idle."""
+    card, simulation, standins = parts
+    of_card = card.Card(ROOT / "benchmarks" / "cards" / "h200.json")
+    call = card.Call("sampling", 1, 1, 41)
+    unit = [call, standins.Analysed((standins.Item(0.0, 0.0, 0.1, 0.0, 0.0),) * 10)]
+
+    def played(*setup, oldest_first=False):
+        return simulation.play(of_card, [unit], simulation.Setup(*setup, oldest_first), 400)
+
+    alone = played(1, 0, 1, 4)
+    assert alone.tasks_per_s == pytest.approx(10 / 1.55, rel=1e-3) and alone.seconds == pytest.approx(62.0, rel=1e-3)
+    assert played(1, 2, 1, 4).tasks_per_s == pytest.approx(10 / 1.05, rel=1e-3)
+    # Two units: while one is analysed, the other has the card.
+    assert played(1, 2, 2, 4).tasks_per_s == pytest.approx(10 / 0.55, rel=0.1)
+    assert played(2, 0, 1, 4).tasks_per_s == pytest.approx(20 / 1.55, rel=0.1)
+    # A core that all share.
+    assert played(2, 0, 1, 1).tasks_per_s == pytest.approx(10 / 1.55, rel=0.1)
+    assert played(2, 0, 1, 1).cores == pytest.approx(1.0, rel=0.1)
