@@ -6,6 +6,7 @@ The same worker runs in the driver's process, in a Ray actor on one machine, and
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import os
 import re
@@ -16,6 +17,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,11 +47,11 @@ MAX_HALVINGS = 4
 
 
 class _OfUnit(threading.local):
-    """What belongs to the unit that a thread is running: its name, and the maximum graph edges per batch, which is None
-    until it runs short of memory unless configured."""
+    """What belongs to the unit that a thread is running: its name, how many this worker had begun before, and the
+    maximum graph edges per batch, which is None until it runs short of memory unless configured."""
 
     def __init__(self, edge_budget: int | None) -> None:
-        self.name = ""
+        self.name, self.number = "", 0
         self.edge_budget = edge_budget
 
 
@@ -98,6 +100,7 @@ class ShardWorker:
         self.device = _device(device)
         self.sampling, self.pipeline = self.run.settings()
         self._mine = _OfUnit(self.sampling.edge_budget)
+        self._begun = itertools.count()
         self._networks = threading.Lock()
         self.network = _frozen_network(self.run, self.device)
         self.cost = CostModel.of(self.sampling, self.pipeline, self.network.info)
@@ -166,7 +169,7 @@ class ShardWorker:
             self._log("damaged", level="warning", unit=str(unit), error=problem)
         require_writable(path.parent)
         self._heartbeat.start()
-        self._mine.name = str(unit)
+        self._mine.name, self._mine.number = str(unit), next(self._begun)
         self._heartbeat.progress(str(unit), task=None, n_tasks=len(unit), tasks_done_in_unit=0)
         self._log("unit started", unit=str(unit), tasks=len(unit))
         try:
@@ -188,7 +191,7 @@ class ShardWorker:
         """Records of tasks, which go through the pipeline together; nothing is written or retried."""
         from inpaint_hpc.pipeline.inpaint import scored_tasks
 
-        beside: Analysis = map if self._pool is None else self._pool.map
+        beside: Analysis = map if self._pool is None else partial(self._pool.map, age=self._mine.number)
         analysis: Analysis = map if self._pool is None else self._without_networks
         records: dict[str, TaskRecord] = {}
         for samples in sorted({task.samples for task in tasks}):
@@ -211,7 +214,7 @@ class ShardWorker:
         assert self._pool is not None
         self._networks.release()
         try:
-            return list(self._pool.map(function, items))
+            return list(self._pool.map(function, items, age=self._mine.number))
         finally:
             self._networks.acquire()
 

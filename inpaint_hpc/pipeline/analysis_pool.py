@@ -12,6 +12,8 @@ Example:
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import logging
 import multiprocessing
 import os
@@ -56,6 +58,9 @@ class AnalysisPool:
         self._idle: list[_Process] = []
         self._cannot_start = False
         self._here = threading.Lock()
+        # What waits for a process, first by the age of its caller, then in the order in which it came.
+        self._waiting: list[tuple[int, int, Future[Any], Callable[[Any], Any], Any]] = []
+        self._number = itertools.count()
 
     @property
     def pids(self) -> list[int]:
@@ -63,8 +68,11 @@ class AnalysisPool:
         with self._lock:
             return [process.pid for process in self._running]
 
-    def map(self, function: Callable[[Item], Found], items: Iterable[Item], /) -> Iterator[Found]:
+    def map(self, function: Callable[[Item], Found], items: Iterable[Item], /, age: int = 0) -> Iterator[Found]:
         """Results in the order of the items; `function` stands in a module, and all of it can be pickled.
+
+        Several threads may call this; the processes take items with the lowest `age` first.  Shared alike, callers that
+        began together would be done together, and then leave the processes without work together.
 
         Raises:
             AnalysisError: an item that ended its process was tried again, and ended another.
@@ -78,7 +86,7 @@ class AnalysisPool:
         waiting: deque[Future[Found]] = deque()
         try:
             for item in items:
-                waiting.append(threads.submit(self._apply, threads, function, item))
+                waiting.append(self._submit(threads, age, function, item))
                 if len(waiting) >= AHEAD * self.processes:
                     yield waiting.popleft().result()
             while waiting:
@@ -87,11 +95,36 @@ class AnalysisPool:
             for future in waiting:
                 future.cancel()
 
+    def _submit(self, threads: ThreadPoolExecutor, age: int, function: Callable[[Any], Any], item: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        with self._lock:
+            if self._threads is not threads:
+                raise AnalysisError(_CLOSED)
+            heapq.heappush(self._waiting, (age, next(self._number), future, function, item))
+            threads.submit(self._apply_first, threads)
+        return future
+
+    def _apply_first(self, threads: ThreadPoolExecutor) -> None:
+        """Take what is first in line, which need not be what this call was submitted for."""
+        with self._lock:
+            if not self._waiting or self._threads is not threads:
+                return
+            _, _, future, function, item = heapq.heappop(self._waiting)
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            future.set_result(self._apply(threads, function, item))
+        except BaseException as error:
+            future.set_exception(error)
+
     def close(self) -> None:
         """End the processes and what they do.  The pool may be used again."""
         with self._lock:
             threads, self._threads = self._threads, None
+            waiting, self._waiting = self._waiting, []
             running, self._running, self._idle, self._cannot_start = self._running, [], [], False
+        for _, _, future, _, _ in waiting:
+            future.cancel()
         for process in running:
             process.kill()
         if threads is not None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import traceback
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,12 @@ def do(work):
     if work.kind == "once" and not Path(work.value).exists():
         Path(work.value).touch()
         os.kill(os.getpid(), signal.SIGKILL)
+    if work.kind == "write":
+        with open(work.value, "a") as file:
+            file.write(f"{work.name}\n")
+    if work.kind == "until":
+        while not Path(work.value).exists():
+            time.sleep(0.01)
     if work.kind == "raise":
         raise InputError(f"{work.name} is bad")
     if work.kind == "awkward":
@@ -151,6 +157,38 @@ def test_several_threads_may_use_a_pool(pool):
     with ThreadPoolExecutor(3) as threads:
         found = list(threads.map(lambda count: names(pool.map(do, works(count))), (20, 9, 15)))
     assert found == [[f"w{k}" for k in range(count)] for count in (20, 9, 15)] and len(pool.pids) <= 2
+
+
+def test_the_processes_work_for_the_oldest_caller_first(tmp_path):
+    pool, go, done = AnalysisPool(1), tmp_path / "go", tmp_path / "done"
+
+    named = {age: [Work(f"{age}.{k}", "write", done) for k in range(AHEAD)] for age in (2, 1)}
+    with ThreadPoolExecutor(3) as threads:
+        futures = [threads.submit(lambda: list(pool.map(do, [Work("first", "until", go)])))]
+        while not pool.pids or pool._waiting:
+            time.sleep(0.01)
+        for number, (age, works) in enumerate(named.items(), start=1):
+            futures.append(threads.submit(lambda works=works, age=age: list(pool.map(do, works, age=age))))
+            while len(pool._waiting) < number * AHEAD:
+                time.sleep(0.01)
+        go.touch()
+        for future in futures:
+            future.result(600)
+    assert done.read_text().split() == [work.name for age in (1, 2) for work in named[age]]
+    pool.close()
+
+
+def test_what_waits_when_a_pool_is_closed_is_cancelled(tmp_path):
+    pool = AnalysisPool(1)
+    with ThreadPoolExecutor(1) as threads:
+        future = threads.submit(lambda: list(pool.map(do, [Work("w", "until", tmp_path / "never")] * 3)))
+        while len(pool._waiting) < 2:
+            time.sleep(0.01)
+        pool.close()
+        with pytest.raises((AnalysisError, CancelledError)):
+            future.result(600)
+    assert next(pool.map(do, [Work("again")]))[0] == "again"
+    pool.close()
 
 
 @pytest.mark.parametrize("python", ["/nothing/here", shutil.which("false")])
