@@ -246,6 +246,17 @@ def _sees_none(torch: ModuleType) -> str:
     return f"torch {torch.__version__} {built} does not see them; check nvidia-smi or rocm-smi"
 
 
+def multi_process_service() -> bool:
+    """Whether CUDA's Multi-Process Service is there for processes that start now, so that several can share a card.
+
+    Its daemon listens at `control` in CUDA_MPS_PIPE_DIRECTORY, /tmp/nvidia-mps by default, which it leaves behind when
+    it is killed; beside it is the number of its process.
+    """
+    folder = os.environ.get("CUDA_MPS_PIPE_DIRECTORY") or "/tmp/nvidia-mps"
+    daemon = _read(f"{folder}/nvidia-cuda-mps-control.pid").strip()
+    return os.path.exists(f"{folder}/control") and (not daemon.isdecimal() or os.path.exists(f"/proc/{daemon}"))
+
+
 def show_worker_its_gpu(assigned: list[str]) -> None:
     """Show this process the GPU that Ray assigned to it, before torch looks.
 

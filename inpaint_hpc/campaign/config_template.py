@@ -67,7 +67,7 @@ pipeline:
 
 # Resources to use.  Nothing here changes a result.
 resources:
-  actors: auto                  # number of workers; auto: one per GPU, or one per `threads` CPU cores
+  actors: auto                  # number of workers; auto: one per GPU (up to 4 with CUDA MPS), or per `threads` cores
   # threads: 1                  # torch threads per worker
   device: auto                  # auto, cpu or cuda
   # analysis: auto              # processes beside each worker that keep a GPU from waiting; auto: none on CPUs

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
+import os
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
 from inpaint_hpc.configuration import Section
+from inpaint_hpc.gpus import multi_process_service
 
 _MOST_ANALYSIS = 12
+# Workers that share a GPU; with more of them, by the model of a card, the analysis has too few cores.
+_MOST_ON_A_GPU, _CORES_OF_A_WORKER = 4, 4
+_BYTES_OF_A_WORKER = 6 * 2**30  # with network, CHGNet, CUDA and three processes for the analysis
 # One unit has the networks; with two more there is always one ready to have them next, by the model of a card.
 _UNITS_ON_A_GPU = 3
 # Torch threads of a GPU worker whose other cores do the analysis.
@@ -37,6 +44,35 @@ def _processes(value: object) -> int | str:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ValueError(f"give a number of processes, 0 for none, or auto, not {value!r}")
     return value
+
+
+def workers_per_gpu(cores: int, gpus: int, memory: float) -> int:
+    """Workers that share each GPU of a machine where their number is not given.
+
+    One is bound by the launches of its kernels and by its own Python, long before the card is; several share a card
+    only where CUDA's Multi-Process Service runs, and take turns elsewhere.
+
+    Args:
+        cores: of the machine; each worker needs four, three of them for its analysis.
+        gpus: of the machine.
+        memory: of the machine or job, bytes.
+    """
+    if not multi_process_service():
+        return 1
+    room = min(cores // _CORES_OF_A_WORKER, int(memory / _BYTES_OF_A_WORKER)) // max(1, gpus)
+    return max(1, min(_MOST_ON_A_GPU, room))
+
+
+def machine_memory(environment: Mapping[str, str] = os.environ) -> float:
+    """Bytes of memory that workers on this machine may take: all of it, or what SLURM gives the job here."""
+    import psutil
+
+    def number(name: str) -> int:
+        text = environment.get(name, "")
+        return int(text) if text.isdecimal() else 0
+
+    given = number("SLURM_MEM_PER_NODE") or number("SLURM_MEM_PER_CPU") * number("SLURM_CPUS_ON_NODE")  # MB; 0: all
+    return min(psutil.virtual_memory().total, given * 2**20 or math.inf)
 
 
 def analysis_processes(wanted: int | str, device: str, cores: int, actors: int) -> int:
@@ -79,7 +115,8 @@ class Resources(Section):
     """What a campaign may use.  Nothing here changes a result.
 
     Attributes:
-        actors: workers; `auto` takes one per GPU, or one per `threads` CPU cores.
+        actors: workers; `auto` takes one per GPU, up to four where CUDA MPS runs (`workers_per_gpu`), or one per
+            `threads` CPU cores.
         threads: torch threads of each worker; None shares the cores out.
         device: `auto` takes GPUs where there are any.
         analysis: processes beside each worker for what is computed of each task without the networks, so that a GPU

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from inpaint_hpc._version import __version__
-from inpaint_hpc.environment import OPTIONAL, available_cores, package_versions, process_exists
+from inpaint_hpc.environment import OPTIONAL, available_cores, package_versions
 from inpaint_hpc.errors import InputError
-from inpaint_hpc.gpus import gpus_here
+from inpaint_hpc.gpus import gpus_here, multi_process_service
 
 SLURM_COMMANDS = ("sbatch", "srun", "squeue", "scontrol", "sacct", "scancel")
 
@@ -78,20 +78,6 @@ def _devices(problems: list[str]) -> list[dict[str, Any]]:
     except Exception as error:  # an old driver, a broken card, no memory left on it ...
         problems.append(f"cuda:{len(devices) - 1} cannot be used: {' '.join(str(error).split())}")
     return devices
-
-
-def multi_process_service() -> bool:
-    """Whether CUDA's Multi-Process Service is there for processes that start now, so that several can share a card.
-
-    Its daemon listens at `control` in CUDA_MPS_PIPE_DIRECTORY, /tmp/nvidia-mps by default, which it leaves behind when
-    it is killed; beside it is the number of its process.
-    """
-    folder = Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY") or "/tmp/nvidia-mps")
-    try:
-        daemon = int((folder / "nvidia-cuda-mps-control.pid").read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return (folder / "control").exists()
-    return (folder / "control").exists() and process_exists(daemon)
 
 
 def _gpus() -> dict[str, Any]:

@@ -9,9 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
-from inpaint_hpc.campaign.resources import analysis_processes, units_at_once, worker_threads
+from inpaint_hpc.campaign.resources import (
+    analysis_processes,
+    machine_memory,
+    units_at_once,
+    worker_threads,
+    workers_per_gpu,
+)
 from inpaint_hpc.cluster.ray.executor import RayExecutor
 from inpaint_hpc.cluster.ray.node import RayNode, clean_up
 from inpaint_hpc.cluster.ray.slots import ActorSettings
@@ -70,7 +74,8 @@ def choose_workers(
     """Workers for this machine.
 
     Args:
-        actors: `auto` takes one per GPU, or one per `threads` CPU cores as far as memory allows.
+        actors: `auto` takes one per GPU, up to four with CUDA MPS, or one per `threads` CPU cores as far as memory
+            allows.
         threads: torch threads per worker; None: see `worker_threads`.
         device: 'cpu', 'cuda' or 'auto', which takes GPUs where there are any.
         analysis: see `analysis_processes`.
@@ -91,8 +96,9 @@ def choose_workers(
     cores = available_cores()
     kind = "cuda" if gpus else "cpu"
     if actors == "auto":
-        fit = max(1, int(psutil.virtual_memory().total / _WORKER_BYTES))
-        actors = gpus or max(1, min(cores // (threads or 1), fit))
+        memory = machine_memory()
+        fit = max(1, int(memory / _WORKER_BYTES))
+        actors = gpus * workers_per_gpu(cores, gpus, memory) or max(1, min(cores // (threads or 1), fit))
     actors = int(actors)
     beside = analysis_processes(analysis, kind, cores, actors)
     return Workers(

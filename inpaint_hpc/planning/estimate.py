@@ -15,7 +15,7 @@ from inpaint_hpc.archive.records import TaskRecord
 from inpaint_hpc.archive.write import write_result
 from inpaint_hpc.campaign.config import CampaignConfig
 from inpaint_hpc.campaign.cost import CPU_SECONDS
-from inpaint_hpc.campaign.resources import analysis_processes, units_at_once
+from inpaint_hpc.campaign.resources import analysis_processes, machine_memory, units_at_once, workers_per_gpu
 from inpaint_hpc.campaign.run_directory import SHARDS_PER_FOLDER, RunDirectory
 from inpaint_hpc.campaign.task_tables import CampaignTask
 from inpaint_hpc.campaign.worker import ShardWorker
@@ -218,5 +218,6 @@ def _workers(config: CampaignConfig, on_gpu: bool, threads: int) -> int:
     if isinstance(config.resources.actors, int):
         return config.resources.actors
     if on_gpu:
-        return max(1, gpus_here().count)
+        found = gpus_here().count
+        return max(1, found * workers_per_gpu(available_cores(), found, machine_memory()))
     return max(1, available_cores() // threads)

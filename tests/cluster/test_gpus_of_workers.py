@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from inpaint_hpc import gpus
+from inpaint_hpc.campaign.resources import machine_memory, workers_per_gpu
 from inpaint_hpc.campaign.worker import ShardWorker
 from inpaint_hpc.cli.doctor import _lines
-from inpaint_hpc.cluster.inspection import inspect_environment, multi_process_service
+from inpaint_hpc.cluster.inspection import inspect_environment
 from inpaint_hpc.cluster.local import Workers, choose_workers, make_executor
 from inpaint_hpc.cluster.slurm.allocation import Allocation
 from inpaint_hpc.cluster.slurm.job_step import make_node
@@ -209,17 +210,27 @@ def test_workers_that_share_a_gpu_share_its_memory(node, monkeypatch, tmp_path):
 
 def test_whether_several_workers_can_share_a_card(monkeypatch, tmp_path):
     monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path))
-    assert not multi_process_service()
+    assert not gpus.multi_process_service() and workers_per_gpu(64, 4, 2**50) == 1
     (tmp_path / "control").touch()
-    assert multi_process_service()
+    assert gpus.multi_process_service()
     number = tmp_path / "nvidia-cuda-mps-control.pid"
     number.write_text(f"{os.getpid()}\n")
-    assert multi_process_service()
+    assert gpus.multi_process_service()
+    assert [workers_per_gpu(cores, 4, 2**50) for cores in (4, 16, 32, 64, 256)] == [1, 1, 2, 4, 4]
+    assert [workers_per_gpu(64, 4, gib * 2**30) for gib in (16, 24, 48, 96, 200)] == [1, 1, 2, 4, 4]
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     number.write_text(str(ended.pid))  # of a daemon that was killed
-    assert not multi_process_service()
+    assert not gpus.multi_process_service()
     report = {"gpus": {"names": ["0"], "notes": [], "mps": False}, "cpu": {"cores": 1, "memory_GiB": 1.0}}
     report |= {"inpaint_hpc": "0", "python": "3", "platform": "L", "devices": [], "weights": [], "slurm": {}}
     lines = [value for label, value in _lines({**report, "optional": {}, "packages": {}}) if label == "gpus"]
     assert lines[0] == "1 for workers: 0" and lines[1].startswith("no CUDA MPS (nvidia-cuda-mps-control -d)")
+
+
+def test_workers_take_the_memory_of_their_job():
+    whole = machine_memory({})
+    assert whole > 2**30 and machine_memory({"SLURM_MEM_PER_NODE": "0"}) == whole
+    assert machine_memory({"SLURM_MEM_PER_NODE": "512"}) == 2**29
+    assert machine_memory({"SLURM_MEM_PER_CPU": "256", "SLURM_CPUS_ON_NODE": "2"}) == 2**29
+    assert machine_memory({"SLURM_MEM_PER_NODE": "999999999"}) == whole

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from inpaint_hpc._version import __version__
-from inpaint_hpc.campaign.resources import analysis_processes, worker_threads
+from inpaint_hpc.campaign.resources import analysis_processes, machine_memory, worker_threads, workers_per_gpu
 from inpaint_hpc.cluster.executor import shard_worker
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.gpus import gpus_here
@@ -86,7 +86,7 @@ def workers_per_node(context: JobContext, device: str, actors: int | None, threa
     Args:
         context: the processors and GPUs available.
         device: 'cpu' or 'cuda'.
-        actors: workers per node; None takes one per GPU, or one per `threads` processors.
+        actors: workers per node; None takes one per GPU, up to four with CUDA MPS, or one per `threads` processors.
         threads: None divides the processors among the workers; if `actors` is None too, each CPU worker has one.
 
     Raises:
@@ -99,5 +99,6 @@ def workers_per_node(context: JobContext, device: str, actors: int | None, threa
             "out GPUs, to nodes that have them, or with --device cpu"
         )
     if actors is None:
-        actors = context.gpus if device == "cuda" else max(1, context.cpus // (threads or 1))
+        shared = workers_per_gpu(context.cpus, context.gpus, machine_memory()) if device == "cuda" else 1
+        actors = context.gpus * shared if device == "cuda" else max(1, context.cpus // (threads or 1))
     return actors, threads or max(1, context.cpus // actors)
