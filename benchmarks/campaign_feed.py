@@ -156,12 +156,11 @@ def summary(units: Sequence[Sequence[Step]], card: Card) -> dict[str, Any]:
 
 def table(card: Card, units: Sequence[Sequence[Step]], setups: Sequence[Setup], tasks: int) -> list[dict[str, Any]]:
     rows = []
-    print(f"\nmodelled: actors  analysis  units  first | tasks/s | in calls  kernels  work | cores | {tasks:,} tasks")
+    print(f"\nmodelled: actors  analysis  units | tasks/s | in calls  kernels  work | cores | {tasks:,} tasks")
     for setup in setups:
         found = play(card, units, setup, tasks)
-        first = "oldest" if setup.oldest_first else "all"
         print(
-            f"          {setup.actors:6} {setup.actors * setup.analysis:9} {setup.units:6} {first:>6} |"
+            f"          {setup.actors:6} {setup.actors * setup.analysis:9} {setup.units:6} |"
             f" {found.tasks_per_s:7.1f} | {found.in_calls:7.0%} {found.kernels:8.0%} {found.work:6.1%} |"
             f" {found.cores:4.0%}  | {found.seconds / 60:6.1f} min",
             flush=True,
@@ -229,8 +228,7 @@ def main() -> None:
     print("Modelled too: a card shared as under MPS, and calls that launch kernels in the interpreter of their actor.")
     print("Left out: the start of actors, Ray, memory of the card.  All units are full.")
     chosen = SETUPS if options.actors is None else ((options.actors, options.analysis, options.units),)
-    setups = [Setup(*setup, options.cores) for setup in chosen]
-    setups += [replace(setup, oldest_first=True) for setup in setups if setup.units > 1]
+    setups = [Setup(*setup, options.cores, oldest_first=True) for setup in chosen]
     rows = table(card, units, setups, options.campaign)
     if options.json:
         options.json.write_text(json.dumps({"card": card.name, **found, "setups": rows}, indent=1), encoding="utf-8")
