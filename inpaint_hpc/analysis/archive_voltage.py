@@ -113,7 +113,7 @@ def _groups(archive: Archive, hosts: Sequence[str] | None, ions: Sequence[int] |
 
 def _add(group: _Group, record: TaskRecord, origin: Provenance) -> None:
     """Add the best candidate of a task, treated as the others are."""
-    best = None if record.failed else _best(record, origin.treatment)
+    best = None if record.failed else lowest_candidate(record, origin.treatment)
     if best is None:
         group.without += 1
         return
@@ -138,7 +138,7 @@ def _add(group: _Group, record: TaskRecord, origin: Provenance) -> None:
         group.energies = group.energies or known
 
 
-def _best(record: TaskRecord, treatment: str) -> tuple[int, float] | None:
+def lowest_candidate(record: TaskRecord, treatment: str) -> tuple[int, float] | None:
     """Rank and energy in eV per atom of the lowest candidate; None without one."""
     name = "energy_per_atom" if treatment == "none" else "relaxed_energy_per_atom"
     found = [

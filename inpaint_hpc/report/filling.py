@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from inpaint_hpc.analysis.archive_voltage import lowest_candidate
 from inpaint_hpc.analysis.capacity import formula_units
 from inpaint_hpc.analysis.charge_limits import charge_limits
 from inpaint_hpc.analysis.voltage import FilledHost, voltage_profile
@@ -41,20 +42,18 @@ class Fillings:
     def add(self, record: TaskRecord, origin: Provenance) -> None:
         """Add a task; without energies it belongs to nothing."""
         self._keys.append(None)
-        best = record.candidates[0] if len(record.candidates) else None
         relaxes, known = origin.treatment not in ("", "none"), record.host_energies
+        best = lowest_candidate(record, origin.treatment if relaxes else "none")
         if best is None or not origin.potential or len(set(record.guests)) != 1 or known is None:
             return
-        if relaxes and (best.relaxed is None or not best.relaxed.sound):
-            return
-        energy, empty = best.ranking_energy, known.relaxed_energy if relaxes else known.energy
-        if energy is None or empty is None:
+        (rank, energy), empty = best, known.relaxed_energy if relaxes else known.energy
+        if empty is None:
             return
         key = self._keys[-1] = (record.host_id, record.guests[0], origin.potential, origin.treatment)
         host = self._hosts.setdefault(key, _Host(record.host))
         host.energy = empty
         host.volume = known.relaxed_volume if relaxes and known.relaxed_volume is not None else record.host.volume
-        crystal = record.crystal(0, relaxed=relaxes)
+        crystal = record.crystal(rank, relaxed=relaxes)
         host.filled.append(
             FilledHost(float(len(record.guests)), energy * len(crystal), crystal.volume, record.task_id[:12])
         )

@@ -77,6 +77,17 @@ def test_numbers_of_guests_make_a_hull(contents):
     assert "filling" not in panel(contents, "alpha")
 
 
+def test_a_hull_takes_the_lowest_candidate_which_need_not_be_the_first(tmp_path):
+    one, two = made.filled(1), made.filled(2)
+    places = [[0.1, 0.2, 0.3], [0.6, 0.2, 0.3]]
+    ranked = [made.candidate(0, "8a", places, -5.3, 12, 12), made.candidate(1, "16c", places, -5.4, 4, 12)]
+    two = replace(two, candidates=ranked, samples=made.samples([12, 4], 2))
+    with Archive(made.write_archive(tmp_path / "two.h5", [one, two])) as opened:
+        contents = archive_contents(opened)
+    energies = [step["intercalation_energy_eV"] for step in panel(contents, "lambda")["filling"]["filled"]]
+    assert energies == pytest.approx([-5.4 + 1.88035, -5.4 + 1.88035], abs=1e-4)
+
+
 def test_what_has_no_place_stands_last(contents):
     assert [one["host"] for one in contents.rows[-2:]] == ["full", "broken"]
     assert panel(contents, "broken")["error"].startswith("ValueError") and contents.facts["failed"] == 1
