@@ -101,7 +101,7 @@ class Recorder:
         self._profile("actor")
         self._mark = time.thread_time()
 
-    def map(self, function: Callable[[Any], Any], items: Iterable[Any], /) -> Iterator[Any]:
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any], /, age: int = 0) -> Iterator[Any]:
         """As that of an `AnalysisPool`, with what it would send to its processes and get from them."""
         items = list(items)
         self._own()
