@@ -15,6 +15,8 @@ SYMPREC = 0.05
 _SAME_SITE = 0.01
 # Images of a position this close to it, in A: it is on the element, up to rounding.
 _ON_ELEMENT = 1e-7
+# Of the tolerance: a crystal this close to a symmetric one has no symmetry that hinges on the difference.
+_EXACT = 0.001
 # First of the atomic numbers that no host contains, for atoms that only mark a site.
 _MARKER = 119
 
@@ -102,24 +104,58 @@ def wyckoff_labels(host: Crystal, frac_positions: np.ndarray, symprec: float = S
     # two equivalent origins, and name the same site 8a in one call and 8b in the next.
     standard = Crystal(dataset.std_types, dataset.std_positions, dataset.std_lattice)
     moved = frac_positions @ dataset.transformation_matrix.T + dataset.origin_shift
-    orbits = [site_orbit(standard, position, symprec, 2 * symprec) for position in moved]
-    letters = _wyckoff_letters(standard, orbits, symprec)
+    operations, alone = _of_standard_cell(host, standard, dataset, symprec)
+    at_rest = (onto_symmetry_elements(standard.lattice, operations, place, 2 * symprec) for place in moved)
+    orbits = [orbit_under(standard.lattice, operations, place) for place in at_rest]
+    letters = _wyckoff_letters(standard, alone, orbits, symprec)
     return [Wyckoff(len(orbit), letter) for orbit, letter in zip(orbits, letters, strict=True)]
 
 
-def _wyckoff_letters(standard: Crystal, orbits: list[np.ndarray], symprec: float) -> list[str | None]:
-    """Letters of orbits in a crystal in its standard cell; None if adding the orbit changes what spglib finds."""
+def _of_standard_cell(
+    host: Crystal, standard: Crystal, dataset: Any, symprec: float
+) -> tuple[tuple[np.ndarray, np.ndarray], list[str]]:
+    """What spglib finds in the standard cell of a host: operations, and Wyckoff letters of its atoms.
+
+    In a host that is as symmetric as its standard cell it finds the same again, and need not be asked: one call of it
+    takes up to 20 ms.  In others, which it made symmetric by up to its tolerance, it may now find more.
+    """
+    import spglib
+
+    known = spglib.get_symmetry_from_database(dataset.hall_number)
+    if known is not None and _deviation(host, standard, dataset) <= _EXACT * symprec:
+        letter_of = dict(zip(dataset.mapping_to_primitive.tolist(), dataset.wyckoffs, strict=True))
+        rotations, translations = np.asarray(known["rotations"], dtype=np.int64), known["translations"]
+        return (rotations, translations), [letter_of[atom] for atom in dataset.std_mapping_to_primitive.tolist()]
+    found = _dataset(standard, symprec)
+    return symmetry_operations(standard, symprec), [] if found is None else list(found.wyckoffs)
+
+
+def _deviation(host: Crystal, standard: Crystal, dataset: Any) -> float:
+    """How far atoms and cell of a host are from those of its standard cell, A."""
+    change = dataset.transformation_matrix
+    lattice = np.linalg.inv(change).T @ host.lattice
+    metrics = lattice @ lattice.T - standard.lattice @ standard.lattice.T
+    apart = (host.frac_coords @ change.T + dataset.origin_shift)[:, None] - standard.frac_coords
+    apart = (apart - np.rint(apart)) @ standard.lattice
+    squared = np.einsum("ijk,ijk->ij", apart, apart)
+    squared[dataset.mapping_to_primitive[:, None] != dataset.std_mapping_to_primitive] = np.inf
+    stretch = np.abs(metrics).max() / np.sqrt(np.einsum("ij,ij->i", standard.lattice, standard.lattice).min())
+    return max(float(np.sqrt(squared.min(axis=1).max())), float(stretch))
+
+
+def _wyckoff_letters(standard: Crystal, alone: list[str], orbits: list[np.ndarray], symprec: float) -> list[str | None]:
+    """Letters of orbits in a crystal in its standard cell, whose atoms have letters `alone`; None if adding the orbit
+    changes what spglib finds."""
     if not orbits:
         return []
     n, counts = len(standard), [len(orbit) for orbit in orbits]
     markers = np.repeat(_MARKER + np.arange(len(orbits)), counts)
-    alone = _dataset(standard, symprec)
     filled = _dataset(standard.with_guests(markers, np.concatenate(orbits)), symprec)
-    if alone is None or filled is None or list(filled.wyckoffs[:n]) != list(alone.wyckoffs):
+    if filled is None or list(filled.wyckoffs[:n]) != alone:
         if len(orbits) == 1:
             return [None]
         # One failing orbit must not prevent naming the others.
-        return [_wyckoff_letters(standard, [orbit], symprec)[0] for orbit in orbits]
+        return [_wyckoff_letters(standard, alone, [orbit], symprec)[0] for orbit in orbits]
     parts = np.split(np.array(filled.wyckoffs[n:]), np.cumsum(counts)[:-1])
     return [str(part[0]) if len(set(part)) == 1 else None for part in parts]
 

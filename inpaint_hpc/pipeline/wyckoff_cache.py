@@ -26,6 +26,8 @@ class WyckoffCache:
         self._orbits = np.zeros((0, 3))
         self._owner = np.zeros(0, dtype=np.int64)
         self._known: list[tuple[int, str]] = []
+        # Orbits of positions that were moved so far onto their site that they are near no known orbit.
+        self._moved: dict[bytes, int] = {}
 
     def describe(self, frac_positions: np.ndarray) -> list[tuple[int, str]]:
         """Of positions (n, 3): equivalent positions in the host's own cell, and the Wyckoff position such as '8a' ('8'
@@ -34,11 +36,14 @@ class WyckoffCache:
         owners = self._owners(frac_positions)
         first, new = len(self._known), list[np.ndarray]()
         for row in np.flatnonzero(owners < 0).tolist():
+            key = frac_positions[row].tobytes()
+            owners[row] = self._moved.get(key, -1)
             # One of the positions just before may be on the same orbit.
-            owners[row] = self._owners(frac_positions[row][None])[0] if new else -1
+            if owners[row] < 0 and new:
+                owners[row] = self._owners(frac_positions[row][None])[0]
             if owners[row] < 0:
                 orbit = site_orbit(self.host, frac_positions[row], self.symprec, self.tolerance)
-                owners[row] = first + len(new)
+                owners[row] = self._moved[key] = first + len(new)
                 self._orbits = np.concatenate([self._orbits, orbit])
                 self._owner = np.concatenate([self._owner, np.full(len(orbit), owners[row])])
                 new.append(orbit)

@@ -9,6 +9,7 @@ from example_hosts import MNO2
 from pymatgen.core import Lattice, Structure
 
 from inpaint_hpc import Crystal, read_hosts
+from inpaint_hpc.crystals import symmetry
 from inpaint_hpc.crystals.symmetry import (
     onto_symmetry_elements,
     orbit_under,
@@ -17,6 +18,7 @@ from inpaint_hpc.crystals.symmetry import (
     spacegroup_symbol,
     symmetry_operations,
     wyckoff_label,
+    wyckoff_labels,
 )
 
 SMOKE = Path(__file__).parents[1] / "data" / "smoke.h5"
@@ -162,3 +164,15 @@ def test_orbits_have_one_of_each_image_by_pymatgen_s_distances(name, skew):
             expected.append(images[0] - np.floor(images[0]))
             images = images[Lattice(lattice).get_all_distances(expected[-1], images)[0] >= 0.01]
         assert np.array_equal(orbit_under(lattice, operations, position), np.array(expected) % 1.0)
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e-6, 0.02])
+def test_standard_cells_need_not_be_asked_for(shift, monkeypatch):
+    """Labels are those that spglib's answer for the standard cell gives, which only distorted hosts need."""
+    rng = np.random.default_rng(3)
+    hosts = [host_of(name) for name in SYMBOLS] + read_hosts(f"{SMOKE}::::5")
+    hosts = [replace(one, frac_coords=one.frac_coords + shift * rng.random((len(one), 3))) for one in hosts]
+    orbits = [np.array([site_orbit(host, place, 0.1)[0] for place in rng.random((3, 3))]) for host in hosts]
+    labels = [wyckoff_labels(host, places, 0.1) for host, places in zip(hosts, orbits, strict=True)]
+    monkeypatch.setattr(symmetry, "_EXACT", -1.0)
+    assert [wyckoff_labels(host, places, 0.1) for host, places in zip(hosts, orbits, strict=True)] == labels

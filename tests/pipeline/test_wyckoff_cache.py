@@ -51,8 +51,18 @@ def test_spglib_is_asked_once_for_all_new_sites_and_never_again(monkeypatch):
     asked.clear()
     cache = WyckoffCache(host, 0.1, 0.5)
     first = cache.describe(positions)
-    # The host, its standard cell, and that with all sites marked.
-    assert len(asked) == 3
-    assert cache.describe(positions[::-1]) == first[::-1] and len(asked) == 3
+    # The host, and its standard cell with all sites marked.
+    assert len(asked) == 2
+    assert cache.describe(positions[::-1]) == first[::-1] and len(asked) == 2
     WyckoffCache(host, 0.1, 0.5).describe(positions[:1])
-    assert len(asked) == 4
+    assert len(asked) == 3
+
+
+@pytest.mark.parametrize("host", HOSTS, ids=lambda host: host.name)
+def test_positions_far_from_their_sites_are_remembered(host, monkeypatch):
+    for position in np.random.default_rng(2).random((20, 3)):
+        cache = WyckoffCache(host, 0.1, 0.5)
+        first = cache.describe(position)
+        with monkeypatch.context() as patched:
+            patched.setattr(symmetry, "_dataset", None)  # not to be asked again
+            assert cache.describe(position) == first
