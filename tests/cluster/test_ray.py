@@ -159,7 +159,7 @@ def test_nothing_is_left_after_an_error(tiny_run):
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        run_campaign(run, progress=Watch(fail))
+        run_campaign(run, actors=1, progress=Watch(fail))
     assert_nothing_left(run)
     run.set_aside(run.result_units()[0])  # idle cores may have finished all before the error
     run.weights_path.write_bytes(b"no weights")
@@ -212,7 +212,7 @@ def test_ctrl_c_and_sigkill_leave_nothing_and_resume_goes_on(tiny_run):
 
     done = len(run.result_units())
     assert done < run.n_shards
-    driver = command("resume", str(run.path))
+    driver = command("resume", str(run.path), "--actors", "1")
     wait_for(lambda: len(run.result_units()) > done or driver.poll() is not None)
     assert driver.poll() is None
     # Without its watchdog nothing ends by itself: orphans, for the next driver to find.
@@ -228,7 +228,7 @@ def test_ctrl_c_and_sigkill_leave_nothing_and_resume_goes_on(tiny_run):
 
 def test_a_node_that_dies_while_it_starts_is_started_again(tiny_run):
     run = tiny_run()
-    driver = command("resume", str(run.path))
+    driver = command("resume", str(run.path), "--actors", "1")
     wait_for(lambda: named(run, "raylet"), driver)
     for process in named(run, "raylet"):
         process.kill()
