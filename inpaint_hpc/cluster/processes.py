@@ -62,6 +62,8 @@ def marked(mark: Mapping[str, str], session: int | None = None) -> list[psutil.P
         with contextlib.suppress(psutil.Error, OSError):
             if process.pid in own or process.uids().real != os.getuid():
                 continue
+            if process.status() == psutil.STATUS_ZOMBIE:
+                continue  # it has ended; init may take seconds to notice, and in some containers never does
             others.setdefault(os.getsid(process.pid), []).append(process)
             environment = process.environ()
             if all(environment.get(name) == value for name, value in mark.items()):
@@ -93,7 +95,7 @@ def end(mark: Mapping[str, str], session: int | None = None, timeout: float = 10
             with contextlib.suppress(psutil.Error):
                 process.kill()
                 ended.add(process.pid)
-        psutil.wait_procs(victims, timeout=1.0)
+        psutil.wait_procs(victims, timeout=0.1)
 
 
 def end_orphans(run: str | Path) -> int:

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from e3nn import o3
 from torch import nn
 from torch.nn.functional import layer_norm, silu
 
 from inpaint_hpc.crystals.neighbors import Neighbors
 from inpaint_hpc.kernels.available import use_kernels
 from inpaint_hpc.kernels.rows import Rows
+from inpaint_hpc.network.without_compiler import o3
 
 # Below this distance (A) the direction of an edge fades out, so that messages stay smooth when a noised guest passes
 # through another atom.

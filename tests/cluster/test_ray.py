@@ -66,10 +66,10 @@ class Watch:
             self.action()
 
 
-@pytest.mark.parametrize("grpc", [True, False])
-def test_two_actors_give_the_inline_answer_in_private(tiny_run, reference, tmp_path, monkeypatch, grpc):
+@pytest.mark.parametrize(("grpc", "actors", "shards"), [(True, 2, 5), (False, 1, 2)])
+def test_actors_give_the_inline_answer_in_private(tiny_run, reference, tmp_path, monkeypatch, grpc, actors, shards):
     """Where grpc can be imported, for whatever reason, Ray wants a server on a port of its own."""
-    run, seen = tiny_run(), {}
+    run, seen = tiny_run(min_shards=shards), {}
     assert find_spec("grpc") is not None
     if not grpc:
         (tmp_path / "site").mkdir()
@@ -87,13 +87,15 @@ def test_two_actors_give_the_inline_answer_in_private(tiny_run, reference, tmp_p
         variables = [process.environ() for process in actors]
         seen.update(listening=listening, modes=modes, variables=variables, sessions={os.getsid(p) for p in pids})
 
-    report = run_campaign(run, progress=Watch(look))
+    report = run_campaign(run, actors=actors, progress=Watch(look))
     assert report.tasks_pending == 0 and report.state.deaths == 0 and report.state.units_done == run.n_shards
     found = compare(reference, collect_run(run).path)
-    assert found.same_tasks and found.samples == found.within_tolerance > 0
+    assert found.same_tasks and found.unpaired == 0 < found.samples
+    # Other shards are other batches, which round differently.
+    assert found.within_tolerance >= (1.0 if run.n_shards == 5 else 0.99) * found.samples
     assert seen["listening"] and {ip.removeprefix("::ffff:") for ip in seen["listening"]} == {"127.0.0.1"}
     assert seen["modes"] == {"": 0o700, "token": 0o600}
-    assert len(seen["variables"]) == 2
+    assert len(seen["variables"]) == actors
     for variables in seen["variables"]:
         assert variables["RAY_AUTH_MODE"] == "token" and variables["OMP_NUM_THREADS"] == "1"
         assert "RAY_ADDRESS" not in variables or variables["RAY_ADDRESS"].startswith("127.0.0.1:")
@@ -102,15 +104,13 @@ def test_two_actors_give_the_inline_answer_in_private(tiny_run, reference, tmp_p
     assert_nothing_left(run)
 
 
-def test_one_actor_and_other_shards_give_the_same_answer(tiny_run, tiny_config, reference, tmp_path):
-    for name, shards, options in (("one", 2, {"actors": 1}), ("many", 21, {"cluster": "inline"})):
-        run = tiny_run(tmp_path / name, min_shards=shards)
-        assert run.n_shards != 5
-        assert run_campaign(run, **options).tasks_pending == 0
-        found = compare(reference, collect_run(run).path)
-        assert found.same_tasks and found.unpaired == 0
-        assert found.within_tolerance >= 0.99 * found.samples > 0
-        assert_nothing_left(run)
+def test_other_shards_give_the_same_answer(tiny_run, reference):
+    run = tiny_run(min_shards=21)
+    assert run.n_shards > 5
+    assert run_campaign(run, "inline").tasks_pending == 0
+    found = compare(reference, collect_run(run).path)
+    assert found.same_tasks and found.unpaired == 0
+    assert found.within_tolerance >= 0.99 * found.samples > 0
 
 
 def test_deaths_of_an_actor_and_of_the_raylet_and_a_task_that_kills(tiny_run, reference):
@@ -159,7 +159,7 @@ def test_nothing_is_left_after_an_error(tiny_run):
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        run_campaign(run, progress=Watch(fail))
+        run_campaign(run, actors=1, progress=Watch(fail))
     assert_nothing_left(run)
     run.set_aside(run.result_units()[0])  # idle cores may have finished all before the error
     run.weights_path.write_bytes(b"no weights")
@@ -212,7 +212,7 @@ def test_ctrl_c_and_sigkill_leave_nothing_and_resume_goes_on(tiny_run):
 
     done = len(run.result_units())
     assert done < run.n_shards
-    driver = command("resume", str(run.path))
+    driver = command("resume", str(run.path), "--actors", "1")
     wait_for(lambda: len(run.result_units()) > done or driver.poll() is not None)
     assert driver.poll() is None
     # Without its watchdog nothing ends by itself: orphans, for the next driver to find.
@@ -228,7 +228,7 @@ def test_ctrl_c_and_sigkill_leave_nothing_and_resume_goes_on(tiny_run):
 
 def test_a_node_that_dies_while_it_starts_is_started_again(tiny_run):
     run = tiny_run()
-    driver = command("resume", str(run.path))
+    driver = command("resume", str(run.path), "--actors", "1")
     wait_for(lambda: named(run, "raylet"), driver)
     for process in named(run, "raylet"):
         process.kill()
@@ -284,6 +284,18 @@ def test_other_processes_are_never_touched(tmp_path):
     finally:
         sleeper.kill()
         sleeper.wait()
+
+
+def test_what_has_ended_is_not_waited_for(tmp_path):
+    """Where init takes no notice of the end of processes, as in some containers, they stay in the list of processes."""
+    ended = subprocess.Popen(["sleep", "600"], env=os.environ | marks("folder", tmp_path), start_new_session=True)
+    try:
+        assert marked({RUN: str(tmp_path)}, session=ended.pid)
+        ended.kill()
+        wait_for(lambda: psutil.Process(ended.pid).status() == psutil.STATUS_ZOMBIE)
+        assert marked({RUN: str(tmp_path)}, session=ended.pid) == []
+    finally:
+        ended.wait()
 
 
 def test_workers_for_this_machine():

@@ -22,6 +22,7 @@ from inpaint_hpc.cluster.shard_claims import Claims
 
 _DRIVE = """
 import json, sys, time
+from inpaint_hpc.cluster import shard_sharing
 from inpaint_hpc.campaign.run_directory import RunDirectory
 from inpaint_hpc.campaign.worker import ShardWorker
 from inpaint_hpc.cluster.driver import DriveOptions, drive
@@ -33,6 +34,7 @@ class Slow(ShardWorker):
         time.sleep(float(sys.argv[3]))
         return super().run_unit(unit)
 
+shard_sharing._LOOK_SECONDS = 0.1
 run = RunDirectory(sys.argv[1])
 name = sys.argv[2]
 make = lambda *arguments: Slow(*arguments[:3], f"worker-{name}")
@@ -129,8 +131,8 @@ def test_a_driver_that_only_waits_for_others_does_not_wait_for_ever(tiny_run, mo
     other.open(alone=True)
     for shard in range(run.n_shards):
         assert other.take(shard)
-    monkeypatch.setattr(driver_module, "LINGER_SECONDS", 2.0 if why == "others" else 600.0)
-    stop_at = time.time() + (2.0 if why == "time" else 600.0)
+    monkeypatch.setattr(driver_module, "LINGER_SECONDS", 0.5 if why == "others" else 600.0)
+    stop_at = time.time() + (0.5 if why == "time" else 600.0)
     report = drive(run, InlineExecutor(run.path, "cpu", 1), options=DriveOptions(stop_at=stop_at, name="driver-mine"))
     assert report.stopped == why and report.state.units_done == 0 and report.tasks_pending == run.n_tasks
     assert run.result_units() == [] and os.listdir(run.path / "claims")

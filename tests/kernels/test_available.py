@@ -190,8 +190,7 @@ def test_every_kernel_is_launched_on_the_device_of_its_tensors(monkeypatch):
     assert direct == []
 
 
-@pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") != "1", reason="in the interpreter")
-def test_the_trial_kernel_in_the_interpreter(monkeypatch):
+def test_the_trial_kernel_in_the_interpreter(interpreted, monkeypatch):
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     trial.try_kernel(torch.device("cpu"))
     monkeypatch.setattr(trial, "launch", lambda kernel, grid, like, x, out, **options: out.zero_())

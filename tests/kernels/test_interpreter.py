@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="this is the interpreter")
 def test_this_folder_in_the_interpreter():
     """In one process: to import torch, CHGNet and Triton takes longer than most files take to run."""
     pytest.importorskip("triton")

@@ -47,7 +47,7 @@ def held_and_free():
 
 def test_a_guest_leaves_a_saddle_point_for_the_lowest_minimum(held_and_free):
     held, free = held_and_free
-    lowest = lowest_by_scan(PRUSSIAN_BLUE, 11, 8)
+    lowest = lowest_by_scan(PRUSSIAN_BLUE, 11, 6)
     orbit = site_orbit(PRUSSIAN_BLUE, free[0].crystal.frac_coords[-1], tol=0.01)
     for before, after in zip(held, free, strict=True):
         assert before.converged and before.steps == 0
