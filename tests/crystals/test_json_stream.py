@@ -66,10 +66,10 @@ def test_an_endless_element_is_refused_before_it_fills_the_memory(monkeypatch):
 def test_only_one_structure_is_in_memory(pattern, tmp_path, monkeypatch):
     monkeypatch.setattr(json_stream, "CHUNK", 1 << 12)
     path, row = tmp_path / "a.json", json.dumps(NIO)
-    path.write_text(pattern([row] * 500))
+    path.write_text(pattern([row] * 1000))
     next(iter_hosts(path))  # imports
     tracemalloc.start()
-    assert sum(1 for _ in iter_hosts(path)) == 500
+    assert sum(1 for _ in iter_hosts(path)) == 1000
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < path.stat().st_size / 3
