@@ -228,13 +228,18 @@ sys.stdin.read()
 """
 
 
+def of_analysis(process):
+    try:
+        return "analysis_process" in str(process.cmdline())
+    except psutil.Error:  # it has just ended
+        return False
+
+
 def test_nothing_is_left_of_a_worker_that_is_killed(make_run):
     run = make_run(resources={"min_shards": 1})
     with subprocess.Popen([sys.executable, "-c", WORKER, str(run.path)], stdin=subprocess.PIPE) as worker:
         family = psutil.Process(worker.pid)
-        while not (
-            beside := [p.pid for p in family.children(recursive=True) if "analysis_process" in str(p.cmdline())]
-        ):
+        while not (beside := [p.pid for p in family.children(recursive=True) if of_analysis(p)]):
             assert worker.poll() is None
             time.sleep(0.02)
         worker.kill()
