@@ -1,6 +1,7 @@
 """One process of an `AnalysisPool`: `python -m inpaint_hpc.pipeline.analysis_process FILE_DESCRIPTOR`
 
-It reads functions and items from a pipe, and writes what becomes of them, until the pipe is closed.
+It reads functions and items from a pipe, and writes what becomes of them, until the pipe is closed.  The
+owner made the pipe for it, and nobody else can open it, so that both may trust what they unpickle.
 """
 
 from __future__ import annotations

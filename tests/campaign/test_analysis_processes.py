@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from ended_processes import gone
 
 from inpaint_hpc.archive.compare import compare
 from inpaint_hpc.archive.read import Archive
@@ -46,20 +47,6 @@ def worked(run, analysis, kind=ShardWorker):
 
 def records(run):
     return [record for path in run.result_paths() for record in Archive(path).iter_records()]
-
-
-def running(pid):
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def gone(pids, seconds=60.0):
-    deadline = time.monotonic() + seconds
-    while any(map(running, pids)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return not any(map(running, pids))
 
 
 @pytest.fixture(scope="module")

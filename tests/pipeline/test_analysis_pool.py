@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
+from ended_processes import gone, running
 
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.pipeline.analysis_pool import AHEAD, AnalysisError, AnalysisPool
@@ -76,21 +76,6 @@ def works(count, **kinds):
 
 def names(found):
     return [name for name, _ in found]
-
-
-def running(pid):
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def gone(pids, seconds=60.0):
-    """Whether processes end within a limit that no slow machine reaches."""
-    deadline = time.monotonic() + seconds
-    while any(map(running, pids)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return not any(map(running, pids))
 
 
 def test_results_come_in_order_from_other_processes_with_one_thread_and_no_gpu(pool):
