@@ -16,12 +16,14 @@ class Call:
         count: samples or structures.
         size: guests of all samples, or atoms of all structures.
         evaluations: of a network, the encoding of hosts is one.
+        useful: share of it that is work; the rest was computed in vain.
     """
 
     kind: str
     count: int
     size: int
     evaluations: int = 1
+    useful: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Cost:
         length: from its begin to its end.
         launching: in which the caller launches kernels, and its interpreter does nothing else.
         kernels: in which the card computes.
-        work: at the rate of full batches.
+        work: what is useful, at the rate of full batches.
     """
 
     length: float
@@ -64,4 +66,4 @@ class Card:
             work = share * call.size * f["chgnet_us_per_atom"] * 1e-6
             launching, launches = share * f["chgnet_call_s"], share * f["chgnet_launches"]
         kernels = max(work, launches * f["kernel_us"] * 1e-6)
-        return Cost(max(launching, work), launching, kernels, work)
+        return Cost(max(launching, work), launching, kernels, work * call.useful)

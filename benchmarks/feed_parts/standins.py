@@ -13,7 +13,7 @@ import hashlib
 import pickle
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +101,13 @@ class Recorder:
         self._profile("actor")
         self._mark = time.thread_time()
 
+    def useful(self, first: int, samples: int) -> None:
+        """Of all samples from a step on so many are used: the others were drawn ahead in vain."""
+        calls = {k: step for k, step in enumerate(self.steps) if k >= first and isinstance(step, Call)}
+        share = samples / max(1, sum(call.count for call in calls.values()))
+        for k, call in calls.items():
+            self.steps[k] = replace(call, useful=share)
+
     def map(self, function: Callable[[Any], Any], items: Iterable[Any], /, age: int = 0) -> Iterator[Any]:
         """As that of an `AnalysisPool`, with what it would send to its processes and get from them."""
         items = list(items)
@@ -171,9 +178,15 @@ def stand_ins(recorder: Recorder, samples: dict[str, np.ndarray]) -> Iterator[No
 
     from inpaint_hpc.network.score_network import ScoreNetwork
     from inpaint_hpc.orderings import search_occupancy
-    from inpaint_hpc.pipeline import analysis_pool, inpaint
+    from inpaint_hpc.pipeline import analysis_pool, inpaint, rejection_sampling
     from inpaint_hpc.sampling import joint
     from inpaint_hpc.scoring.chgnet import batch as chgnet
+
+    def draw_valid(*arguments):
+        first = len(recorder.steps)
+        found = rejection_sampling.draw_valid(*arguments, ahead=True)
+        recorder.useful(first, sum(one.n_drawn for one in found))
+        return found
 
     def denoise(strategy, batch, positions, settings, levels, report):
         with recorder.calling(Call("sampling", len(batch), len(batch.sample), settings.nfe + 1)):
@@ -200,7 +213,8 @@ def stand_ins(recorder: Recorder, samples: dict[str, np.ndarray]) -> Iterator[No
         (ScoreNetwork, "encode", lambda self, host: None),
         (chgnet.BatchEvaluator, "__call__", evaluate),
         (analysis_pool, "AnalysisPool", lambda processes: recorder),
-        # As on a card: the tasks of a unit together.
+        # As on a card: the tasks of a unit together, and redraws ahead.
+        (inpaint, "draw_valid", draw_valid),
         (inpaint, "rank_by_energy", functools.partial(inpaint.rank_by_energy, together=True)),
         (search_occupancy, "search_occupancy", functools.partial(search_occupancy.search_occupancy, together=True)),
     ]

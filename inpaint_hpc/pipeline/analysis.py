@@ -121,8 +121,8 @@ class DrawnTask:
         """Only with what the candidates are made from: not every draw, no site networks."""
         return cls(
             task,
-            replace(drawn, rounds=[]),
-            None if chain is None else replace(chain, rounds=[]),
+            replace(drawn, drawn=[]),
+            None if chain is None else replace(chain, drawn=[]),
             None if found is None else replace(found, networks=()),
             settings,
         )
