@@ -203,7 +203,7 @@ def main() -> None:
     if options.archive is None and options.data is None:
         parser.error("a packed file or --archive is needed")
     logging.disable(logging.INFO)
-    card = Card(options.card)
+    card = Card.read(options.card)
     with contextlib.ExitStack() as stack:
         folder = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="feed-")))
         folder.mkdir(parents=True, exist_ok=True)

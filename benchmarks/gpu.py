@@ -23,7 +23,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from gpu_stages import chgnet, sampling, tools, whole
+from feed_parts.card import CARDS, Card, figures_of
+from gpu_stages import campaign, chgnet, sampling, tools, whole
 
 from inpaint_hpc.environment import package_versions
 from inpaint_hpc.files import atomic_path
@@ -59,7 +60,7 @@ STAGES: dict[str, tuple[Callable[[tools.Bench, dict[str, Any]], None], float]] =
     "chgnet": (chgnet.chgnet, 55),
     "training": (whole.training, 32),
     "memory": (sampling.memory, 12),
-    "campaign": (whole.campaign, 70),
+    "campaign": (campaign.campaign, 240),
     "tests": (whole.tests, 25),
 }
 
@@ -98,6 +99,7 @@ def main() -> int:
         else:
             started = time.monotonic()
             bench.until = min(end, started + rough)
+            bench.card = card_of(report)
             run_stage(function, bench, out)
             out["stage_seconds"] = time.monotonic() - started
         report["seconds"] = time.monotonic() - begun
@@ -113,6 +115,15 @@ def main() -> int:
     save()
     print(f"\n{report['seconds']:.0f} s in all;", "; ".join(report["failed"]) or "all checks hold")
     return int(bool(report["failed"]))
+
+
+def card_of(report: dict[str, Any]) -> Card | None:
+    """Figures of the card: from this run, if it has measured them, or what is known of one of that name."""
+    with suppress(KeyError):
+        return Card(figures_of(report))
+    known = [Card(json.loads(path.read_text(encoding="utf-8"))) for path in sorted(CARDS.glob("*.json"))]
+    name = report["stages"].get("doctor", {}).get("card")
+    return next((card for card in known if card.name == name), None)
 
 
 def run_stage(function: Callable[..., None], bench: tools.Bench, out: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from feed_parts.card import Card
 
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.packed import PackedDataset, hash_order
@@ -33,6 +34,7 @@ class Bench:
         save: writes the results so far; to be called after each part of a long stage.
         until: `time.monotonic()` after which a stage should start no more parts.
         end: the same for the whole run.
+        card: figures of the device, where they are known.
     """
 
     device: str
@@ -42,6 +44,7 @@ class Bench:
     save: Callable[[], None] = lambda: None
     until: float = math.inf
     end: float = math.inf
+    card: Card | None = None
 
     @property
     def cuda(self) -> bool:

@@ -36,7 +36,7 @@ def test_a_unit_has_one_call_for_each_round_and_two_for_energies(tmp_path):
 
 
 def test_a_small_call_takes_the_launches_and_a_large_one_its_work(parts):
-    card = parts[0].Card(ROOT / "benchmarks" / "cards" / "h200.json")
+    card = parts[0].Card.read(ROOT / "benchmarks" / "cards" / "h200.json")
     small, large = (card.cost(parts[0].Call("sampling", n, n, 41)) for n in (1, 65_536))
     assert small.length == small.launching == pytest.approx(0.55)
     assert large.length == large.work == pytest.approx(65_536 / 25_220)
@@ -48,7 +48,7 @@ def test_a_small_call_takes_the_launches_and_a_large_one_its_work(parts):
 def test_virtual_time_of_setups_that_can_be_done_by_hand(parts):
     """Ten tasks a unit with 0.1 s of analysis and a call of 0.55 s that leaves the card idle."""
     card, simulation, standins = parts
-    of_card = card.Card(ROOT / "benchmarks" / "cards" / "h200.json")
+    of_card = card.Card.read(ROOT / "benchmarks" / "cards" / "h200.json")
     call = card.Call("sampling", 1, 1, 41)
     unit = [call, standins.Analysed((standins.Item(0.0, 0.0, 0.1, 0.0, 0.0),) * 10)]
 

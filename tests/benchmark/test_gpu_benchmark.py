@@ -35,7 +35,7 @@ def run(tmp_path, monkeypatch):
     return run
 
 
-def test_stages_say_what_they_found(run, capsys):
+def test_stages_say_what_they_found(run, capsys, tmp_path):
     status, report = run("doctor,same,sampling,chgnet,memory")
     found, said = report["stages"], capsys.readouterr().out
     assert status == 0 and not report["failed"], said
@@ -48,6 +48,15 @@ def test_stages_say_what_they_found(run, capsys):
     assert found["chgnet"]["equality"]["equal"] == found["chgnet"]["equality"]["structures"] == 4
     assert found["chgnet"]["cell"]["ratio"] > 0 and found["chgnet"]["best_us_per_atom_step"] > 0
     assert found["memory"]["skipped"] == "no GPU"
+    from feed_parts.card import Call, Card
+
+    # What it found is a card for `campaign_feed.py`.
+    card = Card.read(tmp_path / "figures.json")
+    assert card.name == "cpu"
+    rate = max(row["samples_per_s"] for row in found["sampling"]["rates"] if "1 guest" in row["host"])
+    assert card.cost(Call("sampling", 64, 64, 9)).work == pytest.approx(64 / rate)
+    best = found["chgnet"]["best_us_per_atom_step"]
+    assert card.cost(Call("forces", 10, 500)).work == pytest.approx(500e-6 * best)
 
 
 def test_a_failed_stage_is_written_and_the_next_one_runs(run, tmp_path):
@@ -72,4 +81,7 @@ def test_training_campaign_and_tests(run):
     comparison = found["campaign"]["comparison"]
     assert comparison["identical"] == comparison["samples"] > 0
     assert found["campaign"]["inline"]["tasks"] >= 4
+    busy = found["campaign"]["busy"]
+    assert busy["alone"]["status"] == 0 and busy["alone"]["tasks"] == 6 and busy["alone"]["workers"] >= 1
+    assert busy["mps"] == {"skipped": "no CUDA MPS here"}
     assert "skipped" in found["tests"]["summary"]
