@@ -86,6 +86,7 @@ def _busy(bench: Bench, place: Path, variables: dict[str, str]) -> dict[str, Any
     if bench.tiny:
         settings |= {"samples": 2, "sampling": {"steps": 4}, "guests": [{"Li": 1}]}
         settings["hosts"] = {"path": str(bench.data / "wbm_dev.h5::0:6")}
+        settings["resources"]["min_shards"] = 6
     found = _run(bench, place, settings, "ray", BUSY_SECONDS, variables)
     found |= _counted(place)
     if not found["units"]:

@@ -36,7 +36,7 @@ def run(tmp_path, monkeypatch):
 
 
 def test_stages_say_what_they_found(run, capsys, tmp_path):
-    status, report = run("doctor,same,sampling,chgnet,memory")
+    status, report = run("doctor,same,sampling,chgnet,memory,campaign")
     found, said = report["stages"], capsys.readouterr().out
     assert status == 0 and not report["failed"], said
     assert all(f"== {name}" in said for name in found)
@@ -48,9 +48,17 @@ def test_stages_say_what_they_found(run, capsys, tmp_path):
     assert found["chgnet"]["equality"]["equal"] == found["chgnet"]["equality"]["structures"] == 4
     assert found["chgnet"]["cell"]["ratio"] > 0 and found["chgnet"]["best_us_per_atom_step"] > 0
     assert found["memory"]["skipped"] == "no GPU"
+    comparison = found["campaign"]["comparison"]
+    assert comparison["identical"] == comparison["samples"] > 0
+    assert found["campaign"]["inline"]["tasks"] >= 4
+    busy = found["campaign"]["busy"]
+    assert busy["alone"]["status"] == 0 and busy["alone"]["tasks"] == 6 and busy["alone"]["workers"] >= 1
+    assert busy["alone"]["tasks_per_s"] > 0
+    assert busy["alone"]["work_share"] > 0
+    assert busy["mps"] == {"skipped": "no CUDA MPS here"} or busy["mps"]["tasks"] == 6
+    # What it found is a card for `campaign_feed.py`.
     from feed_parts.card import Call, Card
 
-    # What it found is a card for `campaign_feed.py`.
     card = Card.read(tmp_path / "figures.json")
     assert card.name == "cpu"
     rate = max(row["samples_per_s"] for row in found["sampling"]["rates"] if "1 guest" in row["host"])
@@ -73,15 +81,9 @@ def test_an_unknown_stage_is_refused(tmp_path):
     assert result.returncode == 2 and not (tmp_path / "figures.json").exists() and "coffee" in result.stderr
 
 
-def test_training_campaign_and_tests(run):
-    status, report = run("training,campaign,tests")
+def test_training_and_tests(run):
+    status, report = run("training,tests")
     found = report["stages"]
     assert status == 0, found
     assert found["training"]["train-large"]["structures_per_s"] > 0
-    comparison = found["campaign"]["comparison"]
-    assert comparison["identical"] == comparison["samples"] > 0
-    assert found["campaign"]["inline"]["tasks"] >= 4
-    busy = found["campaign"]["busy"]
-    assert busy["alone"]["status"] == 0 and busy["alone"]["tasks"] == 6 and busy["alone"]["workers"] >= 1
-    assert busy["mps"] == {"skipped": "no CUDA MPS here"}
     assert "skipped" in found["tests"]["summary"]
