@@ -1,6 +1,6 @@
 """Everything that is to be known of a GPU, in a few minutes: equal results, speed, memory, a campaign, the tests.
 
-    python benchmarks/gpu.py --device cuda --minutes 5 --json gpu.json
+    python benchmarks/gpu.py --device cuda --minutes 8 --json gpu.json
     python benchmarks/gpu.py --device cpu --tiny                      the rehearsal, on any machine
 
 What a stage found is printed and written when it ends, so that a run that is cut short keeps it.  A stage is not begun
