@@ -26,7 +26,7 @@ DEVICE_FILES = ("/dev/nvidia[0-9]*", "/dev/kfd", "/dev/dxg", "/dev/nvgpu/*", "/d
 # Says which GPUs a Ray worker of ours shows itself.
 WORKER_VARIABLE = "INPAINT_HPC_GPU_VARIABLE"
 # How many workers share each GPU, for each of them.
-SHARED_VARIABLE = "INPAINT_HPC_WORKERS_PER_GPU"
+SHARED_VARIABLE = "INPAINT_HPC_BATCHES_PER_GPU"
 _TIMEOUT = 180.0  # s; importing torch from a busy file system takes long
 # What a job has been given, in words that torch does not read.
 _LISTS = ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS", "GPU_DEVICE_ORDINAL", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
@@ -270,8 +270,8 @@ def show_worker_its_gpu(assigned: list[str]) -> None:
 
 
 def memory_for_batches(device: torch.device | str) -> int:
-    """Bytes of a GPU that batches of this process may take: 60 % of what is free, but no more than 60 % of its share of
-    the card where several workers use it, each of which would otherwise take what it finds free first."""
+    """Bytes of a GPU that a batch of this process may take: 60 % of what is free, but no more than 60 % of its share of
+    the card where several have theirs at once, each of which would otherwise take what it finds free first."""
     import torch
 
     free, total = torch.cuda.mem_get_info(device)

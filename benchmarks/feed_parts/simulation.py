@@ -1,8 +1,9 @@
 """Virtual time: actors with units in flight, processes for the analysis, and the card that all of them share.
 
 What is modelled: a call launches its kernels one by one, in its actor's interpreter, which its threads have in turns;
-one of the units in flight of an actor has the networks at a time; calls of several actors share the card by the kernels
-that they have to run, as under MPS; a core does one thing at a time, in the order of arrival.
+of the units in flight of an actor one draws at a time, until its first analysis, and one is scored, after it; calls
+share the card by the kernels that they have to run, as under MPS; a core does one thing at a time, in the order of
+arrival.
 """
 
 from __future__ import annotations
@@ -154,7 +155,8 @@ class _Actor:
 
     def __init__(self, clock: _Clock, cores: _Slots, card: _SharedCard, setup: Setup, price: Callable) -> None:
         self._clock, self._cores, self._card, self._price = clock, cores, card, price
-        self._interpreter, self._networks, self._processes = _Slots(1), _Slots(1), _Slots(max(1, setup.analysis))
+        self._interpreter, self._processes = _Slots(1), _Slots(max(1, setup.analysis))
+        self._drawing, self._scoring = _Slots(1), _Slots(1)
         self._analysis = setup.analysis
         self._rank, self._oldest_first = 0, setup.oldest_first
         self.busy = 0.0
@@ -162,14 +164,14 @@ class _Actor:
     def unit(self, steps: Sequence[Step]) -> Process:
         self._rank += 1
         rank = self._rank if self._oldest_first else 0
-        holding = False
+        turn, held = self._drawing, False
         for k, step in enumerate(steps):
-            if isinstance(step, Analysed) and holding:
-                self._networks.give()
-                holding = False
-            elif not holding and any(isinstance(later, Call) for later in steps[k:]):
-                yield self._networks.take
-                holding = True
+            if isinstance(step, Analysed) and held:
+                turn.give()
+                turn, held = self._scoring, False
+            elif not held and any(isinstance(later, Call) for later in steps[k:]):
+                yield turn.take
+                held = True
             if isinstance(step, Own):
                 yield from self._own(step.seconds)
             elif isinstance(step, Call):
@@ -184,15 +186,24 @@ class _Actor:
             yield self._on(self._interpreter, min(seconds, TURN))
             seconds -= TURN
 
-    def _on(self, slots: _Slots, seconds: float, rank: int = 0) -> Wait:
+    def _on(self, slots: _Slots | None, seconds: float) -> Wait:
+        """A core for so long, once the slots have room."""
+
         def start(resume: Resume) -> None:
             def done() -> None:
                 self._cores.give()
-                slots.give()
+                if slots is not None:
+                    slots.give()
                 resume()
 
+            def begin() -> None:
+                self._cores.take(lambda: self._clock.after(seconds, done))
+
             self.busy += seconds
-            slots.take(lambda: self._cores.take(lambda: self._clock.after(seconds, done)), rank)
+            if slots is None:
+                begin()
+            else:
+                slots.take(begin)
 
         return start
 
@@ -230,9 +241,13 @@ class _Actor:
         return start
 
     def _task(self, item: Item, rank: int) -> Process:
+        # A process has its thread in the actor, which sends it a task and waits for the answer.
+        yield lambda resume: self._processes.take(resume, rank)
         yield self._on(self._interpreter, item.sent)
-        yield self._on(self._processes, item.pickling + item.function, rank)
-        yield self._on(self._interpreter, item.received + item.used)
+        yield self._on(None, item.pickling + item.function)
+        yield self._on(self._interpreter, item.received)
+        self._processes.give()
+        yield self._on(self._interpreter, item.used)
 
 
 def _run(process: Process, resume: Resume = lambda: None) -> None:

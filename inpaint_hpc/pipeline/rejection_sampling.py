@@ -93,7 +93,7 @@ class _Draws:
         """Samples that the rounds have used so far, those missing after them, and rounds that are left."""
         used, missing, left = 0, self._wanted, self._rounds
         while missing and left and used + missing <= len(self):
-            used, missing = used + missing, missing - np.count_nonzero(self._valid[used : used + missing])
+            used, missing = used + missing, missing - int(self._valid[used : used + missing].sum())
             left -= 1
         return used, missing, left
 

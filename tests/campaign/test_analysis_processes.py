@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
@@ -23,6 +24,7 @@ from inpaint_hpc.campaign.resources import Resources, analysis_processes, units_
 from inpaint_hpc.campaign.run_results import collect_run
 from inpaint_hpc.campaign.status import read_status
 from inpaint_hpc.campaign.worker import ShardWorker
+from inpaint_hpc.pipeline import inpaint
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
 
@@ -146,6 +148,39 @@ def test_the_networks_are_free_while_a_unit_waits_for_its_analysis(make_run):
     assert not run.pending_units()
     (status,) = read_status(run).workers
     assert (status.state, status.unit, status.units, status.tasks) == ("ended", None, (), 7)
+
+
+def test_a_unit_draws_while_another_is_scored_and_only_one_does_each(make_run, monkeypatch):
+    run = make_run(**SCORED | {"resources": {"min_shards": 4}})
+    units, drawn = run.pending_units(), []
+    inside, second_draws = {"draw": 0, "score": 0}, threading.Event()
+
+    def alone(name, function):
+        def called(*arguments, **options):
+            inside[name] += 1
+            try:
+                assert inside[name] == 1
+                if name == "draw":
+                    drawn.append(name)
+                    if len(drawn) == 2:
+                        second_draws.set()
+                else:
+                    assert second_draws.wait(120.0)  # the first unit that is scored waits until another draws
+                return function(*arguments, **options)
+            finally:
+                inside[name] -= 1
+
+        return called
+
+    monkeypatch.setattr(inpaint, "draw_valid", alone("draw", inpaint.draw_valid))
+    monkeypatch.setattr(inpaint, "rank_by_energy", alone("score", inpaint.rank_by_energy))
+    worker = ShardWorker(run.path, threads=1, name="w", analysis=1)
+    try:
+        with ThreadPoolExecutor(3) as threads:
+            assert [report.failed for report in threads.map(worker.run_unit, units)] == [0] * len(units)
+    finally:
+        worker.close()
+    assert len(drawn) == len(units) > 2
 
 
 class Bomb:

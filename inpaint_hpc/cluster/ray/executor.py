@@ -270,7 +270,8 @@ class RayExecutor:
             self._each.device,
             self._each.threads,
             f"{self._label}{slot.number}",
-            self._each.per_gpu,
+            # Of several units one may draw while another is scored.
+            self._each.per_gpu * min(2, self._each.units_at_once),
         )
         slot.hello, slot.calls = None, {slot.actor.hello.remote(): None}
 

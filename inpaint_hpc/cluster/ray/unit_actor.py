@@ -22,14 +22,15 @@ class UnitActor:
         device: str,
         threads: int | None,
         slot: str,
-        workers_per_gpu: int = 1,
+        sharing: int = 1,
     ) -> None:
-        """Make the worker; an error is kept for `hello`."""
+        """Make the worker, whose batches have their GPU along with others, `sharing` in all; an error is kept for
+        `hello`."""
         self._name = f"{socket.gethostname().split('.')[0]}-{slot}"
         self._worker: Any = None
         self._error: tuple[str, str] | None = None
         _show_own_gpu(device)
-        os.environ[SHARED_VARIABLE] = str(workers_per_gpu)
+        os.environ[SHARED_VARIABLE] = str(sharing)
         try:
             self._worker = factory(run_path, device, threads, self._name)
         except Exception as error:
