@@ -83,3 +83,10 @@ def test_names_of_test_files_are_unique():
     """pytest imports them without their folders: of two with one name it can only collect one."""
     names = Counter(path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py")
     assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_files_are_short():
+    """One that has grown longer holds more than one thing."""
+    files = [path for folder in (PACKAGE, "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+    long = {path.name: lines for path in files if (lines := path.read_text(encoding="utf-8").count("\n")) > 400}
+    assert files and not long

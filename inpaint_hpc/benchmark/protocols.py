@@ -24,6 +24,7 @@ from inpaint_hpc.crystals.packed_writing import write_packed
 from inpaint_hpc.crystals.reading import iter_hosts
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.files import atomic_path
+from inpaint_hpc.planning.create_run import weights_for
 
 from .choosing import COUNT, SPECIES, Choice, chosen_hosts, chosen_pairs, filled_host, single_ions
 
@@ -89,6 +90,7 @@ def prepare(
         if differ:
             raise InputError(f"{folder}: is a benchmark with other {', '.join(differ)}; use another --out")
         return config
+    weights_for(config)  # refused before anything is written
     chosen = _choose(protocol, list(sources), choice)
     if not any(chosen.hosts.values()):
         if chosen.rejected:

@@ -125,7 +125,8 @@ class Resources(Section):
         edge_budget: graph edges in a batch, the measure of its memory; None chooses for the device.
         shard_minutes: work of a shard, in estimated minutes of one CPU core; None: 5, for GPUs what one does in 10 s.
         shard_tasks: most tasks of a shard; None: 512, for GPUs 2,048, and about 16,384 samples.
-        min_shards: small campaigns are split into at least so many shards; None: 16, for GPUs two for each.
+        min_shards: small campaigns are split into at least so many shards; None: 16, for each worker on a GPU one more
+            than it has in flight.
     """
 
     actors: Annotated[int | str, BeforeValidator(_actors)] = "auto"

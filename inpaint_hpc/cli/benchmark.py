@@ -14,8 +14,8 @@ from inpaint_hpc.cli.benchmark_figure import figure
 from inpaint_hpc.cli.benchmark_generation import generation
 from inpaint_hpc.cli.benchmark_mno2 import mno2
 from inpaint_hpc.cli.benchmark_sites import sites
-from inpaint_hpc.cli.benchmark_submit import require_slurm, submitted
-from inpaint_hpc.cli.options import NOISE_OPTIONS, noise_levels
+from inpaint_hpc.cli.benchmark_submit import require_request, require_slurm, submitted
+from inpaint_hpc.cli.options import NOISE_OPTIONS, noise_levels, require_device
 from inpaint_hpc.cli.run import finish
 from inpaint_hpc.cli.score import MATCHERS_HELP, print_summary, read_scores, score_matches
 from inpaint_hpc.cli.submit import slurm_options
@@ -131,7 +131,15 @@ def electrodes(**options: Any) -> int:
 def _run(protocol: str, sources: tuple[str, ...], out: Path, **options: Any) -> int:
     from inpaint_hpc.archive.read import Archive
     from inpaint_hpc.benchmark.choosing import Choice, read_ids
-    from inpaint_hpc.benchmark.protocols import hosts_of, keep_random, prepare, references_of, rejected_of, stol_of
+    from inpaint_hpc.benchmark.protocols import (
+        BENCHMARK,
+        hosts_of,
+        keep_random,
+        prepare,
+        references_of,
+        rejected_of,
+        stol_of,
+    )
     from inpaint_hpc.benchmark.random_placement import with_chance
     from inpaint_hpc.benchmark.results import document_of, rows_of, write_csv, write_json, write_results
     from inpaint_hpc.benchmark.training_distance import keep_distances, with_distances
@@ -147,6 +155,12 @@ def _run(protocol: str, sources: tuple[str, ...], out: Path, **options: Any) -> 
         anions=() if options["anions"] is None else _symbols("--anions", options["anions"]),
         exclude=() if options["exclude"] is None else frozenset(read_ids(options["exclude"])),
     )
+    # A table of what is done needs neither SLURM nor the device.
+    if not (out / BENCHMARK).exists():
+        if options["cluster"] == "slurm":
+            require_request(options)
+        else:
+            require_device(options["device"])
     config = prepare(out, sources, choice, options["samples"], protocol, **_sections(options))
     if rejected := rejected_of(out):
         click.echo(f"left out: {len(rejected)} crystals that cannot be used, the first: {rejected[0]}", err=True)

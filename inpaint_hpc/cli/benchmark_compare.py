@@ -28,13 +28,10 @@ def compare(first: Path, second: Path, by: str, stol: float | None, json_file: P
     Tasks are paired by the name of the host and the guests.  Differences are in percentage points, with 95 % intervals
     of a bootstrap over frameworks, whose pairs stay together.
     """
-    from rich import box
-    from rich.table import Table
-
     from inpaint_hpc.benchmark.paired_differences import COMPARED, paired_differences
     from inpaint_hpc.benchmark.results import TITLES, write_json
     from inpaint_hpc.benchmark.sources import find_source
-    from inpaint_hpc.cli.output import stdout_console
+    from inpaint_hpc.cli.host_benchmarks import print_table
     from inpaint_hpc.errors import InputError
 
     sources = [find_source(path) for path in (first, second)]
@@ -45,16 +42,14 @@ def compare(first: Path, second: Path, by: str, stol: float | None, json_file: P
         raise InputError(f"{first} and {second}: no host with the same guests is in both")
     if json_file is not None:
         write_json(json_file, {"first": str(first), "second": str(second), "by": by, "groups": rows})
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     shares = [name for name in COMPARED if any(name in row for row in rows)]
-    titles = [TITLES[name] for name in shares]
-    for name in ({"guest_range": "guests"}.get(by, by), "pairs", *titles, "only in A", "only in B"):
-        table.add_column(name, justify="right" if table.columns else "left")
+    lines = []
     for row in rows:
         cells = [_points(row.get(name)) for name in shares]
         alone = [str(row[name] or "") for name in ("only_first", "only_second")]
-        table.add_row(row["group"], str(row["pairs"]), *cells, *alone)
-    stdout_console().print(table)
+        lines.append([row["group"], str(row["pairs"]), *cells, *alone])
+    titles = [TITLES[name] for name in shares]
+    print_table([{"guest_range": "guests"}.get(by, by), "pairs", *titles, "only in A", "only in B"], lines)
 
 
 def _points(one: dict[str, Any] | None) -> str:

@@ -9,6 +9,7 @@ import click
 
 from inpaint_hpc.cli.demo import demo_campaign, ions_of, read_results, run_and_read
 from inpaint_hpc.cli.host_benchmarks import print_table, write_results
+from inpaint_hpc.cli.options import require_device
 from inpaint_hpc.errors import InputError
 
 
@@ -43,6 +44,7 @@ def mno2(
     if finished:
         results = read_results(directory := RunDirectory(place))
     else:
+        require_device(device)
         directory = demo_campaign(
             folder, ions_of(options["guests"]), options["samples"], options["seed"], not options["no_score"],
             options["weights"],

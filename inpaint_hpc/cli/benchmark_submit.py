@@ -34,6 +34,18 @@ def require_slurm(options: dict[str, Any]) -> None:
         raise click.UsageError(f"{given[0]} is for --cluster slurm.")
 
 
+def require_request(options: dict[str, Any]) -> None:
+    """Refuse a request for jobs before anything is written.
+
+    Raises:
+        InputError, SlurmError: as `cluster.slurm.submit.require_possible`, or a setting is not allowed.
+    """
+    from inpaint_hpc.cluster.slurm.site_profiles import load_settings
+    from inpaint_hpc.cluster.slurm.submit import require_possible
+
+    require_possible(load_settings(options["profile"], _choices(options), None))
+
+
 def submitted(folder: Path, place: Path, options: dict[str, Any]) -> bool:
     """Submit what is left of a benchmark's campaign, unless its jobs are there; whether all of it is done.
 
@@ -49,9 +61,7 @@ def submitted(folder: Path, place: Path, options: dict[str, Any]) -> bool:
     from inpaint_hpc.campaign.run_results import collect_run
     from inpaint_hpc.cluster.slurm.submit import submit_run
 
-    chosen = slurm_choices(
-        {name: value for name, value in options.items() if name not in (*OF_BENCHMARK, "wait", "profile")}
-    )
+    chosen = _choices(options)
     source = place if (place / "campaign.json").exists() else folder / "campaign.yaml"
     run, settings, _, _ = open_or_create(source, None, options["profile"], chosen)
     living = _living(run, options["wait"])
@@ -72,6 +82,12 @@ def submitted(folder: Path, place: Path, options: dict[str, Any]) -> bool:
         click.echo(f"the jobs have ended, {left} of {run.n_tasks} tasks are left; `inpaint-hpc logs {run.path}` says "
                    "why, and the same command submits them again", err=True)  # fmt: skip
     return False
+
+
+def _choices(options: dict[str, Any]) -> dict[str, Any]:
+    return slurm_choices(
+        {name: value for name, value in options.items() if name not in (*OF_BENCHMARK, "wait", "profile")}
+    )
 
 
 def _living(run: RunDirectory, wait: bool) -> list[JobState]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from inpaint_hpc.cli.options import require_device
 from inpaint_hpc.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def demo(out: str, samples: int, guests: str, **options: Any) -> None:
     """
     start = time.perf_counter()
     ions = ions_of(guests)
+    require_device(options["device"])
     directory = demo_campaign(Path(out), ions, samples, options["seed"], not options["no_score"], options["weights"])
     results = run_and_read(directory, options["cluster"], options["device"])
     by_host: dict[int, list[InpaintResult]] = {}

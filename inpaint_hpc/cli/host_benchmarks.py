@@ -123,16 +123,18 @@ def write_results(
 
 
 def print_table(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
-    """Print a table on stdout, all but the first column to the right."""
+    """Print a table on stdout, all but the first column to the right; in narrow terminals its cells are folded."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table
 
+    from inpaint_hpc.cli.guest_columns import WIDE
     from inpaint_hpc.cli.output import stdout_console
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    console = stdout_console()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, int(console.width >= WIDE), 0, 0), show_edge=False)
     for name in headings:
-        table.add_column(name, justify="right" if table.columns else "left")
+        table.add_column(name, justify="right" if table.columns else "left", overflow="fold")
     for line in lines:
         table.add_row(*map(escape, line))
-    stdout_console().print(table)
+    console.print(table)

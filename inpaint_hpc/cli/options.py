@@ -153,6 +153,16 @@ def choose_device(name: str) -> str:
     return "cpu"
 
 
+def require_device(name: str | None) -> None:
+    """Refuse a device that is not here before anything is written.
+
+    Raises:
+        InputError: as `choose_device`.
+    """
+    if name == "cuda":
+        choose_device(name)
+
+
 def sampling_arguments(options: dict[str, Any]) -> dict[str, Any]:
     """Command line options as keyword arguments of the pipeline."""
     names = ["samples", "steps", "sampler", "seed", "redraws", "edge_budget"]

@@ -127,20 +127,15 @@ def score_matches(path: Path, scored: list[ScoredTask], references: Mapping[str,
 
 def print_summary(rows: list[dict[str, Any]], by: str) -> None:
     """Print a summary as a table on stdout."""
-    from rich import box
-    from rich.table import Table
-
     from inpaint_hpc.benchmark.results import TITLES, percent
-    from inpaint_hpc.cli.output import stdout_console
+    from inpaint_hpc.cli.host_benchmarks import print_table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     shares = [name for name in TITLES if all(name in row for row in rows)]
-    titles = [TITLES[name] for name in shares]
-    for name in ({"guest_range": "guests"}.get(by, by), "hosts", *titles, "RMSD (A)", "failed"):
-        table.add_column(name, justify="right" if table.columns else "left")
+    lines = []
     for row in rows:
         rmsd = row["guest_rmsd_median"]
         cells = [percent(row, name) for name in shares]
         failed = str(row["failed"] or "")
-        table.add_row(row["group"], str(row["hosts"]), *cells, "" if rmsd is None else f"{rmsd:.3f}", failed)
-    stdout_console().print(table)
+        lines.append([row["group"], str(row["hosts"]), *cells, "" if rmsd is None else f"{rmsd:.3f}", failed])
+    first = {"guest_range": "guests"}.get(by, by)
+    print_table([first, "hosts", *(TITLES[name] for name in shares), "RMSD (A)", "failed"], lines)

@@ -37,7 +37,10 @@ _COLUMNS = {
 )
 @click.option("--top", type=click.IntRange(min=0), default=10, show_default=True, help="How many of the best tasks.")
 @click.option(
-    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the same numbers to this file."
+    "--json",
+    "json_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the same numbers, and the names of pictures, to this file.",
 )
 @click.option(
     "--pictures",
@@ -58,7 +61,8 @@ def show(source: Path, by: str | None, top: int, json_file: Path | None, picture
 
     with Archive(archive_of(source)) as archive:
         found = overview(archive, by, top)
-        drawn = [] if pictures is None else _draw(archive, found["best"], pictures)
+        if pictures is not None:
+            _draw(archive, found["best"], pictures)
     if json_file is not None:
         from inpaint_hpc.files import atomic_path
 
@@ -72,19 +76,19 @@ def show(source: Path, by: str | None, top: int, json_file: Path | None, picture
         if any(row.get("confidence") is not None for row in found["best"]):
             click.echo("confidence: chance that the first candidate is right")
     if pictures is not None:
-        click.echo(f"{len(drawn)} pictures in {pictures}")
+        click.echo(f"{len(found['best'])} pictures in {pictures}")
 
 
-def _draw(archive: Archive, best: list[dict[str, Any]], folder: Path) -> list[Path]:
+def _draw(archive: Archive, best: list[dict[str, Any]], folder: Path) -> None:
+    """Draw each row of the best, which gets the name of its file."""
     from inpaint_hpc.analysis.candidate_pictures import pictures_of_best
     from inpaint_hpc.cli.output import PipelineProgress
 
-    drawn = []
+    tasks = [row["task"] for row in best]
     with PipelineProgress() as progress:
-        for path in pictures_of_best(archive, [row["task"] for row in best], folder):
-            drawn.append(path)
-            progress("picture", len(drawn), len(best))
-    return drawn
+        for done, path in enumerate(pictures_of_best(archive, tasks, folder)):
+            best[done]["picture"] = str(path)
+            progress("picture", done + 1, len(best))
 
 
 def _summary(found: dict[str, Any]) -> list[str]:

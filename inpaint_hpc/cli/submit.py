@@ -148,6 +148,7 @@ def open_or_create(
     from inpaint_hpc.campaign.config import load_config
     from inpaint_hpc.campaign.run_directory import RunDirectory
     from inpaint_hpc.cluster.slurm.site_profiles import load_settings
+    from inpaint_hpc.cluster.slurm.submit import require_possible
     from inpaint_hpc.planning.create_run import create_run
 
     if source.is_dir():
@@ -160,6 +161,8 @@ def open_or_create(
     settings = load_settings(profile, chosen, config.slurm)
     place = user_path(config.output)
     exists = (place / "campaign.json").exists()
+    if path is None and not exists:
+        require_possible(settings)
     run = create_run(config, None if exists else path, gpu_workers=settings.gpu_workers(config.resources))
     return run, settings, config.slurm, place
 

@@ -16,9 +16,7 @@ _KINDS = ("capacity_mAh_per_g", "energy_Wh_per_kg")
 
 def print_profile(profile: VoltageProfile) -> None:
     """Print the table, the voltage steps and the notes of a profile."""
-    from rich import box
     from rich.markup import escape
-    from rich.table import Table
 
     from inpaint_hpc.analysis.metal_states import words
     from inpaint_hpc.analysis.voltage import TREATMENTS
@@ -26,18 +24,18 @@ def print_profile(profile: VoltageProfile) -> None:
     from inpaint_hpc.cli.site_tables import print_most
 
     title = f"[bold]{escape(profile.host)}[/] + {profile.symbol}: {TREATMENTS[profile.treatment]}"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = _table(title)
     columns = (
         f"{profile.symbol} in\nhost cell",
         "energy\neV/cell",
-        f"energy per\n{profile.symbol}, eV",
-        "average\nvoltage, V",
+        f"eV per\n{profile.symbol}",
+        "average\nV",
         "volume\nchange, %",
         "above hull\nmeV/cell",
     )
     for name in columns:
         table.add_column(name, justify="right")
-    table.add_column("from", justify="left")
+    table.add_column("from", justify="left", max_width=15, overflow="fold")
     for row in profile.rows():
         table.add_row(
             f"{row['guests']:g}",
@@ -50,8 +48,10 @@ def print_profile(profile: VoltageProfile) -> None:
         )
     out = stdout_console()
     out.print(table)
+    out.print()
     if profile.formula:
         out.print(_amounts(profile))
+        out.print()
     document = profile.as_dict()
     # One step is the whole way.
     for step in [*document["steps"], *([document["total"]] if len(profile.steps) > 1 else [])]:
@@ -82,9 +82,7 @@ def print_profile(profile: VoltageProfile) -> None:
 
 def print_summary(profiles: Sequence[VoltageProfile]) -> None:
     """Print one line for each profile, in 80 columns, highest average voltage first."""
-    from rich import box
     from rich.markup import escape
-    from rich.table import Table
 
     from inpaint_hpc.analysis.voltage_summary import voltage_summary
     from inpaint_hpc.cli.output import stdout_console
@@ -99,7 +97,7 @@ def print_summary(profiles: Sequence[VoltageProfile]) -> None:
         kind = f"{row['treatment']}, {row['chgnet']}; " if mixed else ""
         cells = (row["host"], row["ion"], x, f"{row['voltage_V']:.2f}", capacity, str(row["steps"]), kind + row["note"])
         lines.append([escape(cell) for cell in cells])
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    table = _table()
     columns = [("host", 18), ("ion", 3), ("x in the formula", 19), ("average\nV", 7), ("mAh/g", 6), ("steps", 5)]
     columns += [("note", 16)] if any(line[-1] for line in lines) else []
     for heading, width in columns:
@@ -128,22 +126,34 @@ def _step(profile: VoltageProfile, step: dict[str, Any]) -> str:
 
 def _amounts(profile: VoltageProfile) -> Table:
     """What each filling is: formula, capacity and energy, and where the guests are, as far as it is known."""
-    from rich import box
-    from rich.table import Table
-
     rows = profile.rows()
     placed = any(row["wyckoff"] or row["spacegroup"] for row in rows)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("filled", justify="left")
+    table = _table()
+    table.add_column("filled", justify="left", max_width=14, overflow="fold")
     for name in ("mAh/g\nhost", "Wh/kg\nhost", "mAh/g\nfilled", "Wh/kg\nfilled"):
         table.add_column(name, justify="right")
     for name in ("space\ngroup", "Wyckoff\nsites", "neighbours") if placed else ():
-        table.add_column(name, justify="left")
+        table.add_column(name, justify="left", max_width=10, overflow="fold")
     for row in rows:
         cells = [f"{row[f'{kind}_{of}']:.0f}" for of in ("host", "filled") for kind in _KINDS]
         where = [row["spacegroup"] or "-", _counted(row["wyckoff"]) or "-", _counted(row["coordination"]) or "-"]
         table.add_row(row["formula"], *cells, *(where if placed else ()))
     return table
+
+
+def _table(title: str | None = None) -> Table:
+    """An empty table without room to spare, so that its columns fit in 80."""
+    from rich import box
+    from rich.table import Table
+
+    return Table(
+        title=title,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+    )
 
 
 def _counted(values: Sequence[str]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import os
-import re
 import warnings
 import zipfile
 import zlib
@@ -19,8 +18,9 @@ from typing import Any, TextIO, TypeVar
 
 import numpy as np
 
+from inpaint_hpc.crystals.ase_structures import ASE_SUFFIXES, ase_crystal, require_no_other_symmetry
 from inpaint_hpc.crystals.batch import Crystal
-from inpaint_hpc.crystals.checking import READING_NOTES, check_crystal, partial_occupancy
+from inpaint_hpc.crystals.checking import check_crystal, partial_occupancy
 from inpaint_hpc.crystals.json_structures import is_ase_database, json_crystal, json_rows, name_of
 from inpaint_hpc.crystals.packed import PackedDataset, select_rows
 from inpaint_hpc.crystals.text_files import MAX_BYTES, open_text, read_text, unpacked
@@ -28,8 +28,6 @@ from inpaint_hpc.environment import user_path
 from inpaint_hpc.errors import InputError
 
 PACKED_SUFFIXES = (".h5", ".hdf5")
-# Read by ASE; any other unknown suffix is offered to ASE as well, but only these are picked up from a folder.
-ASE_SUFFIXES = (".extxyz", ".xyz", ".traj", ".db", ".xsf", ".res")
 JSON_SUFFIXES = (".json", ".jsonl")
 CIF_SUFFIXES = (".cif", ".mcif")
 _FOLDER_SUFFIXES = (*CIF_SUFFIXES, ".vasp", ".poscar", *JSON_SUFFIXES, *PACKED_SUFFIXES, *ASE_SUFFIXES)
@@ -309,7 +307,7 @@ def _json_entries(path: Path) -> Iterator[Entry]:
 def _ase_entries(path: Path) -> Iterator[Entry]:
     from ase.io.formats import UnknownFileTypeError
 
-    _require_no_other_symmetry(path)
+    require_no_other_symmetry(path)
     try:
         yield from _frames(path, path)
     except UnknownFileTypeError as error:
@@ -323,69 +321,7 @@ def _frames(path: Path, source: Path | TextIO, ase_format: str | None = None) ->
 
     for default, frame in _numbered(path, ase.io.iread(source, format=ase_format)):
         name = name_of(frame.info, default)
-        yield name, partial(_from_atoms, frame, name)
-
-
-# A space group as it stands in files whose readers take only the atoms that are listed.
-_GROUPS = {
-    ".pdb": re.compile(r"CRYST1.{49}(?P<group>.{1,11})"),
-    ".res": re.compile(r"(?P<group>SYMM.*|LATT\s+([2-7]|1\b|-[2-7]).*)", re.IGNORECASE),
-    "": re.compile(
-        r"[^#!]*\bspace_?group\s*=\s*(?P<group>[^,!\s]+)"  # Quantum ESPRESSO
-        r"|PBC\s[^()]*\((?P<car>[^()]+)\)"  # Materials Studio .car, .arc
-        r'|.*<SpaceGroup\b(?=[^>]*Operators="(?!1,0,0,0,0,1,0,0,0,0,1,0"))[^>]*GroupName="(?P<xsd>[^"]*)"',  # its .xsd
-        re.IGNORECASE,
-    ),
-}
-_NO_GROUP = ("", "0", "1", "P1")
-
-
-def _require_no_other_symmetry(path: Path) -> None:
-    """Refuse what ASE's readers of formats with space groups pass over: the group, and occupancies."""
-    suffix = unpacked(path).suffix.lower()
-    suffix = ".res" if suffix in (".ins", ".shelx") else suffix
-    if suffix in ASE_SUFFIXES and suffix != ".res":
-        return  # every atom is listed, whatever a comment says of the group
-    pattern = _GROUPS.get(suffix, _GROUPS[""])
-    with open_text(path, "replace") as file:
-        for line in file:
-            if found := pattern.match(line):
-                group = next(text for text in found.groupdict().values() if text is not None).strip("'\" \n")
-                if group.replace(" ", "").upper() not in _NO_GROUP:
-                    raise InputError(
-                        f"its symmetry ('{group}') is not expanded in this format; write the file in P1, or as CIF"
-                    )
-            if suffix == ".pdb" and line.startswith(("ATOM", "HETATM")):
-                text = line[54:60].strip()
-                if text and float(text) != 1.0:
-                    raise InputError(partial_occupancy(f"atom {line[6:11].strip()}", f"occupancy {text}"))
-
-
-def _from_atoms(atoms, name: str) -> Crystal:
-    if len(atoms) and atoms.cell.rank < 3:
-        raise InputError("has no periodic cell; a host is a crystal")
-    info = {key: value for key, value in atoms.info.items() if isinstance(value, int | float | str)}
-    _require_full_occupancy(atoms)
-    if len(atoms) and not atoms.pbc.all():
-        flags = " ".join("FT"[int(one)] for one in atoms.pbc)
-        if not atoms.pbc.any():
-            raise InputError(f"says that it is not periodic (pbc {flags}); a host is a crystal")
-        info[READING_NOTES] = f"the file says pbc {flags}: taken as periodic in all three directions of its cell"
-    return Crystal(atoms.numbers, atoms.get_scaled_positions(wrap=False), atoms.cell.array, name, info)
-
-
-def _require_full_occupancy(atoms) -> None:
-    """Refuse what ASE keeps of partial occupancy beside the atoms."""
-    for key, values in atoms.arrays.items():
-        if "occup" in key.lower() and np.any(np.abs(np.asarray(values, dtype=np.float64) - 1.0) > 1e-3):
-            row = int(np.argmax(np.abs(np.asarray(values, dtype=np.float64) - 1.0) > 1e-3))
-            raise InputError(partial_occupancy(f"site {row}", f"occupancy {float(values[row]):g}"))
-    stated = atoms.info.get("occupancy")
-    if isinstance(stated, dict):
-        for site, species in stated.items():
-            shares = species.values() if isinstance(species, dict) else [species]
-            if any(abs(float(share) - 1.0) > 1e-3 for share in shares):
-                raise InputError(partial_occupancy(f"site {site}", str(species)))
+        yield name, partial(ase_crystal, frame, name)
 
 
 def _from_structure(structure, name: str, info: dict[str, Any]) -> Crystal:

@@ -248,12 +248,13 @@ def _point_group(generators: list[tuple[np.ndarray, np.ndarray]]) -> list[tuple[
     queue = list(generators)
     while queue:
         rotation, translation = queue.pop()
-        known = group.get(rotation.tobytes())
+        known = group.get(key := rotation.tobytes())
         if known is not None:
-            if any(abs(difference) > 0.05 for difference in (known[1] - translation).tolist()):
+            x, y, z = (known[1] - translation).tolist()
+            if max(x, y, z, -x, -y, -z) > 0.05:
                 return None
             continue
-        group[rotation.tobytes()] = rotation, translation
+        group[key] = rotation, translation
         for r, t in list(group.values()):
             queue += [(rotation @ r, rotation @ t + translation), (r @ rotation, r @ translation + t)]
     return list(group.values())

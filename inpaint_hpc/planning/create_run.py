@@ -6,6 +6,7 @@ hundred megabytes.
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import hashlib
 import json
@@ -30,7 +31,7 @@ from inpaint_hpc.campaign.run_directory import SCHEMA_VERSION, RunDirectory
 from inpaint_hpc.environment import OPTIONAL, REQUIRED, package_versions, process_exists, user_path
 from inpaint_hpc.errors import InputError
 from inpaint_hpc.files import atomic_path
-from inpaint_hpc.network.weights import find_weights
+from inpaint_hpc.network.weights import WeightsInfo, find_weights
 from inpaint_hpc.pipeline.settings import settings_digest, settings_that_decide
 
 from .host_sources import Excluded, read_sources
@@ -52,7 +53,7 @@ def create_run(
     """Freeze a campaign in a run directory; an existing one with the same content is opened unchanged.
 
     It is built under a temporary name and moved into place in one step, so a killed creation leaves nothing that looks
-    like a run directory.
+    like a run directory, and one that is refused leaves nothing at all.
 
     Args:
         config: the campaign.
@@ -66,10 +67,10 @@ def create_run(
     """
     path = user_path(config.output if path is None else path)
     existing = _existing(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    made = [folder for folder in path.parents if not folder.exists()]
     _remove_abandoned(path)
     building = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}.creating")
-    building.mkdir()
+    building.mkdir(parents=True)
     try:
         info = build(config, building, path, progress, gpu_workers)
         if existing is None:
@@ -84,6 +85,9 @@ def create_run(
             return existing
     finally:
         shutil.rmtree(building, ignore_errors=True)
+        with contextlib.suppress(OSError):  # not empty
+            for folder in made:
+                folder.rmdir()
     descriptor = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -107,12 +111,8 @@ def build(
     Raises:
         InputError, OSError: as `create_run`.
     """
-    weights = find_weights(config.weights)
-    if not weights.verify():
-        raise InputError(f"{weights.path}: its sha256 is not the one on its card; copy both files again")
+    weights = weights_for(config)
     sampling, pipeline = config.sampling_settings(), config.pipeline_settings()
-    sizes = weights.card["network"]
-    sampling.levels(sizes.get("sigma_max", 3.5), sizes.get("sigma_min", 0.03))
     settings = {"sampling": asdict(sampling), "pipeline": asdict(pipeline)}
     cost = CostModel.of(sampling, pipeline, weights)
 
@@ -165,6 +165,20 @@ def build(
     }
     _write_text(folder / "campaign.json", json.dumps(info, indent=2) + "\n")
     return info
+
+
+def weights_for(config: CampaignConfig) -> WeightsInfo:
+    """The weights of a campaign.
+
+    Raises:
+        InputError: there are none, they are damaged, or were not trained for the noise levels of the campaign.
+    """
+    weights = find_weights(config.weights)
+    if not weights.verify():
+        raise InputError(f"{weights.path}: its sha256 is not the one on its card; copy both files again")
+    sizes = weights.card["network"]
+    config.sampling_settings().levels(sizes.get("sigma_max", 3.5), sizes.get("sigma_min", 0.03))
+    return weights
 
 
 class TaskTable:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inpaint_hpc.campaign.cost import CPU_SECONDS
+from inpaint_hpc.campaign.resources import units_at_once
 
 if TYPE_CHECKING:
     from inpaint_hpc.campaign.resources import Resources
@@ -27,7 +28,7 @@ class ShardLimits:
     Attributes:
         cost: estimated cost, see `campaign/cost.py`.
         tasks, samples: most of these.
-        at_least: shards of a campaign, so that all workers have one.
+        at_least: shards of a campaign, so that all workers have as many as they run at once.
     """
 
     cost: float
@@ -40,13 +41,16 @@ def shard_limits(resources: Resources, gpu_workers: int = 0) -> ShardLimits:
     """Limits that `resources` state, or by default those of the workers.
 
     Args:
-        resources: `shard_minutes`, `shard_tasks` and `min_shards` decide where they are set.
+        resources: `shard_minutes`, `shard_tasks` and `min_shards` decide where they are set; `analysis` and
+            `units_at_once` say how many shards a worker on a GPU has in flight.
         gpu_workers: workers on GPUs that the campaign is created for; 0 for CPUs.
     """
     stated = None if resources.shard_minutes is None else resources.shard_minutes * 60.0 / CPU_SECONDS
     if gpu_workers:
         cost = stated or GPU_SHARD_SECONDS / GPU_SECONDS
-        at_least = resources.min_shards or 2 * gpu_workers
+        # What each has in flight, and one more, so that a worker that is done early takes from the others.
+        analysis = 1 if resources.analysis == "auto" else int(resources.analysis)
+        at_least = resources.min_shards or gpu_workers * (1 + units_at_once(resources.units_at_once, "cuda", analysis))
         return ShardLimits(cost, resources.shard_tasks or GPU_TASKS, GPU_SAMPLES, at_least)
     cost = stated or CPU_SHARD_MINUTES * 60.0 / CPU_SECONDS
     return ShardLimits(cost, resources.shard_tasks or CPU_TASKS, np.inf, resources.min_shards or CPU_SHARDS)

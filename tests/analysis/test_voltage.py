@@ -293,7 +293,8 @@ def test_the_picture_shows_capacity_energy_and_error():
 
 
 def test_the_terminal_shows_it_in_80_columns(capsys):
-    entries = [replace(e, wyckoff=("16c",) * 3, coordination=("O6",) * 3, spacegroup="I4_1/amd", label="rank 0")
+    where = {"wyckoff": ("16c",) * 3, "coordination": ("O6",) * 3, "spacegroup": "I4_1/amd"}
+    entries = [replace(e, **where, label="eac81ddcf580:12")
                for e in profile_of([4.0, 3.5, 3.0]).filled]  # fmt: skip
     profile = replace(profile_of([4.0, 3.5, 3.0]), filled=tuple(entries), fitting=4, charges=charge_limits(SPINEL, 3))
     print_profile(profile)
@@ -307,5 +308,7 @@ def test_the_terminal_shows_it_in_80_columns(capsys):
         "Li0.75MnO2",
     ):
         assert text in shown
-    tables = [line.rstrip() for line in shown.splitlines() if line.startswith((" ", "Li"))]
-    assert max(map(len, tables)) <= 80
+    tables = [line.rstrip() for line in shown.splitlines() if line.startswith((" ", "Li", "host", "\u2500"))]
+    assert max(map(len, tables)) <= 80 and "eac81ddcf580:12" in shown and "\u2026" not in shown
+    print_profile(replace(profile, filled=tuple(replace(e, label="LiMn2O4_relaxed_by_hand_2") for e in entries)))
+    assert max(len(line) for line in capsys.readouterr().out.splitlines() if "LiMn2O4" in line) <= 80

@@ -96,3 +96,15 @@ def test_sites_and_the_summary_fit_80_columns(monkeypatch, capsys):
     output.print_summary([InpaintResult(SPINEL, (3,), tuple(rows), 16, 0)])
     text = capsys.readouterr().out
     assert "-3.500" in text and "tetrahedral" in text and "…" not in text
+
+
+def test_summaries_of_benchmarks_are_cut_in_no_cell(monkeypatch, capsys):
+    from inpaint_hpc.benchmark.site_recall import COLUMNS
+    from inpaint_hpc.cli.host_benchmarks import print_table
+
+    monkeypatch.setattr(output, "stdout_console", lambda: Console(highlight=False, width=80))
+    cells = ["100 % (96-100)" if column.digits is None else "12.5" for column in COLUMNS]
+    print_table(["guests", "hosts", *(column.title for column in COLUMNS)], [["1-5", "120", *cells]])
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 80 and "\u2026" not in text
+    assert text.count("(96-100)") == cells.count("100 % (96-100)") == 5

@@ -52,9 +52,10 @@ def test_levels_that_are_no_levels_are_one_line(run, tmp_path, verb, levels, mes
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_levels_beyond_the_trained_ones_are_one_line(run, verb):
+def test_levels_beyond_the_trained_ones_are_one_line(run, tmp_path, verb):
     result = run(verb, "--sigma-max", "9")
     assert result.exit_code == 2 and "outside of what the network was trained for" in result.stderr, result.output
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_results_say_which_levels(run, tmp_path):

@@ -79,6 +79,17 @@ def test_numbers_agree_with_the_tables_of_the_archive(archive, tmp_path):
     assert found["seconds"]["all"] == pytest.approx(sum(stage["total"] for stage in stages.values()))
 
 
+def test_the_json_names_the_picture_of_each_of_the_best(run_directory, tmp_path):
+    out, pictures = tmp_path / "show.json", tmp_path / "pictures"
+    result = show(run_directory, "--top", 2, "--json", out, "--pictures", pictures)
+    assert result.exit_code == 0 and f"2 pictures in {pictures}" in result.output, result.output
+    best = json.loads(out.read_text())["best"]
+    assert sorted(row["picture"] for row in best) == sorted(map(str, pictures.iterdir()))
+    assert all(row["id"][:8] in row["picture"] for row in best)
+    assert show(run_directory, "--json", out).exit_code == 0
+    assert not any("picture" in row for row in json.loads(out.read_text())["best"])
+
+
 def test_the_lowest_energies_come_first_one_for_each_task(run_directory):
     with Archive(run_directory / "archive.h5") as opened:
         best = overview(opened, by="energy_per_guest_eV", top=3)["best"]

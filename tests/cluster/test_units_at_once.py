@@ -10,6 +10,7 @@ from inpaint_hpc.archive.compare import compare
 from inpaint_hpc.archive.read import Archive
 from inpaint_hpc.campaign.journal import read_journal
 from inpaint_hpc.campaign.run_results import collect_run
+from inpaint_hpc.campaign.work_units import WorkUnit
 from inpaint_hpc.campaign.worker import ShardWorker
 from inpaint_hpc.cluster.driver import drive
 from inpaint_hpc.cluster.local import Workers, choose_workers, make_executor, run_campaign
@@ -102,6 +103,31 @@ def test_only_the_unit_that_ends_actors_is_blamed(tiny_run, tmp_path):
         failures = archive.failures()
         assert failures.id.tolist() == [task.id for task in run.tasks(run.rows(killer))]
         assert "killed its worker" in failures.error[0]
+    found = compare(inline(runs[0]), run.archive_path)
+    assert (found.only_first, found.only_second, found.different_status) == (0, 0, 1)
+
+
+def test_a_task_that_crashes_actors_is_found_in_a_unit_of_several(tiny_run, tmp_path):
+    runs = [tiny_run(tmp_path / name, ("Li",), min_shards=3) for name in ("inline", "ray")]
+    run = runs[1]
+    unit = next(unit for unit in run.pending_units() if len(unit) > 1)
+    guilty = WorkUnit(unit.shard, unit.stop - 1, unit.stop)
+
+    class Crashed(slow()):
+        def run_unit(self, unit):
+            import os
+            import signal
+            import time
+
+            if unit.shard == guilty.shard and unit.stop == guilty.stop:
+                time.sleep(0.3)  # the others have begun
+                os.kill(os.getpid(), signal.SIGSEGV)
+            return super().run_unit(unit)
+
+    report = drive(run, make_executor(run.path, Workers(1, "cpu", 1, units_at_once=3), factory=Crashed))
+    assert report.tasks_pending == 0 and report.state.failed == report.state.isolated == 1
+    with Archive(collect_run(run).path) as archive:
+        assert archive.failures().id.tolist() == [task.id for task in run.tasks(run.rows(guilty))]
     found = compare(inline(runs[0]), run.archive_path)
     assert (found.only_first, found.only_second, found.different_status) == (0, 0, 1)
 

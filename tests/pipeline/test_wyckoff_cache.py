@@ -58,6 +58,23 @@ def test_spglib_is_asked_once_for_all_new_sites_and_never_again(monkeypatch):
     assert len(asked) == 3
 
 
+@pytest.mark.parametrize("tolerance", [0.5, 0.05])
+@pytest.mark.parametrize("host", HOSTS, ids=lambda host: host.name)
+def test_a_label_does_not_depend_on_what_was_asked_before(host, tolerance):
+    rng = np.random.default_rng(4)
+    centres = np.concatenate([rng.random((4, 3)), rng.integers(0, 8, (4, 3)) / 8])
+    steps = rng.normal(scale=0.1, size=(6, 8, 3)) @ np.linalg.inv(host.lattice)
+    positions = (centres + steps).reshape(-1, 3)
+    cache = WyckoffCache(host, 0.1, tolerance)
+    found = cache.describe(positions)
+    assert cache.describe(positions) == found
+    for _ in range(3):
+        order = rng.permutation(len(positions))
+        assert WyckoffCache(host, 0.1, tolerance).describe(positions[order]) == [found[row] for row in order]
+    for position, (multiplicity, _) in zip(positions, found, strict=True):
+        assert multiplicity == len(site_orbit(host, position, 0.1, tolerance))
+
+
 @pytest.mark.parametrize("host", HOSTS, ids=lambda host: host.name)
 def test_positions_far_from_their_sites_are_remembered(host, monkeypatch):
     for position in np.random.default_rng(2).random((20, 3)):

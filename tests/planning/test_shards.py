@@ -24,19 +24,28 @@ def test_cutting_shards(seed):
     assert (sums[several] <= 1.6 * target + costs[cuts[:-1]][several]).all()
 
 
-def test_a_gpu_gets_large_shards_and_small_campaigns_two_for_each_worker():
+def test_a_gpu_gets_large_shards_and_small_campaigns_enough_for_each_worker():
     one_guest = np.full(20_000, 45_000.0), np.full(20_000, 16)
     on_gpus = np.diff(cut_shards(*one_guest, shard_limits(Resources(), gpu_workers=4)))
     on_cpus = np.diff(cut_shards(*one_guest, shard_limits(Resources())))
-    assert on_gpus.max() * 16 <= GPU_SAMPLES and on_gpus.min() > 3 * on_cpus.max()
+    assert on_gpus.max() * 16 <= GPU_SAMPLES and on_gpus.min() > 2 * on_cpus.max()
     small = np.full(60, 45_000.0), np.full(60, 16)
-    assert len(cut_shards(*small, shard_limits(Resources(), gpu_workers=1))) - 1 == 2
-    assert len(cut_shards(*small, shard_limits(Resources(), gpu_workers=4))) - 1 == 8
+    assert len(cut_shards(*small, shard_limits(Resources(), gpu_workers=1))) - 1 == 4
+    assert len(cut_shards(*small, shard_limits(Resources(), gpu_workers=4))) - 1 == 16
     assert len(cut_shards(*small, shard_limits(Resources()))) - 1 == 16
     # A costly task, e.g. one that is relaxed: the seconds decide, not the samples.
     costly = np.full(2_000, 4e6), np.full(2_000, 16)
     each = np.diff(cut_shards(*costly, shard_limits(Resources(), gpu_workers=1)))
     assert (each * 4e6 * GPU_SECONDS <= 11.0).all() and each.max() > 50
+
+
+@pytest.mark.parametrize(
+    ("resources", "at_least"),
+    [({}, 12), ({"units_at_once": 5}, 18), ({"analysis": 0}, 6), ({"units_at_once": 1}, 6), ({"analysis": 4}, 12)],
+)
+def test_workers_on_gpus_have_their_units_in_flight_and_one_is_left(resources, at_least):
+    assert shard_limits(Resources(**resources), gpu_workers=3).at_least == at_least
+    assert shard_limits(Resources(**resources)).at_least == 16
 
 
 @pytest.mark.parametrize("gpu_workers", [0, 3])

@@ -106,6 +106,17 @@ def submit_run(
     return sent
 
 
+def require_possible(settings: SlurmSettings) -> None:
+    """Refuse a request before anything is written for it.
+
+    Raises:
+        InputError: there is no SLURM here, or no such partition or account.
+        SlurmError: sbatch does not work here.
+    """
+    slurm("sbatch", "--version")
+    _require_known(settings)
+
+
 def plan_submission(
     run: RunDirectory, settings: SlurmSettings, collect: str = BY_JOB, path: Path | None = None
 ) -> SubmissionPlan:
