@@ -15,7 +15,7 @@ from inpaint_hpc.gpus import multi_process_service
 _MOST_ANALYSIS = 12
 # Workers that share a GPU; with more of them, by the model of a card, the analysis has too few cores.
 _MOST_ON_A_GPU, _CORES_OF_A_WORKER = 4, 4
-_BYTES_OF_A_WORKER = 6 * 2**30  # with network, CHGNet, CUDA and three processes for the analysis
+_BYTES_OF_A_WORKER = 6 * 2**30  # with network, CHGNet, CUDA and five processes for the analysis
 # One unit has the networks; with two more there is always one ready to have them next, by the model of a card.
 _UNITS_ON_A_GPU = 3
 # Torch threads of a GPU worker whose other cores do the analysis.
@@ -53,7 +53,7 @@ def workers_per_gpu(cores: int, gpus: int, memory: float) -> int:
     only where CUDA's Multi-Process Service runs, and take turns elsewhere.
 
     Args:
-        cores: of the machine; each worker needs four, three of them for its analysis.
+        cores: of the machine; each worker needs four, for its analysis.
         gpus: of the machine.
         memory: of the machine or job, bytes.
     """
@@ -79,15 +79,17 @@ def analysis_processes(wanted: int | str, device: str, cores: int, actors: int) 
     """Processes for the analysis of tasks beside each worker of a machine.
 
     Args:
-        wanted: `analysis` of the resources; `auto` takes the cores that GPU workers leave, up to a number that keeps up
-            with any GPU, and none on CPUs, where the workers have all cores.
+        wanted: `analysis` of the resources; `auto` takes the cores of GPU workers, which wait for their GPU, and one
+            more, because processes wait for their worker; up to a number that keeps up with any GPU.  None on CPUs,
+            where the workers have all cores.
         device: 'cpu' or 'cuda'.
         cores: of the machine.
         actors: workers on it.
     """
     if wanted != "auto":
         return int(wanted)
-    return 0 if device == "cpu" else min(_MOST_ANALYSIS, max(0, cores // actors - 1))
+    share = cores // actors
+    return 0 if device == "cpu" or share < 2 else min(_MOST_ANALYSIS, share + 1)
 
 
 def units_at_once(wanted: int | str, device: str, analysis: int) -> int:
@@ -120,7 +122,7 @@ class Resources(Section):
         threads: torch threads of each worker; None shares the cores out.
         device: `auto` takes GPUs where there are any.
         analysis: processes beside each worker for what is computed of each task without the networks, so that a GPU
-            need not wait for it; `auto` takes the cores that GPU workers leave, and none on CPUs.
+            need not wait for it; `auto` takes the cores of GPU workers and one more, and none on CPUs.
         units_at_once: units that each worker has in flight; `auto` takes 3 for GPU workers with such processes, else 1.
         edge_budget: graph edges in a batch, the measure of its memory; None chooses for the device.
         shard_minutes: work of a shard, in estimated minutes of one CPU core; None: 5, for GPUs what one does in 10 s.

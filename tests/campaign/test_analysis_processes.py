@@ -301,7 +301,7 @@ def test_little_is_sent_and_no_network(weights):
 
 def test_processes_that_are_chosen():
     assert [analysis_processes("auto", "cpu", cores, 1) for cores in (1, 64)] == [0, 0]
-    assert [analysis_processes("auto", "cuda", cores, 4) for cores in (2, 4, 32, 128)] == [0, 0, 7, 12]
+    assert [analysis_processes("auto", "cuda", cores, 4) for cores in (2, 4, 32, 128)] == [0, 0, 9, 12]
     assert analysis_processes(3, "cpu", 1, 1) == 3 and Resources(analysis=0).analysis == 0
     for wrong in (-1, True, "many"):
         with pytest.raises(ValueError, match="0 for none, or auto"):
