@@ -22,8 +22,9 @@ from .card import Call
 
 # Rows of a batch of CHGNet on an H200 that four workers share: as `default_row_budget`.
 ROWS = 2_100_000
-# The potential: width of a well, A, and its curvature, eV/A^2.
-WELL, STIFFNESS = 0.8, 4.0
+# The potential: width of a well, A, and its curvature, eV/A^2, for steps of relaxation as with CHGNet: on average 17.0,
+# at most 53, of 51 candidates of 20 electrodes.  Both numbers are printed.
+WELL, STIFFNESS = 0.3, 2.3
 
 
 @dataclass(frozen=True)
