@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from inpaint_hpc.crystals.batch import Crystals
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,6 +53,15 @@ def test_electrodes_are_searched_and_relaxed_together(tmp_path):
     searched = [call["count"] for call in found["calls"][: kinds.index("forces")] if call["kind"] == "energies"]
     assert len(searched) >= 2 and all(count % 2 == 0 for count in searched)
     assert kinds.count("relaxation") >= max(found["steps"]["here"]) > 0 and found["steps"]["recorded"]
+
+
+def test_made_up_forces_are_those_of_the_energy(parts):
+    cells = torch.tensor([[[4.0, 0.0, 0.0], [1.0, 5.0, 0.0], [0.5, 0.3, 6.0]], [[3.0, 0.0, 0.0], [0, 3, 0], [0, 1, 3]]])
+    positions = torch.rand(5, 3, generator=torch.Generator().manual_seed(1)).double().requires_grad_()
+    crystals = Crystals(torch.ones(5).long(), positions, cells.double(), torch.tensor([0, 0, 0, 1, 1]))
+    energies, forces = parts[2].egg_carton(crystals)
+    (gradient,) = torch.autograd.grad((energies * crystals.counts).sum(), positions)
+    assert forces.abs().max() > 0.01 and torch.allclose(forces, -gradient)
 
 
 def test_a_small_call_takes_the_launches_and_a_large_one_its_work(parts):
