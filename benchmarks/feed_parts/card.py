@@ -13,7 +13,7 @@ class Call:
     """A call of a network.
 
     Attributes:
-        kind: 'sampling', 'forces' or 'energies'.
+        kind: 'sampling', 'energies', 'forces' or 'relaxation', which is forces and stress.
         count: samples or structures.
         size: guests of all samples, or atoms of all structures.
         evaluations: of a network, the encoding of hosts is one.
@@ -99,7 +99,7 @@ class Card:
             work = share * (call.count * self._sample + call.size * self._guest)
             launching, launches = share * f["sampling_call_s"], call.evaluations * f["sampling_launches"]
         else:
-            share = 1.0 if call.kind == "forces" else f["chgnet_energies_alone"]
+            share = f["chgnet_energies_alone"] if call.kind == "energies" else 1.0
             work = share * call.size * f["chgnet_us_per_atom"] * 1e-6
             launching, launches = share * f["chgnet_call_s"], share * f["chgnet_launches"]
         kernels = max(work, launches * f["kernel_us"] * 1e-6)

@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from inpaint_hpc.crystals.batch import Crystals
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,21 +21,47 @@ def parts(monkeypatch):
     return card, simulation, standins
 
 
-def test_a_unit_has_one_call_for_each_round_and_two_for_energies(tmp_path):
-    """However many tasks it has: on a card they go through the networks together."""
-    command = [sys.executable, ROOT / "benchmarks" / "campaign_feed.py", ROOT / "tests" / "data" / "smoke.h5"]
-    command += ["--hosts", "2", "--tasks", "8", "--measure", "1", "--actors", "2", "--analysis", "2", "--units", "2"]
+def found_by(tmp_path, data, *options):
+    command = [sys.executable, ROOT / "benchmarks" / "campaign_feed.py", ROOT / "tests" / "data" / data, *options]
+    command += ["--measure", "1", "--actors", "2", "--analysis", "2", "--units", "2"]
     command += ["--campaign", "200", "--json", tmp_path / "feed.json"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "modelled: work" in done.stdout and "200 tasks" in done.stdout
     found = json.loads((tmp_path / "feed.json").read_text())
+    assert found["own_ms"] > 0 and found["analysis_ms"] > 0
+    assert all(0 < setup["work"] <= 1.0 for setup in found["setups"])
+    return found
+
+
+def test_a_unit_has_one_call_for_each_round_and_two_for_energies(tmp_path):
+    """However many tasks it has: on a card they go through the networks together."""
+    found = found_by(tmp_path, "smoke.h5", "--hosts", "2", "--tasks", "8")
     *rounds, hosts, candidates = found["calls"]
     assert rounds[0]["count"] == 8 * 16 and 1 <= len(rounds) <= 4
     assert all(one["kind"] == "sampling" and one["count"] < 8 * 16 for one in rounds[1:])
     assert (hosts["kind"], hosts["count"], candidates["kind"]) == ("energies", 8, "forces")
-    assert found["own_ms"] > 0 and found["analysis_ms"] > 0
-    assert all(0 < setup["work"] <= 1.0 for setup in found["setups"])
+
+
+def test_electrodes_are_searched_and_relaxed_together(tmp_path):
+    """Four hosts, one of them with two guests, and a copy of each."""
+    keep = ("--workload", "electrodes", "--tasks", "8", "--keep", tmp_path)
+    found = found_by(tmp_path, "electrodes.h5", "--hosts", "4", *keep)
+    kinds = [call["kind"] for call in found["calls"]]
+    assert found["calls"][0]["count"] == 8 * 16
+    # Both searches wait for their energies in one call, before candidates are scored and relaxed.
+    searched = [call["count"] for call in found["calls"][: kinds.index("forces")] if call["kind"] == "energies"]
+    assert len(searched) >= 2 and all(count % 2 == 0 for count in searched)
+    assert kinds.count("relaxation") >= max(found["steps"]["here"]) > 0 and found["steps"]["recorded"]
+
+
+def test_made_up_forces_are_those_of_the_energy(parts):
+    cells = torch.tensor([[[4.0, 0.0, 0.0], [1.0, 5.0, 0.0], [0.5, 0.3, 6.0]], [[3.0, 0.0, 0.0], [0, 3, 0], [0, 1, 3]]])
+    positions = torch.rand(5, 3, generator=torch.Generator().manual_seed(1)).double().requires_grad_()
+    crystals = Crystals(torch.ones(5).long(), positions, cells.double(), torch.tensor([0, 0, 0, 1, 1]))
+    energies, forces = parts[2].egg_carton(crystals)
+    (gradient,) = torch.autograd.grad((energies * crystals.counts).sum(), positions)
+    assert forces.abs().max() > 0.01 and torch.allclose(forces, -gradient)
 
 
 def test_a_small_call_takes_the_launches_and_a_large_one_its_work(parts):
