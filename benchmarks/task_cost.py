@@ -17,7 +17,6 @@ import argparse
 import contextlib
 import functools
 import importlib
-import inspect
 import json
 import os
 import subprocess
@@ -160,9 +159,7 @@ def run(workload: str, data: Path, limit: int, folder: Path, shards: int | None 
     torch.set_num_threads(1)
     score: Callable[..., Any] = ranking_stage.rank_by_energy
     inpaint.rank_by_energy = lambda *args, **kwargs: score(*args, **{**kwargs, "together": True})
-    search = search_occupancy.search_occupancy
-    if "together" in inspect.signature(search).parameters:
-        search_occupancy.search_occupancy = functools.partial(search, together=True)
+    search_occupancy.is_gpu = lambda device: True
     workers.ShardWorker._chunks = lambda self, tasks: [list(tasks)]
     settings = configuration(workload, data, limit) | {"output": str(folder / "run"), "sampling": {"steps": 40}}
     if shards:

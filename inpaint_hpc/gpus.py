@@ -269,6 +269,11 @@ def show_worker_its_gpu(assigned: list[str]) -> None:
             os.environ.pop("CUDA_VISIBLE_DEVICES", None)
 
 
+def is_gpu(device: torch.device | str | None) -> bool:
+    """Whether a device is a GPU, whose calls take as long for one task as for many."""
+    return "cuda" in str(device)
+
+
 def memory_for_batches(device: torch.device | str) -> int:
     """Bytes of a GPU that a batch of this process may take: 60 % of what is free, but no more than 60 % of its share of
     the card where several have theirs at once, each of which would otherwise take what it finds free first."""

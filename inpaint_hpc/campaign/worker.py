@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import torch
 
     from inpaint_hpc.network.score_network import ScoreNetwork
-    from inpaint_hpc.pipeline.analysis import Analysis, Found, Item
+    from inpaint_hpc.pipeline.run_context import Analysis, Found, Item
 
 __all__ = ["ShardWorker", "fail_unit"]
 

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from inpaint_hpc.crystals.batch import Crystal, content_bytes
+from inpaint_hpc.crystals.batch import content_bytes
 from inpaint_hpc.errors import InputError
+from inpaint_hpc.gpus import is_gpu
 from inpaint_hpc.sampling.contact_distances import invalid_samples
 from inpaint_hpc.sampling.deduplication import equal_samples
 from inpaint_hpc.sampling.settings import SamplingSettings
@@ -29,7 +30,7 @@ from inpaint_hpc.sites.pooling import PoolingSettings, pool_many
 from inpaint_hpc.sites.site_network import SiteNetwork
 
 from .evaluation_budget import evaluation_budget
-from .lockstep import Steps, driven, in_lockstep
+from .lockstep import Apply, Search, Steps, driven, in_lockstep
 from .ordering_search import OrderingSearchResult, ordering_search
 from .ordering_space import OrderingSpace, ordering_space
 
@@ -107,11 +108,12 @@ def search_occupancy(
     settings: SearchSettings | None = None,
     device: Any = None,
     progress: Progress | None = None,
-    together: bool | None = None,
+    apply: Apply = map,
 ) -> list[OccupancySearchResult]:
     """Search placements of tasks.
 
-    The result of a task does not depend on other tasks, beyond the rounding of the networks.
+    The result of a task does not depend on other tasks, beyond the rounding of the networks.  On a GPU all energies
+    that they wait for are computed in one call of CHGNet, on a CPU those of each task alone, as in `rank_by_energy`.
 
     Args:
         network: the score network.
@@ -121,50 +123,58 @@ def search_occupancy(
         settings: by default `SearchSettings()`.
         device: of the network and of CHGNet.
         progress: called with the stage, what is done and the total.
-        together: energies that several tasks wait for are computed in one call of CHGNet, or each task is searched
-            alone; None decides by the device, as `rank_by_energy` does.
+        apply: what does the work between the energies, for several tasks.
 
     Raises:
         InputError: an empty host, or as `sample`.
     """
-    together = "cuda" in str(device) if together is None else together
+    together = is_gpu(device)
     settings = settings or SearchSettings()
     start = time.perf_counter()
     positions = _single_guests(network, tasks, sampling, device, progress)
     share = (time.perf_counter() - start) / max(1, len(tasks))
     evaluator = BatchEvaluator(load_chgnet_network(settings.chgnet, device), "e")
     budgets = [evaluation_budget(settings.evaluations, len(task.guests)) for task in tasks]
-    done = [0] * len(tasks)
+    done, waited = [0] * len(tasks), [0.0] * len(tasks)
 
-    def report(row: int, count: int) -> None:
-        done[row] = count
-        if progress is not None:
-            progress("search", sum(done), sum(budgets))
+    def energies(first: int, wanted: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
+        found: dict[int, np.ndarray] = {}
+        for group in [list(wanted)] if together else [[row] for row in wanted]:
+            begun = time.perf_counter()
+            found |= _energies(evaluator, {row: (tasks[first + row], wanted[row]) for row in group})
+            asked = sum(len(wanted[row]) for row in group)
+            for row in group:
+                done[first + row] += len(wanted[row])
+                waited[first + row] += (time.perf_counter() - begun) * len(wanted[row]) / asked
+            if progress is not None:
+                progress("search", sum(done), sum(budgets))
+        return found
 
-    found = []
-    groups = [range(len(tasks))] if together else [[row] for row in range(len(tasks))]
-    for group in groups:
-        begin = time.perf_counter()
-        levels = [site_levels(tasks[row], positions[row], joint[row]) for row in group]
-        clustered = time.perf_counter()
-        searches = [
-            _searches(tasks[row], sites, settings, sampling.seed, partial(report, row))
-            for row, sites in zip(group, levels, strict=True)
-        ]
-        results = in_lockstep(searches, partial(_energies, evaluator))
-        end = time.perf_counter()
-        for row, one in zip(group, results, strict=True):
-            one.seconds = {
-                "sites": share + (clustered - begin) / len(group),
-                "search": (end - clustered) / len(group),
-            }
-            found.append(one)
-            report(row, budgets[row])
-    return found
+    searches = [
+        Search(task.name, _search, (task, positions[row], joint[row], settings, sampling.seed))
+        for row, task in enumerate(tasks)
+    ]
+    results = []
+    # Here, one after another, or what they have in memory would be that of all of them.
+    for first in [0] if together or apply is not map else range(len(tasks)):
+        group = searches if together or apply is not map else searches[first : first + 1]
+        results += in_lockstep(group, partial(energies, first), apply)
+    for row, (one, seconds) in enumerate(results):
+        clustering = one.seconds["sites"]
+        one.seconds = {"sites": share + clustering, "search": seconds - clustering + waited[row]}
+    if progress is not None:
+        progress("search", sum(budgets), sum(budgets))
+    return [one for one, _ in results]
 
 
-def _energies(evaluator: BatchEvaluator, crystals: list[Crystal]) -> np.ndarray:
-    return evaluator(crystals).to("cpu").energies.numpy()
+def _energies(evaluator: BatchEvaluator, wanted: dict[int, tuple[Task, np.ndarray]]) -> dict[int, np.ndarray]:
+    """Energies in eV of placements (M, n, 3) of tasks."""
+    crystals = [
+        task.host.with_guests(np.array(task.guests), coords) for task, several in wanted.values() for coords in several
+    ]
+    energies = evaluator(crystals).to("cpu").energies.numpy()
+    ends = np.cumsum([len(several) for _, several in wanted.values()])
+    return dict(zip(wanted, np.split(energies, ends[:-1]), strict=True))
 
 
 def _single_guests(network, tasks, sampling, device, progress) -> list[dict[int, np.ndarray]]:
@@ -212,23 +222,31 @@ def search_levels(
     evaluator: BatchEvaluator,
     settings: SearchSettings,
     seed: int = 0,
-    progress: Callable[[int], None] | None = None,
 ) -> OccupancySearchResult:
     """Search the orderings of a task on given site networks; see `search_occupancy`.
 
     At most three levels are searched: the most symmetric one, no symmetry at all, and one in between.
     """
-    return driven(_searches(task, levels, settings, seed, progress), partial(_energies, evaluator))
+    steps = _search_levels(task, levels, settings, seed)
+    return driven(steps, lambda wanted: _energies(evaluator, {0: (task, wanted)})[0])
 
 
-def _searches(
-    task: Task,
-    levels: Sequence[Sequence[SiteNetwork]],
-    settings: SearchSettings,
-    seed: int,
-    progress: Callable[[int], None] | None,
+def _search(
+    task: Task, single: dict[int, np.ndarray], joint: np.ndarray, settings: SearchSettings, seed: int
 ) -> Steps[OccupancySearchResult]:
-    """`search_levels` step by step: yields crystals, is sent their energies in eV."""
+    """The search of a task with all that needs no network."""
+    begun = time.perf_counter()
+    levels = site_levels(task, single, joint)
+    clustered = time.perf_counter()
+    found = yield from _search_levels(task, levels, settings, seed)
+    found.seconds = {"sites": clustered - begun}
+    return found
+
+
+def _search_levels(
+    task: Task, levels: Sequence[Sequence[SiteNetwork]], settings: SearchSettings, seed: int
+) -> Steps[OccupancySearchResult]:
+    """`search_levels` step by step: yields placements (M, n, 3), is sent their energies in eV."""
     counts = Counter(task.guests)
     spaces = [ordering_space(networks) for networks in levels]
     sites = tuple({z: len(space.sites_of(z)) for z in counts} for space in spaces)
@@ -245,8 +263,8 @@ def _searches(
         budget = total - spent if last else round(share * total)
         if budget < 1 and results:
             continue
-        steps = ordering_search(space, counts, max(1, budget), seed, progress=_from(progress, spent))
-        found, energies = yield from _of_crystals(task, space, steps)
+        steps = ordering_search(space, counts, max(1, budget), seed)
+        found, energies = yield from _of_placements(task, space, steps)
         spent += found.evaluations
         computed += energies
         results.append((space, found))
@@ -256,15 +274,10 @@ def _searches(
     return one
 
 
-def _from(progress: Callable[[int], None] | None, before: int) -> Callable[[int, int], None] | None:
-    """Report what is done on top of what was done before."""
-    return None if progress is None else lambda done, _: progress(before + done)
-
-
-def _of_crystals(
+def _of_placements(
     task: Task, space: OrderingSpace, steps: Steps[OrderingSearchResult]
 ) -> Steps[tuple[OrderingSearchResult, int]]:
-    """A search that wants energies of orderings, as one that wants those of crystals, and how many it asked for.
+    """A search that wants energies of orderings, as one that wants those of placements, and how many it asked for.
 
     Orderings with atoms too close are NaN and cost nothing.
     """
@@ -277,7 +290,7 @@ def _of_crystals(
             possible = np.flatnonzero(~invalid_samples(host, guests, coords).invalid)
             energies = np.full(len(orderings), np.nan)
             if len(possible):
-                energies[possible] = yield [host.with_guests(guests, coords[k]) for k in possible]
+                energies[possible] = yield coords[possible]
                 computed += len(possible)
             orderings = steps.send(energies)
     except StopIteration as end:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -41,25 +41,6 @@ if TYPE_CHECKING:
     from inpaint_hpc.orderings.search_occupancy import OccupancySearchResult
 
 OF_CARD = ("elements", "confidence")  # what a card says that the analysis needs
-
-
-class Named(Protocol):
-    """What a step of the analysis takes: one task's part, by the name of the task."""
-
-    @property
-    def name(self) -> str:
-        """Name of the task."""
-
-
-Item = TypeVar("Item", bound=Named)
-Found = TypeVar("Found")
-
-
-class Analysis(Protocol):
-    """How a step is done for many tasks: `map`, or that of an `AnalysisPool`."""
-
-    def __call__(self, function: Callable[[Item], Found], items: Iterable[Item], /) -> Iterable[Found]:
-        """Results of a function, in the order of the items."""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,9 @@ from typing import Any
 
 from inpaint_hpc.errors import InpaintHpcError
 
-from .analysis import Found, Item
+from .run_context import Found, Item
+
+_Waiting = tuple[int, int, Future[Any], Callable[[Any], Any], Any]
 
 _LOG = logging.getLogger("inpaint_hpc.workers")
 
@@ -54,25 +56,26 @@ class AnalysisPool:
         self.processes = processes
         self._lock = threading.Lock()
         self._threads: ThreadPoolExecutor | None = None
-        self._running: list[_Process] = []
-        self._idle: list[_Process] = []
+        self._running: dict[int, _Process] = {}  # by place
+        self._free = list(range(processes))  # places without work, the last one that had some at the end
         self._cannot_start = False
         self._here = threading.Lock()
-        # What waits for a process, first by the age of its caller, then in the order in which it came.
-        self._waiting: list[tuple[int, int, Future[Any], Callable[[Any], Any], Any]] = []
+        # What waits for any place, and for each; first by the age of its caller, then in the order in which it came.
+        self._waiting: dict[int | None, list[_Waiting]] = {place: [] for place in (None, *range(processes))}
         self._number = itertools.count()
 
     @property
     def pids(self) -> list[int]:
         """Of the processes that were started."""
         with self._lock:
-            return [process.pid for process in self._running]
+            return [process.pid for process in self._running.values()]
 
     def map(self, function: Callable[[Item], Found], items: Iterable[Item], /, age: int = 0) -> Iterator[Found]:
         """Results in the order of the items; `function` stands in a module, and all of it can be pickled.
 
         Several threads may call this; the processes take items with the lowest `age` first.  Shared alike, callers that
-        began together would be done together, and then leave the processes without work together.
+        began together would be done together, and then leave the processes without work together.  Items that have a
+        number `home` go to the same process if that is equal, as long as it lives.
 
         Raises:
             AnalysisError: an item that ended its process was tried again, and ended another.
@@ -100,77 +103,87 @@ class AnalysisPool:
         with self._lock:
             if self._threads is not threads:
                 raise AnalysisError(_CLOSED)
-            heapq.heappush(self._waiting, (age, next(self._number), future, function, item))
-            threads.submit(self._apply_first, threads)
+            home = getattr(item, "home", None)
+            line = self._waiting[None if home is None else home % self.processes]
+            heapq.heappush(line, (age, next(self._number), future, function, item))
+            threads.submit(self._work, threads)
         return future
 
-    def _apply_first(self, threads: ThreadPoolExecutor) -> None:
-        """Take what is first in line, which need not be what this call was submitted for."""
-        with self._lock:
-            if not self._waiting or self._threads is not threads:
-                return
-            _, _, future, function, item = heapq.heappop(self._waiting)
-        if not future.set_running_or_notify_cancel():
-            return
-        try:
-            future.set_result(self._apply(threads, function, item))
-        except BaseException as error:
-            future.set_exception(error)
+    def _work(self, threads: ThreadPoolExecutor) -> None:
+        """Take what is first in line for a free place, and go on while there is something."""
+        place = None
+        while True:
+            with self._lock:
+                if self._threads is not threads:
+                    return
+                if place is not None:
+                    self._free.append(place)
+                lines = [line for line in (None, *self._free) if self._waiting[line]] if self._free else []
+                if not lines:
+                    return
+                line = min(lines, key=lambda line: self._waiting[line][0][:2])
+                _, _, future, function, item = heapq.heappop(self._waiting[line])
+                place = self._free[-1] if line is None else line
+                self._free.remove(place)
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(self._apply(threads, place, function, item))
+            except BaseException as error:
+                future.set_exception(error)
 
     def close(self) -> None:
         """End the processes and what they do.  The pool may be used again."""
         with self._lock:
             threads, self._threads = self._threads, None
-            waiting, self._waiting = self._waiting, []
-            running, self._running, self._idle, self._cannot_start = self._running, [], [], False
+            waiting = [entry for line in self._waiting.values() for entry in line]
+            for line in self._waiting.values():
+                line.clear()
+            running, self._running, self._cannot_start = self._running, {}, False
+            self._free = list(range(self.processes))
         for _, _, future, _, _ in waiting:
             future.cancel()
-        for process in running:
+        for process in running.values():
             process.kill()
         if threads is not None:
             threads.shutdown(cancel_futures=True)
         # Only now: none of the threads reads from them any more.
-        for process in running:
+        for process in running.values():
             process.close()
 
-    def _apply(self, threads: ThreadPoolExecutor, function: Callable[[Item], Found], item: Item) -> Found:
+    def _apply(self, threads: ThreadPoolExecutor, place: int, function: Callable[[Item], Found], item: Item) -> Found:
         how = ""
         for _ in range(ATTEMPTS):
-            process = self._take(threads)
+            process = self._process(threads, place)
             if process is None:
                 with self._here:
                     return function(item)
             try:
                 answer = process.ask(function, item)
             except (EOFError, OSError):
-                how = self._bury(process)
-            except BaseException:  # the item cannot be pickled: nothing was sent
-                self._give_back(process)
-                raise
+                how = self._bury(place, process)
             else:
-                self._give_back(process)
                 return answer.value()
         raise AnalysisError(f"{item.name}: its analysis ends the process that it runs in ({how})")
 
-    def _take(self, threads: ThreadPoolExecutor) -> _Process | None:
-        """A process without work; None where none can be started, as without memory: no task fails because of that."""
+    def _process(self, threads: ThreadPoolExecutor, place: int) -> _Process | None:
+        """That of a place; None where none can be started, as without memory: no task fails because of that."""
         with self._lock:
             if self._threads is not threads:
                 raise AnalysisError(_CLOSED)
-            if self._idle:
-                return self._idle.pop()
+            if place in self._running:
+                return self._running[place]
             if self._cannot_start:
                 return None
             try:
-                process = _Process()
+                process = self._running[place] = _Process()
             except OSError as error:
                 self._do_without(str(error))
                 return None
-            self._running.append(process)
         try:
             process.greet()
         except (EOFError, OSError):
-            why = self._bury(process)
+            why = self._bury(place, process)
         else:
             return process
         with self._lock:
@@ -183,15 +196,10 @@ class AnalysisPool:
         self._cannot_start = True
         _LOG.warning("no process can be started for the analysis (%s): the worker does what is left to do", why)
 
-    def _give_back(self, process: _Process) -> None:
+    def _bury(self, place: int, process: _Process) -> str:
         with self._lock:
-            if process in self._running:  # not closed meanwhile
-                self._idle.append(process)
-
-    def _bury(self, process: _Process) -> str:
-        with self._lock:
-            if process in self._running:
-                self._running.remove(process)
+            if self._running.get(place) is process:  # not closed meanwhile
+                del self._running[place]
         return process.bury()
 
 

@@ -22,12 +22,12 @@ from inpaint_hpc.sampling.empty_space import has_void
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
 
-from .analysis import Analysis, AnalysisSettings, DrawnTask, ScoredTask, candidates_of, result_of
+from .analysis import AnalysisSettings, DrawnTask, ScoredTask, candidates_of, result_of
 from .ordering_stage import draw_sequential, refiner, search, searched_rows
 from .ranking_stage import TaskCandidates, rank_by_energy
 from .rejection_sampling import Progress, draw_valid
 from .results import InpaintResult
-from .run_context import RunContext
+from .run_context import Analysis, RunContext
 from .settings import PipelineSettings
 
 GuestCounts = Mapping[Any, int] | Sequence[str | int]
@@ -147,7 +147,7 @@ def scored_tasks(
     pipeline = pipeline or PipelineSettings()
     _require_known_elements(tasks)
     where = device if device is not None else _device_of(network)
-    run = RunContext(network, sampling, pipeline, where, progress)
+    run = RunContext(network, sampling, pipeline, where, progress, analysis)
     draws = draw_valid(network, tasks, sampling, pipeline.redraws, where, progress)
     rows = searched_rows(tasks, sampling, pipeline)
     chains = draw_sequential(run, tasks, rows)

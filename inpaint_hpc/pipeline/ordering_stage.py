@@ -68,6 +68,7 @@ def search(
         ),
         run.device,
         run.progress,
+        apply=run.analysis,
     )
     return dict(zip(rows, found, strict=True))
 

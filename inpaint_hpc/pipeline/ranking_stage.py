@@ -12,6 +12,7 @@ import numpy as np
 
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.symmetry import spacegroup_symbol
+from inpaint_hpc.gpus import is_gpu
 from inpaint_hpc.sampling.contact_distances import invalid_samples
 from inpaint_hpc.sampling.minimum_image import PeriodicCell
 from inpaint_hpc.sampling.tasks import Task
@@ -83,7 +84,7 @@ def rank_by_energy(
             `_refine`.
     """
     count = _Counter(progress, placements, pipeline.top_k)
-    together = "cuda" in str(device) if together is None else together
+    together = is_gpu(device) if together is None else together
     for group in [list(placements)] if together else [[one] for one in placements]:
         with _timed(group, "score"):
             _score(group, pipeline, device, count)

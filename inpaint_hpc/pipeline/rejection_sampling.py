@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from inpaint_hpc.gpus import is_gpu
 from inpaint_hpc.sampling.contact_distances import Validity, invalid_samples
 from inpaint_hpc.sampling.empty_space import has_void
 from inpaint_hpc.sampling.sample import sample
@@ -135,7 +136,7 @@ def draw_valid(
             drop what they do not: the outcome is the same.  None does so on a GPU, whose calls are long however few
             samples they have.
     """
-    ahead = "cuda" in str(device) if ahead is None else ahead
+    ahead = is_gpu(device) if ahead is None else ahead
     draws = [_Draws(task, settings.samples, 1 + redraws * (2 if has_void(task.host) else 1)) for task in tasks]
     while any(lacking := [one.lacking() for one in draws]):
         if ahead and sum(lacking) < FEW:

@@ -292,7 +292,7 @@ def test_little_is_sent_and_no_network(weights):
     pipeline = PipelineSettings(evaluations=6, sequential=2)
     settings = load_network(weights), tasks, SamplingSettings(samples=4, steps=4), pipeline
     found = run_tasks(*settings, analysis=through_pickle)
-    assert len(sizes) == 4 and max(map(max, sizes)) < 50_000, sizes
+    assert len(sizes) > 4 and max(map(max, sizes)) < 50_000, sizes
     for one, other in zip(found, run_tasks(*settings), strict=True):
         assert (one.notes, one.evaluations) == (other.notes, other.evaluations) and len(one.candidates)
         for candidate, expected in zip(one.candidates, other.candidates, strict=True):

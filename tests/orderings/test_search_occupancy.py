@@ -15,7 +15,7 @@ from inpaint_hpc.errors import InputError
 from inpaint_hpc.network.weights import load_network
 from inpaint_hpc.orderings.enumeration import OrderingKeys, inequivalent_orderings
 from inpaint_hpc.orderings.evaluation_budget import evaluation_budget
-from inpaint_hpc.orderings.lockstep import driven, in_lockstep
+from inpaint_hpc.orderings.lockstep import Search, driven, in_lockstep
 from inpaint_hpc.orderings.ordering_search import OrderingSearchResult
 from inpaint_hpc.orderings.ordering_space import ordering_space
 from inpaint_hpc.orderings.search_occupancy import (
@@ -23,7 +23,8 @@ from inpaint_hpc.orderings.search_occupancy import (
     ORDERING,
     SearchSettings,
     _best_different,
-    _searches,
+    _energies,
+    _search_levels,
     search_levels,
     site_levels,
 )
@@ -115,20 +116,21 @@ def test_searches_in_lockstep_ask_for_their_energies_in_one_call():
     evaluator = BatchEvaluator(load_chgnet("0.3.0", "cpu"), "e")
     sizes = []
 
-    def energies(crystals):
-        sizes.append(len(crystals))
-        return evaluator(crystals).to("cpu").energies.numpy()
+    def energies(wanted):
+        sizes.append(sum(map(len, wanted.values())))
+        return _energies(evaluator, {row: (tasks[row], several) for row, several in wanted.items()})
 
     alone, calls = [], []
-    for task, one in zip(tasks, levels, strict=True):
+    for row, (task, one) in enumerate(zip(tasks, levels, strict=True)):
         sizes.clear()
-        alone.append(driven(_searches(task, one, settings, 0, None), energies))
+        alone.append(driven(_search_levels(task, one, settings, 0), lambda asked, row=row: energies({row: asked})[row]))
         calls.append(len(sizes))
     asked = sum(one.evaluations for one in alone)
     sizes.clear()
-    together = in_lockstep(
-        [_searches(task, one, settings, 0, None) for task, one in zip(tasks, levels, strict=True)], energies
-    )
+    searches = [
+        Search(task.name, _search_levels, (task, one, settings, 0)) for task, one in zip(tasks, levels, strict=True)
+    ]
+    together = [found for found, seconds in in_lockstep(searches, energies) if seconds > 0]
     assert min(calls) == 0 and len(sizes) == max(calls) < sum(calls) and sum(sizes) == asked
     for task, a, b in zip(tasks, alone, together, strict=True):
         assert np.array_equal(a.frac_coords, b.frac_coords)
@@ -166,7 +168,7 @@ def test_more_guests_get_more_evaluations():
     assert evaluation_budget(0, 8) == 0
 
 
-def test_auto_searches_for_several_guests_and_only_then(network, two_lithium):
+def test_auto_search_levels_for_several_guests_and_only_then(network, two_lithium):
     one = inpaint(network, SPINEL, {"Li": 1}, voids=0, **FAST)
     assert {c.origin for c in one.candidates} == {"joint"} and one.evaluations == len(one)
     several, stages = two_lithium

@@ -144,17 +144,21 @@ def test_several_threads_may_use_a_pool(pool):
     assert found == [[f"w{k}" for k in range(count)] for count in (20, 9, 15)] and len(pool.pids) <= 2
 
 
+def waiting(pool):
+    return sum(len(line) for line in pool._waiting.values())
+
+
 def test_the_processes_work_for_the_oldest_caller_first(tmp_path):
     pool, go, done = AnalysisPool(1), tmp_path / "go", tmp_path / "done"
 
     named = {age: [Work(f"{age}.{k}", "write", done) for k in range(AHEAD)] for age in (2, 1)}
     with ThreadPoolExecutor(3) as threads:
         futures = [threads.submit(lambda: list(pool.map(do, [Work("first", "until", go)])))]
-        while not pool.pids or pool._waiting:
+        while not pool.pids or waiting(pool):
             time.sleep(0.01)
         for number, (age, works) in enumerate(named.items(), start=1):
             futures.append(threads.submit(lambda works=works, age=age: list(pool.map(do, works, age=age))))
-            while len(pool._waiting) < number * AHEAD:
+            while waiting(pool) < number * AHEAD:
                 time.sleep(0.01)
         go.touch()
         for future in futures:
@@ -167,7 +171,7 @@ def test_what_waits_when_a_pool_is_closed_is_cancelled(tmp_path):
     pool = AnalysisPool(1)
     with ThreadPoolExecutor(1) as threads:
         future = threads.submit(lambda: list(pool.map(do, [Work("w", "until", tmp_path / "never")] * 3)))
-        while len(pool._waiting) < 2:
+        while waiting(pool) < 2:
             time.sleep(0.01)
         pool.close()
         with pytest.raises((AnalysisError, CancelledError)):
