@@ -44,7 +44,7 @@ CORES = 16
 MANY = 16  # calls that are not printed one by one
 WARM = 16  # tasks that are run before any is measured
 # Actors, analysis processes of each, units in flight of each.
-SETUPS = ((1, 0, 1), (1, 12, 1), (1, 12, 3), (2, 7, 3), (3, 4, 3), (4, 3, 3), (5, 2, 3), (8, 1, 3), (16, 0, 1))
+SETUPS = ((1, 0, 1), (1, 12, 1), (1, 12, 3), (2, 9, 3), (3, 6, 3), (4, 5, 3), (5, 4, 3), (16, 0, 1))
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ DEVICE_FILES = ("/dev/nvidia[0-9]*", "/dev/kfd", "/dev/dxg", "/dev/nvgpu/*", "/d
 WORKER_VARIABLE = "INPAINT_HPC_GPU_VARIABLE"
 # How many workers share each GPU, for each of them.
 SHARED_VARIABLE = "INPAINT_HPC_BATCHES_PER_GPU"
+# Of several units of a worker one may draw while another is scored; seldom are both batches of full size.
+BATCHES_OF_SEVERAL_UNITS = 1.5
 _TIMEOUT = 180.0  # s; importing torch from a busy file system takes long
 # What a job has been given, in words that torch does not read.
 _LISTS = ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS", "GPU_DEVICE_ORDINAL", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
@@ -280,4 +282,4 @@ def memory_for_batches(device: torch.device | str) -> int:
     import torch
 
     free, total = torch.cuda.mem_get_info(device)
-    return int(0.6 * min(free, total / int(os.environ.get(SHARED_VARIABLE, "1"))))
+    return int(0.6 * min(free, total / float(os.environ.get(SHARED_VARIABLE, "1"))))

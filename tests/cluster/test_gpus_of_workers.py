@@ -190,9 +190,10 @@ def test_workers_that_share_a_gpu_share_its_memory(node, monkeypatch, tmp_path):
             return self.budget
 
     found = {}
-    for actors in (1, 2):
+    for actors, units in ((1, 1), (2, 1), (2, 3)):
         node({"CUDA_VISIBLE_DEVICES": "0"}, 1)
-        executor = make_executor(tmp_path, Workers(actors, "cuda", 1, gpus=1), factory=TellingWorker)
+        workers = Workers(actors, "cuda", 1, gpus=1, units_at_once=units)
+        executor = make_executor(tmp_path, workers, factory=TellingWorker)
         executor.start()
         try:
             while not executor.idle():
@@ -203,9 +204,10 @@ def test_workers_that_share_a_gpu_share_its_memory(node, monkeypatch, tmp_path):
                 reports += [outcome.report for outcome in executor.wait(1.0)]
         finally:
             executor.close()
-        found[actors] = reports[0]
+        found[actors, units] = reports[0]
     # Alone what is free, together a share of the card, whatever others have left of it so far.
-    assert found == {1: int(0.6 * 80 * 2**30) // BYTES_PER_EDGE, 2: int(0.6 * 50 * 2**30) // BYTES_PER_EDGE}
+    share = {key: int(0.6 * gib * 2**30) // BYTES_PER_EDGE for key, gib in {(1, 1): 80, (2, 1): 50}.items()}
+    assert found == share | {(2, 3): int(0.6 * 100 * 2**30 / 3) // BYTES_PER_EDGE}
 
 
 def test_whether_several_workers_can_share_a_card(monkeypatch, tmp_path):

@@ -25,6 +25,7 @@ from inpaint_hpc.cluster.executor import (
     shard_worker,
 )
 from inpaint_hpc.errors import InpaintHpcError, InputError, StorageError
+from inpaint_hpc.gpus import BATCHES_OF_SEVERAL_UNITS
 
 from .slots import ActorSettings, Slot
 from .unit_actor import UnitActor
@@ -270,8 +271,7 @@ class RayExecutor:
             self._each.device,
             self._each.threads,
             f"{self._label}{slot.number}",
-            # Of several units one may draw while another is scored.
-            self._each.per_gpu * min(2, self._each.units_at_once),
+            self._each.per_gpu * (BATCHES_OF_SEVERAL_UNITS if self._each.units_at_once > 1 else 1.0),
         )
         slot.hello, slot.calls = None, {slot.actor.hello.remote(): None}
 

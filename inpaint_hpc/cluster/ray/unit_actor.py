@@ -22,10 +22,9 @@ class UnitActor:
         device: str,
         threads: int | None,
         slot: str,
-        sharing: int = 1,
+        sharing: float = 1.0,
     ) -> None:
-        """Make the worker, whose batches have their GPU along with others, `sharing` in all; an error is kept for
-        `hello`."""
+        """Make the worker, a batch of which may take one part in `sharing` of its GPU; an error is kept for `hello`."""
         self._name = f"{socket.gethostname().split('.')[0]}-{slot}"
         self._worker: Any = None
         self._error: tuple[str, str] | None = None
