@@ -21,7 +21,7 @@ from .answers import Answers, counted, replaced
 from .card import Call
 
 # Rows of a batch of CHGNet on an H200 that four workers with several units in flight share: as `default_row_budget`.
-ROWS = 1_400_000
+ROWS = 1_500_000
 # The potential: width of a well, A, and its curvature, eV/A^2, for steps of relaxation as with CHGNet: on average 17.0,
 # at most 53, of 51 candidates of 20 electrodes.  Both numbers are printed.
 WELL, STIFFNESS = 0.3, 2.3
