@@ -54,52 +54,81 @@ def annealing(
 ) -> Steps[tuple[np.ndarray, np.ndarray]]:
     """`anneal` step by step: yields orderings, is sent their energies."""
     rng = np.random.default_rng(seed)
+    moves = _Moves(space)
     current = np.sort(np.asarray(starts, dtype=np.int64), axis=1)
-    energy = _finite((yield current))
-    seen, values = [current.copy()], [energy.copy()]
+    blocked = moves.blocked(current)
+    seen = [current.copy()]
+    energy = _finite((yield seen[0]))
+    values = [energy.copy()]
     for step in range(steps):
         temperature = hot * (cold / hot) ** (step / max(1, steps - 1))
-        moved = _moves(space, current, rng, guide, temperature)
+        moved, left, target = moves.drawn(current, blocked, rng, guide, temperature)
         value = _finite((yield moved))
         seen.append(moved)
         values.append(value)
-        with np.errstate(invalid="ignore", over="ignore"):
-            accepted = rng.random(len(current)) < np.exp(-np.clip(value - energy, 0.0, None) / temperature)
-        current = np.where(accepted[:, None], moved, current)
-        energy = np.where(accepted, value, energy)
+        uphill = np.maximum(value - energy, 0.0)
+        (accepted,) = (rng.random(len(current)) < np.exp(-uphill / temperature)).nonzero()
+        current[accepted] = moved[accepted]
+        energy[accepted] = value[accepted]
+        blocked[accepted] += moves.taken.take(target[accepted], axis=0) - moves.taken.take(left[accepted], axis=0)
     return np.concatenate(seen), np.concatenate(values)
 
 
-def _moves(
-    space: OrderingSpace,
-    current: np.ndarray,
-    rng: np.random.Generator,
-    guide: Energies | None,
-    temperature: float,
-) -> np.ndarray:
-    """A neighbour of every ordering (C, n): one guest on another site of its element; itself if there is none."""
-    if guide is None:
-        return _move(space, current, rng)
-    several = np.stack([_move(space, current, rng) for _ in range(PROPOSALS)], axis=1)
-    weights = -_finite(guide(several.reshape(-1, current.shape[1]))).reshape(len(current), PROPOSALS) / temperature
-    # Gumbel's trick: the largest of log weight + noise is a draw by the weights.
-    choice = (weights + rng.gumbel(size=weights.shape)).argmax(axis=1)
-    return several[np.arange(len(current)), choice]
+class _Moves:
+    """Moves of one guest to another site of its element.
 
+    Which sites are free follows from the number of guests that block each, kept from step to step: looking at all
+    guests of an ordering again in each step took longer than everything else.
+    """
 
-def _move(space: OrderingSpace, current: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    chains, n = current.shape
-    rows = np.arange(chains)
-    leaving = rng.integers(n, size=(chains,))
-    rest = current[np.arange(n)[None] != leaving[:, None]].reshape(chains, n - 1)
-    moving = space.numbers[current[rows, leaving]].reshape(chains, 1)
-    free = space.numbers[None] == moving
-    free &= ~space.excluded[rest].any(axis=1)
-    np.put_along_axis(free, current, False, axis=1)
-    score = np.where(free, rng.random(free.shape), -1.0)
-    target = score.argmax(axis=1)
-    target = np.where(score[rows, target] >= 0, target, current[rows, leaving])
-    return np.sort(np.concatenate([rest, target[:, None]], axis=1), axis=1)
+    def __init__(self, space: OrderingSpace) -> None:
+        self.numbers = space.numbers
+        self.one_element = bool((space.numbers == space.numbers[:1]).all())
+        self.excluded = space.excluded.astype(np.int16)
+        # Sites that a guest takes from others, its own among them.
+        self.taken = self.excluded + np.eye(len(space), dtype=np.int16)
+
+    def blocked(self, orderings: np.ndarray) -> np.ndarray:
+        """Guests of each ordering (C, n) that take each site, int16 (C, S)."""
+        return self.taken[orderings].sum(axis=1, dtype=np.int16)
+
+    def drawn(
+        self,
+        current: np.ndarray,
+        blocked: np.ndarray,
+        rng: np.random.Generator,
+        guide: Energies | None,
+        temperature: float,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """A neighbour of every ordering (C, n), itself if there is none; the site left and the site taken, (C,)."""
+        if guide is None:
+            return self._move(current, blocked, rng)
+        several = [self._move(current, blocked, rng) for _ in range(PROPOSALS)]
+        moved, left, target = (np.stack(part, axis=1) for part in zip(*several, strict=True))
+        weights = -_finite(guide(moved.reshape(-1, current.shape[1]))).reshape(len(current), PROPOSALS) / temperature
+        # Gumbel's trick: the largest of log weight + noise is a draw by the weights.
+        choice = np.arange(len(current)), (weights + rng.gumbel(size=weights.shape)).argmax(axis=1)
+        return moved[choice], left[choice], target[choice]
+
+    def _move(
+        self, current: np.ndarray, blocked: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        chains, n = current.shape
+        rows = np.arange(chains)
+        leaving = rng.integers(n, size=(chains,))
+        left = current[rows, leaving]
+        # The guest that leaves takes nothing from the others, except its own site: it is to move.
+        unfit = blocked != self.excluded.take(left, axis=0)
+        if not self.one_element:
+            unfit |= self.numbers != self.numbers[left][:, None]
+        score = rng.random(unfit.shape)
+        np.putmask(score, unfit, -1.0)
+        target = score.argmax(axis=1)
+        target = np.where(unfit[rows, target], left, target)
+        moved = current.copy()
+        moved[rows, leaving] = target
+        moved.sort(axis=1)
+        return moved, left, target
 
 
 def random_orderings(

@@ -37,9 +37,14 @@ class Surrogate:
         self.space = space
         charges = np.array([ION_CHARGES.get(int(z), 1) for z in space.numbers], dtype=np.float64)
         distances = _image_distances(space)
+        # Most images of a site are beyond the cutoff.
+        near = np.flatnonzero(np.isfinite(distances))
+        r = distances.reshape(-1)[near]
         scale = COULOMB / PERMITTIVITY * np.outer(charges, charges)
-        screened = np.where(np.isfinite(distances), np.exp(-distances / SCREENING) / distances, 0.0).sum(axis=0)
-        core = np.where(np.isfinite(distances), np.exp(-distances / CORE), 0.0).sum(axis=0)
+        screened, core = np.zeros_like(distances), np.zeros_like(distances)
+        screened.reshape(-1)[near] = np.exp(-r / SCREENING) / r
+        core.reshape(-1)[near] = np.exp(-r / CORE)
+        screened, core = screened.sum(axis=0), core.sum(axis=0)
         self.pairs = np.stack([scale * screened, 20.0 * core])
         n_orbits = int(space.orbits.max(initial=-1)) + 1
         multiplicity = np.maximum(np.bincount(space.orbits, minlength=n_orbits), 1)
@@ -52,12 +57,15 @@ class Surrogate:
     def features(self, orderings: np.ndarray) -> np.ndarray:
         """Guests on each orbit and the two pair sums, float64 (M, n_orbits + 2), of orderings (M, n)."""
         orderings = np.asarray(orderings, dtype=np.int64)
+        rows = np.arange(len(orderings))[:, None]
+        width = self.n_orbits + 2
+        columns = (self.space.orbits[orderings] + width * rows).reshape(-1)
+        features = np.bincount(columns, minlength=width * len(orderings)).reshape(-1, width).astype(np.float64)
         taken = np.zeros((len(orderings), len(self.space)))
-        np.put_along_axis(taken, orderings, 1.0, axis=1)
-        counts = np.zeros((len(orderings), self.n_orbits))
-        np.add.at(counts.T, self.space.orbits, taken.T)
-        sums = [0.5 * np.einsum("ms,ms->m", taken @ pair, taken) for pair in self.pairs]
-        return np.column_stack([counts, *sums])
+        taken.reshape(-1)[orderings + len(self.space) * rows] = 1.0
+        for column, pair in enumerate(self.pairs, self.n_orbits):
+            features[:, column] = 0.5 * np.einsum("ms,ms->m", taken @ pair, taken)
+        return features
 
     def energies(self, orderings: np.ndarray) -> np.ndarray:
         """Energies in eV up to a constant, float64 (M,)."""
@@ -99,11 +107,14 @@ def _image_distances(space: OrderingSpace) -> np.ndarray:
     frac = space.frac_coords - np.floor(space.frac_coords)
     # Images of the cell beyond the cutoff from every site would take most of the time.
     corners = np.linalg.norm(shifts @ lattice, axis=1) <= CUTOFF + np.linalg.norm(lattice, axis=1).sum()
-    difference = (frac[None] - frac[:, None]) @ lattice
+    x, y, z = np.ascontiguousarray(np.moveaxis((frac[None] - frac[:, None]) @ lattice, -1, 0))
     found = []
     for shift in shifts[corners]:
-        distances = np.linalg.norm(difference + shift @ lattice, axis=-1)
-        distances[(distances > CUTOFF) | (distances < 1e-6)] = np.inf
-        if np.isfinite(distances).any():
+        a, b, c = shift @ lattice
+        # By components: a norm over an axis of three is slow.
+        distances = np.sqrt((x + a) ** 2 + (y + b) ** 2 + (z + c) ** 2)
+        apart = (distances > CUTOFF) | (distances < 1e-6)
+        if not apart.all():
+            distances[apart] = np.inf
             found.append(distances)
     return np.array(found).reshape(-1, len(space), len(space))
