@@ -30,10 +30,15 @@ class PeriodicCell:
         found = _geometry(self.lattice.tobytes())
         self.reduced, self._to_reduced, self._images, self._halfway, self.shortest, self._inradius = found
 
-    def vectors(self, frac_difference: np.ndarray) -> np.ndarray:
-        """Shortest Cartesian vectors in A, (..., 3), equal to fractional differences (..., 3) up to lattice vectors."""
+    def vectors(self, frac_difference: np.ndarray, limit: float = np.inf) -> np.ndarray:
+        """Shortest Cartesian vectors in A, (..., 3), equal to fractional differences (..., 3) up to lattice vectors.
+
+        In place of those longer than `limit` A others may come, also longer than it; a small limit saves the search.
+        """
         frac = np.asarray(frac_difference, dtype=np.float64) @ self._to_reduced
         vectors = ((frac - np.round(frac)) @ self.reduced).reshape(-1, 3)
+        if limit <= self._inradius:
+            return vectors.reshape(frac.shape)
         # A vector of at most half the shortest lattice vector has no shorter image: most need no search.
         far = np.flatnonzero(np.einsum("ij,ij->i", vectors, vectors) > 0.25 * self.shortest**2)
         for part in np.array_split(far, max(1, len(far) // 200_000)):
@@ -46,11 +51,14 @@ class PeriodicCell:
             vectors[part] = here
         return vectors.reshape(frac.shape)
 
-    def distances(self, frac_a: np.ndarray, frac_b: np.ndarray) -> np.ndarray:
-        """Minimum-image distances in A between points (..., n, 3) and points (..., m, 3): (..., n, m)."""
+    def distances(self, frac_a: np.ndarray, frac_b: np.ndarray, limit: float = np.inf) -> np.ndarray:
+        """Minimum-image distances in A between points (..., n, 3) and points (..., m, 3): (..., n, m).
+
+        Those beyond `limit` A may come out longer than they are.
+        """
         difference = np.asarray(frac_b)[..., None, :, :] - np.asarray(frac_a)[..., :, None, :]
         # A norm over an axis of three is slow.
-        x, y, z = np.moveaxis(self.vectors(difference), -1, 0)
+        x, y, z = np.moveaxis(self.vectors(difference, limit), -1, 0)
         return np.sqrt(x**2 + y**2 + z**2)
 
     def within(self, frac_a: np.ndarray, frac_b: np.ndarray, limit: float) -> np.ndarray:
