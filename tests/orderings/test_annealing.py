@@ -76,6 +76,33 @@ def test_annealing_takes_the_steps_of_the_plain_loop(case, guided):
 
 
 @pytest.mark.parametrize("case", range(5))
+def test_annealing_in_pair_energies_takes_the_steps_of_the_plain_loop(case):
+    """Energies are right to six decimals, also halfway between two numbers of six, and within rounding."""
+    space, counts = list(spaces())[case]
+    surrogate = Surrogate(space)
+    for turn in range(3):
+        starts = random_orderings(space, counts, 20, seed=turn)
+        options = {"steps": 150, "hot": 0.5, "cold": 0.02, "seed": turn}
+        orderings, energies = anneal(space, starts, surrogate.energies, **options)
+        plain_orderings, plain = plain_anneal(space, starts, surrogate.energies, **options)
+        assert np.array_equal(orderings, plain_orderings)
+        assert np.abs(energies - plain).max() < 1e-11
+        assert np.array_equal(np.round(energies, 6), np.round(plain, 6))
+        # Another fit.
+        surrogate.weights = surrogate.weights * np.random.default_rng(turn).uniform(0.5, 1.5, len(surrogate.weights))
+
+
+def test_energies_halfway_between_two_numbers_of_six_decimals_are_computed():
+    space, counts = next(spaces())
+    surrogate = Surrogate(space)
+    surrogate.pairs[:] = 0.0
+    surrogate.weights[:-2] = 1.5e-6 / 6  # all orderings are halfway
+    starts = random_orderings(space, counts, 4, seed=0)
+    orderings, energies = anneal(space, starts, surrogate.energies, steps=50, seed=0)
+    assert energies.tobytes() == surrogate.energies(orderings).tobytes()
+
+
+@pytest.mark.parametrize("case", range(5))
 def test_features_are_the_plain_sums(case):
     space, counts = list(spaces())[case]
     surrogate = Surrogate(space)
