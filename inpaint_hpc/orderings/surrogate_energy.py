@@ -24,6 +24,7 @@ PERMITTIVITY = 8.0  # of the prior
 SITE_SPREAD = 0.3  # eV; the prior site energy is minus this times ln(occupancy)
 # Prior standard deviations, eV: of orbit energies, and of the two pair strengths relative to their prior.
 ORBIT_WIDTH, PAIR_WIDTH, NOISE = 1.0, 1.0, 0.15
+_ROWS = 512  # orderings at once, so that their matrices stay in the cache
 
 
 class Surrogate:
@@ -61,10 +62,12 @@ class Surrogate:
         width = self.n_orbits + 2
         columns = (self.space.orbits[orderings] + width * rows).reshape(-1)
         features = np.bincount(columns, minlength=width * len(orderings)).reshape(-1, width).astype(np.float64)
-        taken = np.zeros((len(orderings), len(self.space)))
-        taken.reshape(-1)[orderings + len(self.space) * rows] = 1.0
-        for column, pair in enumerate(self.pairs, self.n_orbits):
-            features[:, column] = 0.5 * np.einsum("ms,ms->m", taken @ pair, taken)
+        for start in range(0, len(orderings), _ROWS):
+            part = orderings[start : start + _ROWS]
+            taken = np.zeros((len(part), len(self.space)))
+            taken.reshape(-1)[part + len(self.space) * rows[: len(part)]] = 1.0
+            for column, pair in enumerate(self.pairs, self.n_orbits):
+                features[start : start + _ROWS, column] = 0.5 * np.einsum("ms,ms->m", taken @ pair, taken)
         return features
 
     @property
