@@ -49,20 +49,28 @@ class OrderingKeys:
         """Keys of orderings (M, n), uint64 (M,)."""
         orderings = np.asarray(orderings, dtype=np.int64)
         keys = np.zeros(len(orderings), dtype=np.uint64)
-        step = max(1, _CHUNK // max(1, len(self._images) * orderings.shape[1]))
-        for start in range(0, len(orderings), step):
-            part = orderings[start : start + step]
-            keys[start : start + step] = self._images[:, part].sum(axis=2, dtype=np.uint64).min(axis=0)
+        for part in self._parts(orderings):
+            keys[part] = self._sums(orderings[part]).min(axis=0)
         return keys
 
     def symmetry(self, orderings: np.ndarray) -> np.ndarray:
         """Operations that leave each ordering (M, n) as it is, int64 (M,)."""
         orderings = np.asarray(orderings, dtype=np.int64)
         counts = np.zeros(len(orderings), dtype=np.int64)
-        for row, ordering in enumerate(orderings):
-            images = self._images[:, ordering].sum(axis=1, dtype=np.uint64)
-            counts[row] = int((images == self.words[ordering].sum(dtype=np.uint64)).sum())
+        for part in self._parts(orderings):
+            counts[part] = (self._sums(orderings[part]) == self.plain(orderings[part])).sum(axis=0)
         return counts
+
+    def _parts(self, orderings: np.ndarray) -> Iterator[slice]:
+        step = max(1, _CHUNK // len(self._images))
+        return (slice(start, start + step) for start in range(0, len(orderings), step))
+
+    def _sums(self, orderings: np.ndarray) -> np.ndarray:
+        """Sums of the words of the images of orderings (M, n), uint64 (O, M)."""
+        sums = np.zeros((len(self._images), len(orderings)), dtype=np.uint64)
+        for sites in orderings.T:
+            sums += self._images.take(sites, axis=1)
+        return sums
 
 
 def inequivalent_orderings(space: OrderingSpace, counts: Mapping[int, int], limit: int = LIMIT) -> np.ndarray | None:
@@ -129,8 +137,14 @@ def _grow(
         free = ~excluded[orderings].any(axis=1)
         np.put_along_axis(free, orderings, False, axis=1)
     rows, added = np.nonzero(free[:, sites])
-    grown = np.concatenate([orderings[rows], sites[added][:, None]], axis=1)
-    return np.unique(np.sort(grown, axis=1), axis=0)
+    grown = np.sort(np.concatenate([orderings[rows], sites[added][:, None]], axis=1), axis=1)
+    if len(space) ** grown.shape[1] >= 2**63:
+        return np.unique(grown, axis=0)
+    # Numbers whose digits are the sites are in the same order as the rows, and much faster to sort.
+    numbers = np.zeros(len(grown), dtype=np.int64)
+    for column in grown.T:
+        numbers = numbers * len(space) + column
+    return grown[np.unique(numbers, return_index=True)[1]]
 
 
 def _one_of_each(orderings: np.ndarray, keys: OrderingKeys) -> np.ndarray:
@@ -216,15 +230,18 @@ def _unions(space: OrderingSpace, labels: np.ndarray, counts: Mapping[int, int])
     taken = np.zeros((len(orbits), len(space)), dtype=np.float32)
     for k, sites in enumerate(orbits):
         taken[k, sites] = 1.0
-    excluded = (taken @ space.excluded.astype(np.float32) @ taken.T > 0).tolist()
+    excluded = [
+        int.from_bytes(np.packbits(row, bitorder="little").tobytes(), "little")
+        for row in taken @ space.excluded.astype(np.float32) @ taken.T > 0
+    ]  # orbits as bits
     elements = [int(space.numbers[sites[0]]) for sites in orbits]
     sizes = [len(sites) for sites in orbits]
     missing = {int(z): int(count) for z, count in counts.items() if count}
     produced = 0
     visited = 0
-    stack: list[tuple[int, tuple[int, ...], tuple[tuple[int, int], ...]]] = [(0, (), tuple(missing.items()))]
+    stack: list[tuple[int, tuple[int, ...], int, tuple[tuple[int, int], ...]]] = [(0, (), 0, tuple(missing.items()))]
     while stack and produced < COMBINATIONS and visited < 20 * COMBINATIONS:
-        start, chosen, wanted = stack.pop()
+        start, chosen, bits, wanted = stack.pop()
         visited += 1
         left = dict(wanted)
         if not any(left.values()):
@@ -234,8 +251,9 @@ def _unions(space: OrderingSpace, labels: np.ndarray, counts: Mapping[int, int])
         options = []
         for k in range(start, len(orbits)):
             z, size = elements[k], sizes[k]
-            if size <= left.get(z, 0) and not any(excluded[k][other] for other in chosen):
-                options.append((k + 1, (*chosen, k), tuple((y, c - size * (y == z)) for y, c in wanted)))
+            if size <= left.get(z, 0) and not excluded[k] & bits:
+                wanted_then = tuple((y, c - size * (y == z)) for y, c in wanted)
+                options.append((k + 1, (*chosen, k), bits | 1 << k, wanted_then))
         stack += reversed(options)
 
 

@@ -24,6 +24,7 @@ PERMITTIVITY = 8.0  # of the prior
 SITE_SPREAD = 0.3  # eV; the prior site energy is minus this times ln(occupancy)
 # Prior standard deviations, eV: of orbit energies, and of the two pair strengths relative to their prior.
 ORBIT_WIDTH, PAIR_WIDTH, NOISE = 1.0, 1.0, 0.15
+_ROWS = 512  # orderings at once, so that their matrices stay in the cache
 
 
 class Surrogate:
@@ -37,9 +38,14 @@ class Surrogate:
         self.space = space
         charges = np.array([ION_CHARGES.get(int(z), 1) for z in space.numbers], dtype=np.float64)
         distances = _image_distances(space)
+        # Most images of a site are beyond the cutoff.
+        near = np.flatnonzero(np.isfinite(distances))
+        r = distances.reshape(-1)[near]
         scale = COULOMB / PERMITTIVITY * np.outer(charges, charges)
-        screened = np.where(np.isfinite(distances), np.exp(-distances / SCREENING) / distances, 0.0).sum(axis=0)
-        core = np.where(np.isfinite(distances), np.exp(-distances / CORE), 0.0).sum(axis=0)
+        screened, core = np.zeros_like(distances), np.zeros_like(distances)
+        screened.reshape(-1)[near] = np.exp(-r / SCREENING) / r
+        core.reshape(-1)[near] = np.exp(-r / CORE)
+        screened, core = screened.sum(axis=0), core.sum(axis=0)
         self.pairs = np.stack([scale * screened, 20.0 * core])
         n_orbits = int(space.orbits.max(initial=-1)) + 1
         multiplicity = np.maximum(np.bincount(space.orbits, minlength=n_orbits), 1)
@@ -52,16 +58,22 @@ class Surrogate:
     def features(self, orderings: np.ndarray) -> np.ndarray:
         """Guests on each orbit and the two pair sums, float64 (M, n_orbits + 2), of orderings (M, n)."""
         orderings = np.asarray(orderings, dtype=np.int64)
-        taken = np.zeros((len(orderings), len(self.space)))
-        np.put_along_axis(taken, orderings, 1.0, axis=1)
-        counts = np.zeros((len(orderings), self.n_orbits))
-        np.add.at(counts.T, self.space.orbits, taken.T)
-        sums = [0.5 * np.einsum("ms,ms->m", taken @ pair, taken) for pair in self.pairs]
-        return np.column_stack([counts, *sums])
+        rows = np.arange(len(orderings))[:, None]
+        width = self.n_orbits + 2
+        columns = (self.space.orbits[orderings] + width * rows).reshape(-1)
+        features = np.bincount(columns, minlength=width * len(orderings)).reshape(-1, width).astype(np.float64)
+        for start in range(0, len(orderings), _ROWS):
+            part = orderings[start : start + _ROWS]
+            taken = np.zeros((len(part), len(self.space)))
+            taken.reshape(-1)[part + len(self.space) * rows[: len(part)]] = 1.0
+            for column, pair in enumerate(self.pairs, self.n_orbits):
+                features[start : start + _ROWS, column] = 0.5 * np.einsum("ms,ms->m", taken @ pair, taken)
+        return features
 
-    def energies(self, orderings: np.ndarray) -> np.ndarray:
-        """Energies in eV up to a constant, float64 (M,)."""
-        return self.features(orderings) @ self.weights
+    @property
+    def energies(self) -> PairEnergies:
+        """A function from orderings int64 (M, n) to energies in eV up to a constant, float64 (M,)."""
+        return PairEnergies(self)
 
     def fit(self, orderings: np.ndarray, energies: np.ndarray) -> None:
         """Fit to computed energies in eV (M,); those that are not finite are left out.
@@ -89,6 +101,21 @@ class Surrogate:
         return self.weights[self.space.orbits], self.pairs[0] * self.weights[-2] + self.pairs[1] * self.weights[-1]
 
 
+class PairEnergies:
+    """Energies in a surrogate, by which annealing tells that they are sums over guests and pairs of guests."""
+
+    def __init__(self, surrogate: Surrogate) -> None:
+        self._surrogate = surrogate
+
+    def __call__(self, orderings: np.ndarray) -> np.ndarray:
+        """Energies in eV up to a constant, float64 (M,)."""
+        return self._surrogate.features(orderings) @ self._surrogate.weights
+
+    def matrix(self) -> tuple[np.ndarray, np.ndarray]:
+        """As `Surrogate.matrix`."""
+        return self._surrogate.matrix()
+
+
 def _image_distances(space: OrderingSpace) -> np.ndarray:
     """Distances in A between sites and images of sites, (images, S, S); infinite beyond the cutoff, and of a site to
     itself."""
@@ -99,11 +126,14 @@ def _image_distances(space: OrderingSpace) -> np.ndarray:
     frac = space.frac_coords - np.floor(space.frac_coords)
     # Images of the cell beyond the cutoff from every site would take most of the time.
     corners = np.linalg.norm(shifts @ lattice, axis=1) <= CUTOFF + np.linalg.norm(lattice, axis=1).sum()
-    difference = (frac[None] - frac[:, None]) @ lattice
+    x, y, z = np.ascontiguousarray(np.moveaxis((frac[None] - frac[:, None]) @ lattice, -1, 0))
     found = []
     for shift in shifts[corners]:
-        distances = np.linalg.norm(difference + shift @ lattice, axis=-1)
-        distances[(distances > CUTOFF) | (distances < 1e-6)] = np.inf
-        if np.isfinite(distances).any():
+        a, b, c = shift @ lattice
+        # By components: a norm over an axis of three is slow.
+        distances = np.sqrt((x + a) ** 2 + (y + b) ** 2 + (z + c) ** 2)
+        apart = (distances > CUTOFF) | (distances < 1e-6)
+        if not apart.all():
+            distances[apart] = np.inf
             found.append(distances)
     return np.array(found).reshape(-1, len(space), len(space))

@@ -21,6 +21,7 @@ from .minimum_image import PeriodicCell
 
 _NEAREST_HOSTS = 8  # distances per host species in a fingerprint
 _CHUNK = 2_000_000  # distances held at once
+_PAIRS = 20_000  # of samples, compared at once
 
 
 @dataclass(frozen=True)
@@ -177,13 +178,29 @@ class _Matcher:
         equal = np.eye(n, dtype=bool)
         if self.samples.shape[1] == 1:
             return equal | self._equal_places()
-        for i in range(n - 1):
-            others = np.arange(i + 1, n)
-            alike = np.abs(self.fingerprints[others] - self.fingerprints[i]).max(axis=1) <= self.slack
-            for part, images, operations, columns in self._near(i, others[alike], self.tolerance):
-                squares = self._squares(images, operations, part[columns], self.tolerance)[0]
-                equal[i, part[columns[np.isfinite(squares)]]] = True
+        rows = max(1, _PAIRS // n)
+        for start in range(0, n, rows):
+            centres = np.arange(start, min(start + rows, n))
+            first, second = np.nonzero(np.arange(n) > centres[:, None])
+            alike = np.abs(self.fingerprints[centres][first] - self.fingerprints[second]).max(axis=1) <= self.slack
+            images = np.einsum("oij,snj->soni", self.rotations, self.samples[centres]) + self.translations[:, None]
+            self._add_equal(equal[centres[0] :], images, first[alike], second[alike])
         return equal | equal.T
+
+    def _add_equal(self, equal: np.ndarray, images: np.ndarray, first: np.ndarray, second: np.ndarray) -> None:
+        """Mark the equal ones of pairs of samples: the first by its images (C, O, n, 3), row of `equal`."""
+        n_operations, n = images.shape[1:3]
+        rare = self.species[0]
+        images_of_one = images[:, :, rare[0]]
+        step = max(1, _CHUNK // (3 * n_operations * len(rare)))
+        for start in range(0, len(first), step):
+            rows, columns = first[start : start + step], second[start : start + step]
+            near = self.cell.within(images_of_one[rows], self.samples[columns][:, rare], self.tolerance).any(axis=2)
+            pairs, operations = np.nonzero(near)
+            rows, columns = rows[pairs], columns[pairs]
+            turned = rows * n_operations + operations
+            fit = np.isfinite(self._squares(images.reshape(-1, n, 3), turned, columns, self.tolerance)[0])
+            equal[rows[fit], columns[fit]] = True
 
     def _equal_places(self) -> np.ndarray:
         """The same of samples with one guest, but for the diagonal: all pairs together, and no one to assign."""
@@ -250,7 +267,7 @@ class _Matcher:
 
     def _add_squares(self, images, samples, tolerance: float, squares: np.ndarray, partners: np.ndarray) -> None:
         for guests in self.species:
-            distances = self.cell.distances(images[:, guests], samples[:, guests])
+            distances = self.cell.distances(images[:, guests], samples[:, guests], tolerance)
             fits = distances <= tolerance
             possible = np.isfinite(squares)
             for axis in (1, 2):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -25,12 +26,17 @@ from .strategies import SampleBatch, rows_times
 
 VOID = 4.5  # A, radius of a sphere without atoms
 GRID = 0.6  # A
+_BLOCK = 4  # points of the grid along each edge of a block
+_MARGIN = 1e-6  # A, far more than rounding
 _REDRAWS = 500  # of a starting position; in a cell with 1 % of it within reach 99 % succeed
 
 
 _MOST = 8192
 _KNOWN: OrderedDict[bytes, bool] = OrderedDict()
 """Of this process, by digest: the tasks of a unit, 2,048 at most, ask for their hosts in every round of drawing."""
+_WITHOUT: OrderedDict[bytes, bytes] = OrderedDict()
+"""Coordinates of a host without empty space, by cell: guests that are placed in turn leave it without, and their host
+is another one for each sample and turn."""
 
 
 def has_void(host: Crystal) -> bool:
@@ -38,12 +44,18 @@ def has_void(host: Crystal) -> bool:
     if not len(host):
         return False
     rows, frac_coords = np.asarray(host.lattice, np.float64), np.asarray(host.frac_coords, np.float64)
-    key = hashlib.sha256(rows.tobytes() + frac_coords.tobytes()).digest()
+    cell, atoms = rows.tobytes(), frac_coords.tobytes()
+    if cell in _WITHOUT and atoms.startswith(_WITHOUT[cell]):
+        return False
+    key = hashlib.sha256(cell + atoms).digest()
     found = _KNOWN.get(key)
     if found is None:
-        _KNOWN[key] = found = largest_empty_sphere(rows, frac_coords, VOID + GRID) > VOID
-        while len(_KNOWN) > _MOST:
-            _KNOWN.popitem(last=False)
+        _KNOWN[key] = found = sphere_fits(rows, frac_coords, VOID)
+        if not found:
+            _WITHOUT[cell] = atoms
+        for known in (_KNOWN, _WITHOUT):
+            while len(known) > _MOST:
+                known.popitem(last=False)
     return found
 
 
@@ -55,18 +67,58 @@ def largest_empty_sphere(lattice: np.ndarray, frac_coords: np.ndarray, limit: fl
         frac_coords: fractional coordinates of the atoms, (n, 3), at least one.
         limit: radius in A from which on it does not matter.
     """
+    points = _every([np.arange(n) / n for n in _grid(lattice)])
+    return float(_nearest(lattice, frac_coords, limit)(points).max())
+
+
+def sphere_fits(lattice: np.ndarray, frac_coords: np.ndarray, radius: float) -> bool:
+    """Whether `largest_empty_sphere` is larger than a radius.
+
+    Blocks of the grid are looked at first: no point of one is further from an atom than its centre by more than half
+    its diagonal.  That leaves no or few points in most crystals.
+    """
+    nearest = _nearest(lattice, frac_coords, radius + GRID)
+    counts = _grid(lattice)
+    starts = [np.arange(0, n, _BLOCK) for n in counts]
+    centres = _every([(first + (_BLOCK - 1) / 2) / n for first, n in zip(starts, counts, strict=True)])
+    corners = _every([np.array([-0.5, 0.5]) * (_BLOCK - 1) / n for n in counts])
+    half = np.linalg.norm(corners @ lattice, axis=1).max()
+    left = _every(starts)[nearest(centres) + half > radius - _MARGIN]
+    if not len(left):
+        return False
+    points = (left[:, None] + _every([np.arange(_BLOCK)] * 3)).reshape(-1, 3)
+    largest = float(nearest(points[(points < counts).all(axis=1)] / counts).max())
+    if abs(largest - radius) <= _MARGIN:
+        return largest_empty_sphere(lattice, frac_coords, radius + GRID) > radius
+    return largest > radius
+
+
+def _grid(lattice: np.ndarray) -> np.ndarray:
+    """Points of the grid along each cell vector, int64 (3,)."""
+    return np.ceil(np.linalg.norm(lattice, axis=1) / GRID).astype(int)
+
+
+def _every(axes: list[np.ndarray]) -> np.ndarray:
+    """Every combination of values along three axes, the last one fastest: (m, 3)."""
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+
+
+def _nearest(lattice: np.ndarray, frac_coords: np.ndarray, limit: float) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from fractional coordinates in the cell, (m, 3), to distances in A to the nearest atom, at most
+    `limit`, (m,)."""
     from scipy.spatial import cKDTree
 
-    steps = [np.arange(n) / n for n in np.ceil(np.linalg.norm(lattice, axis=1) / GRID).astype(int)]
-    points = np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1).reshape(-1, 3)
     # Images of atoms up to `limit` outside of the cell, in fractional coordinates.
     margin = limit * np.linalg.norm(np.linalg.inv(lattice), axis=0)
-    cells = [np.arange(-n, n + 1) for n in np.ceil(margin).astype(int)]
-    shifts = np.stack(np.meshgrid(*cells, indexing="ij"), axis=-1).reshape(-1, 1, 3)
-    images = (frac_coords % 1.0 + shifts).reshape(-1, 3)
+    shifts = _every([np.arange(-n, n + 1) for n in np.ceil(margin).astype(int)])
+    images = (frac_coords % 1.0 + shifts[:, None]).reshape(-1, 3)
     images = images[((images >= -margin) & (images <= 1.0 + margin)).all(axis=1)]
-    distances, _ = cKDTree(images @ lattice).query(points @ lattice, distance_upper_bound=limit)
-    return float(np.minimum(distances, limit).max())
+    tree = cKDTree(images @ lattice)
+
+    def distances(points: np.ndarray) -> np.ndarray:
+        return np.minimum(tree.query(points @ lattice, distance_upper_bound=limit)[0], limit)
+
+    return distances
 
 
 def starting_positions(batch: SampleBatch) -> torch.Tensor:

@@ -8,7 +8,9 @@ from made_up_spaces import chain, grid, scattered
 
 from inpaint_hpc.orderings.enumeration import (
     OrderingKeys,
+    _grow,
     _orbits,
+    _unions,
     distinct,
     inequivalent_orderings,
     symmetric_orderings,
@@ -150,3 +152,48 @@ def test_distinct_keeps_the_first_of_each_kind():
     space = ordering_space([chain(6)])
     kept = distinct(np.array([[0, 1], [2, 3], [0, 2], [1, 3], [0, 3]]), OrderingKeys(space.permutations))
     assert [k.tolist() for k in kept] == [[0, 1], [0, 2], [0, 3]]
+
+
+def test_orderings_grow_as_by_plain_sets_of_rows():
+    for space, n in ((ordering_space([chain(10, spacing=1.2)]), 3), (ordering_space([chain(80)]), 1)):
+        orderings = np.zeros((1, 0), dtype=np.int64)
+        for _ in range(n):
+            rows = {
+                tuple(sorted([*ordering, site]))
+                for ordering in orderings.tolist()
+                for site in range(len(space))
+                if site not in ordering and space.allows(np.array([*ordering, site]))
+            }
+            orderings = _grow(space, orderings, np.arange(len(space)))
+            assert orderings.tolist() == sorted(map(list, rows))
+    # So many guests that their numbers would not fit into 64 bits.
+    few = _grow(space, np.arange(0, 24, 2)[None], np.array([1, 3, 79]))
+    assert few.tolist() == sorted(sorted([*range(0, 24, 2), site]) for site in (1, 3, 79))
+
+
+def test_keys_and_symmetry_operation_by_operation(monkeypatch):
+    monkeypatch.setattr("inpaint_hpc.orderings.enumeration._CHUNK", 500)
+    rng = np.random.default_rng(0)
+    for space in (ordering_space([grid(2)]), ordering_space([chain(70)])):
+        keys = OrderingKeys(space.permutations)
+        orderings = np.array([rng.permutation(len(space))[:4] for _ in range(40)])
+        images = [[keys.plain(p[o][None])[0] for p in space.permutations] for o in orderings]
+        assert keys(orderings).tolist() == [min(row) for row in images]
+        kept = [[set(p[o]) == set(o) for p in space.permutations] for o in orderings.tolist()]
+        assert keys.symmetry(orderings).tolist() == np.sum(kept, axis=1).tolist()
+
+
+def test_unions_of_orbits_as_by_trying_all():
+    space = ordering_space([chain(12, 3, spacing=1.2), chain(12, 11, spacing=1.6)])
+    labels = np.array([0, 0, 1, 2, 2, 2, 3, 4, 5, 5, 6, 7] + [8, 9, 10, 10, 11, 12, 13, 14, 14, 15, 16, 17])
+    orbits = [np.flatnonzero(labels == label) for label in range(18)]
+    for counts in ({3: 3}, {11: 3}, {3: 2, 11: 2}):
+        every = set()
+        for n in range(1, 5):
+            for some in itertools.combinations(orbits, n):
+                sites = np.concatenate(some)
+                numbers, found = np.unique(space.numbers[sites], return_counts=True)
+                if dict(zip(numbers.tolist(), found.tolist(), strict=True)) == counts and space.allows(sites):
+                    every.add(tuple(sorted(sites.tolist())))
+        unions = [tuple(union.tolist()) for union in _unions(space, labels, counts)]
+        assert len(every) > 3 and len(unions) == len(every) and set(unions) == every

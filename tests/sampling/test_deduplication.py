@@ -12,7 +12,8 @@ from pymatgen.core import Lattice
 from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.reading import read_hosts
 from inpaint_hpc.crystals.symmetry import symmetry_operations
-from inpaint_hpc.sampling.deduplication import deduplicate
+from inpaint_hpc.sampling import deduplication
+from inpaint_hpc.sampling.deduplication import deduplicate, equal_samples
 
 RUTILE = read_hosts([MNO2 / "beta_mp-510408.cif"])[0]
 LAYERED = read_hosts([MNO2 / "delta_mp-25223.cif"])[0]
@@ -186,3 +187,23 @@ def test_spread_is_measured_in_one_frame():
     (cluster,) = deduplicate(SPINEL, [3], samples, 0.25)
     assert cluster.representative == 2
     assert cluster.spread == pytest.approx(np.std(along), abs=0.01)
+
+
+@pytest.mark.parametrize("host", HOSTS, ids=lambda host: host.name)
+def test_many_samples_are_compared_as_pairs_are(host, monkeypatch):
+    rng = np.random.default_rng(4)
+    guests = np.array([3, 3, 12])
+    places = rng.random((5, 3, 3))
+    samples = np.stack([moved(host, guests, places[k % 5], rng, rng.uniform(0.0, 0.7)) for k in range(18)])
+    operations = symmetry_operations(host, SYMPREC)
+    expected = np.eye(18, dtype=bool)
+    for i in range(18):
+        for j in range(i + 1, 18):
+            same = equal_by_brute_force(host, guests, samples[i], samples[j], 0.5, operations)
+            expected[i, j] = expected[j, i] = same
+    assert 18 < expected.sum() < 18 * 18
+    assert np.array_equal(equal_samples(host, guests, samples), expected)
+    # A few at a time.
+    monkeypatch.setattr(deduplication, "_PAIRS", 40)
+    monkeypatch.setattr(deduplication, "_CHUNK", 500)
+    assert np.array_equal(equal_samples(host, guests, samples), expected)

@@ -1,5 +1,7 @@
 """Hosts with empty space, and where guests begin in them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,14 @@ from inpaint_hpc.crystals.batch import Crystal
 from inpaint_hpc.crystals.reading import read_hosts
 from inpaint_hpc.sampling import empty_space
 from inpaint_hpc.sampling.contact_distances import connected_guests
-from inpaint_hpc.sampling.empty_space import has_void, largest_empty_sphere, starting_positions
+from inpaint_hpc.sampling.empty_space import (
+    GRID,
+    VOID,
+    has_void,
+    largest_empty_sphere,
+    sphere_fits,
+    starting_positions,
+)
 from inpaint_hpc.sampling.strategies import SampleBatch
 from inpaint_hpc.sampling.tasks import Task
 
@@ -62,11 +71,45 @@ def test_in_a_void_guests_begin_within_reach_wherever_they_are_drawn():
     assert torch.equal(starting_positions(later), found[60:])
 
 
-def test_hosts_of_a_whole_unit_are_remembered(monkeypatch):
+@pytest.fixture
+def asked(monkeypatch):
+    """Hosts whose empty space is looked for."""
+    calls = []
+    find = empty_space.sphere_fits
+    monkeypatch.setattr(empty_space, "sphere_fits", lambda *host: calls.append(host) or find(*host))
+    return calls
+
+
+def test_hosts_of_a_whole_unit_are_remembered(asked):
     """Every round of drawing asks for all of them again."""
-    asked = []
-    find = empty_space.largest_empty_sphere
-    monkeypatch.setattr(empty_space, "largest_empty_sphere", lambda *host: asked.append(host) or find(*host))
     hosts = [Crystal(np.array([8]), np.zeros((1, 3)), (3.0 + 1e-3 * k) * np.eye(3)) for k in range(300)]
     found = [has_void(host) for host in [*hosts, *hosts]]
     assert not any(found) and len(asked) == len(hosts)
+
+
+def test_guests_do_not_make_empty_space(asked):
+    """Neither do they fill it: hosts with a void are looked at again."""
+    rng = np.random.default_rng(0)
+    host, layer = (replace(one, lattice=1.001 * one.lattice) for one in (SPINEL, LAYER))
+    for one in (host, layer):
+        asked.clear()
+        filled = [one, *(one.with_guests([3], rng.random((1, 3))) for _ in range(5))]
+        plain = [largest_empty_sphere(c.lattice, c.frac_coords, VOID + GRID) > VOID for c in filled]
+        assert [has_void(c) for c in filled] == plain
+        assert len(asked) == (1 if one is host else 6)
+    other = replace(host, frac_coords=host.frac_coords[::-1].copy())
+    assert not has_void(other) and len(asked) == 7
+
+
+def test_blocks_of_the_grid_give_the_answer_of_the_whole_grid():
+    rng = np.random.default_rng(0)
+    answers = []
+    for k in range(120):
+        lattice = rng.uniform(2.0, 9.0, (3, 1)) * (np.eye(3) + rng.uniform(-0.5, 0.5, (3, 3)))
+        atoms = rng.uniform(-1.0, 2.0, (rng.integers(1, 12), 3))
+        whole = largest_empty_sphere(lattice, atoms, 9.0)
+        # At random, just around the largest sphere, and at it.
+        radius = [rng.uniform(1.0, 6.0), whole - 1e-9, whole + 1e-9, whole][k % 4]
+        answers.append(sphere_fits(lattice, atoms, radius))
+        assert answers[-1] == (largest_empty_sphere(lattice, atoms, radius + GRID) > radius)
+    assert 30 < sum(answers) < 90

@@ -48,3 +48,22 @@ def test_batches_broadcast():
     together = cell.distances(samples, host)
     assert together.shape == (4, 5, 6)
     np.testing.assert_allclose(together[2], cell.distances(samples[2], host))
+
+
+@pytest.mark.parametrize("lattice", [*LATTICES, 4.0 * np.eye(3), 2.0 * (1.0 - np.eye(3)), 2.0 - 4.0 * np.eye(3)])
+def test_vectors_are_those_of_a_search_among_all_images_to_the_last_bit(lattice):
+    """Points with several shortest images included: of those the first one counts."""
+    cell, rng = PeriodicCell(lattice), np.random.default_rng(2)
+    for frac in (rng.uniform(-2, 2, (300, 3)), rng.integers(-8, 9, (300, 3)) / 8, rng.integers(-6, 7, (300, 3)) / 6):
+        wrapped = frac @ cell._to_reduced
+        plain = (wrapped - np.round(wrapped)) @ cell.reduced
+        far = np.flatnonzero(np.einsum("ij,ij->i", plain, plain) > 0.25 * cell.shortest**2)
+        images = plain[far, None] + cell._images
+        plain[far] = images[np.arange(len(far)), np.einsum("ijk,ijk->ij", images, images).argmin(axis=1)]
+        assert cell.vectors(frac).tobytes() == plain.tobytes()
+        lengths = np.linalg.norm(plain, axis=1)
+        assert cell.distances(np.zeros((1, 3)), frac)[0].tobytes() == lengths.tobytes()
+        for limit in (0.2, 1.0, 3.0):
+            near = cell.distances(np.zeros((1, 3)), frac, limit)[0]
+            assert np.array_equal(near <= limit, lengths <= limit)
+            assert near[near <= limit].tobytes() == lengths[lengths <= limit].tobytes()
