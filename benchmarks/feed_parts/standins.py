@@ -20,8 +20,8 @@ import torch
 from .answers import Answers, counted, replaced
 from .card import Call
 
-# Rows of a batch of CHGNet on an H200 that four workers with several units in flight share: as `default_row_budget`.
-ROWS = 1_500_000
+# Memory of a batch on an H200 that four workers with several units in flight share, B: as `memory_for_batches`.
+MEMORY = 15 * 10**9
 # The potential: width of a well, A, and its curvature, eV/A^2, for steps of relaxation as with CHGNet: on average 17.0,
 # at most 53, of 51 candidates of 20 electrodes.  Both numbers are printed.
 WELL, STIFFNESS = 0.3, 2.3
@@ -230,7 +230,7 @@ def stand_ins(recorder: Recorder, answers: Answers, steps: list[int]) -> Iterato
         (joint, "_denoise", denoise),
         (ScoreNetwork, "encode", lambda self, host: None),
         (chgnet.BatchEvaluator, "__call__", evaluate),
-        (chgnet, "default_row_budget", lambda device: ROWS),
+        (chgnet, "default_row_budget", lambda device, what: MEMORY // chgnet.bytes_per_row(what)),
         (analysis_pool, "AnalysisPool", lambda processes: recorder),
         (inpaint, "draw_valid", draw_valid),
         (ranking_stage, "relax", counted(ranking_stage.relax, steps)),

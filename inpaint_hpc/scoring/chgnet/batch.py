@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 EV_PER_A3_IN_GPA = 160.21766208  # as in chgnet
 # A row is a directed edge of the atom graph or an angle; both cost about the same.
 CPU_ROW_BUDGET = 12_000
-BYTES_PER_ROW = 10_000
+# Derivatives need what is in memory on the way to the energy: 7 to 9.5 kB on a CPU, and 2 kB without.
+BYTES_PER_ROW, BYTES_PER_ROW_OF_ENERGIES = 10_000, 3_000
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ class BatchEvaluator:
         if row_budget is not None and row_budget < 1:
             raise InputError(f"the row budget must be at least 1, not {row_budget}")
         self.network, self.what = network, frozenset(what)
-        self.row_budget = row_budget or default_row_budget(network.device)
+        self.row_budget = row_budget or default_row_budget(network.device, what)
 
     def __call__(
         self, crystals: Sequence[Crystal] | Crystals, progress: Callable[[int], None] | None = None
@@ -297,8 +298,13 @@ def pack_rows(members: Sequence[int], rows: Any, budget: float) -> list[list[int
     return batches
 
 
-def default_row_budget(device: torch.device) -> int:
+def default_row_budget(device: torch.device, what: str) -> int:
     """Rows that fit in 60 % of the free memory of a GPU; on CPUs, where larger batches gain nothing, a constant."""
     if device.type != "cuda":
         return CPU_ROW_BUDGET
-    return max(1, memory_for_batches(device) // BYTES_PER_ROW)
+    return max(1, memory_for_batches(device) // bytes_per_row(what))
+
+
+def bytes_per_row(what: str) -> int:
+    """Memory of a batch per row, B; `what` as in `evaluate`."""
+    return BYTES_PER_ROW if "f" in what or "s" in what else BYTES_PER_ROW_OF_ENERGIES
