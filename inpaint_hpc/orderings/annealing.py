@@ -173,10 +173,11 @@ def random_orderings(
     rng = np.random.default_rng(seed)
     wanted = np.repeat(sorted(counts), [counts[z] for z in sorted(counts)])
     likelihood = np.log(np.maximum(space.occupancy, 1e-3))
+    of_element = {z: np.where(space.numbers == z, likelihood, -np.inf) for z in counts}
     found = []
     for _ in range(chains):
         for _ in range(tries):
-            ordering = _fill(space, rng.permutation(wanted), likelihood, rng)
+            ordering = _fill(space, rng.permutation(wanted), of_element, rng)
             if ordering is not None:
                 found.append(np.sort(ordering))
                 break
@@ -184,18 +185,19 @@ def random_orderings(
 
 
 def _fill(
-    space: OrderingSpace, wanted: np.ndarray, likelihood: np.ndarray, rng: np.random.Generator
+    space: OrderingSpace, wanted: np.ndarray, likelihood: Mapping[int, np.ndarray], rng: np.random.Generator
 ) -> np.ndarray | None:
-    free = np.ones(len(space), dtype=bool)
+    blocked = np.zeros(len(space), dtype=bool)
     taken = []
-    for z in wanted:
-        score = np.where(free & (space.numbers == z), likelihood + rng.gumbel(size=len(space)), -np.inf)
+    for z in wanted.tolist():
+        score = likelihood[z] + rng.gumbel(size=len(space))
+        score[blocked] = -np.inf
         site = int(score.argmax())
-        if not np.isfinite(score[site]):
+        if score[site] == -np.inf:
             return None
         taken.append(site)
-        free[site] = False
-        free &= ~space.excluded[site]
+        blocked |= space.excluded[site]
+        blocked[site] = True
     return np.array(taken, dtype=np.int64)
 
 

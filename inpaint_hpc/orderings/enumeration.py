@@ -239,21 +239,19 @@ def _unions(space: OrderingSpace, labels: np.ndarray, counts: Mapping[int, int])
     missing = {int(z): int(count) for z, count in counts.items() if count}
     produced = 0
     visited = 0
-    stack: list[tuple[int, tuple[int, ...], int, tuple[tuple[int, int], ...]]] = [(0, (), 0, tuple(missing.items()))]
+    stack: list[tuple[int, tuple[int, ...], int, dict[int, int]]] = [(0, (), 0, missing)]
     while stack and produced < COMBINATIONS and visited < 20 * COMBINATIONS:
-        start, chosen, bits, wanted = stack.pop()
+        start, chosen, bits, left = stack.pop()
         visited += 1
-        left = dict(wanted)
         if not any(left.values()):
             produced += 1
             yield np.sort(np.concatenate([orbits[k] for k in chosen]))
             continue
         options = []
         for k in range(start, len(orbits)):
-            z, size = elements[k], sizes[k]
-            if size <= left.get(z, 0) and not excluded[k] & bits:
-                wanted_then = tuple((y, c - size * (y == z)) for y, c in wanted)
-                options.append((k + 1, (*chosen, k), bits | 1 << k, wanted_then))
+            still = left.get(elements[k], 0) - sizes[k]
+            if still >= 0 and not excluded[k] & bits:
+                options.append((k + 1, (*chosen, k), bits | 1 << k, {**left, elements[k]: still}))
         stack += reversed(options)
 
 

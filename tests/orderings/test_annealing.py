@@ -103,6 +103,27 @@ def test_energies_halfway_between_two_numbers_of_six_decimals_are_computed():
 
 
 @pytest.mark.parametrize("case", range(5))
+def test_random_orderings_are_filled_site_by_site(case):
+    space, counts = list(spaces())[case]
+    rng = np.random.default_rng(6)
+    expected = []
+    for _ in range(200):
+        free, taken = np.ones(len(space), dtype=bool), []
+        for z in rng.permutation(np.repeat(list(counts), list(counts.values()))):
+            noise = rng.gumbel(size=len(space))
+            score = np.where(free & (space.numbers == z), np.log(np.maximum(space.occupancy, 1e-3)) + noise, -np.inf)
+            if not np.isfinite(score.max()):
+                break
+            taken.append(score.argmax())
+            free &= ~space.excluded[taken[-1]]
+            free[taken[-1]] = False
+        else:
+            expected.append(sorted(taken))
+    # Without a second try each failure is a chain less.
+    assert random_orderings(space, counts, 200, seed=6, tries=1).tolist() == expected
+
+
+@pytest.mark.parametrize("case", range(5))
 def test_features_are_the_plain_sums(case):
     space, counts = list(spaces())[case]
     surrogate = Surrogate(space)
