@@ -11,18 +11,17 @@ import itertools
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from inpaint_hpc.sampling.tasks import Apply
+
 Found = TypeVar("Found")
 Steps = Generator[Any, np.ndarray, Found]
 """A search that yields what it wants energies of, is sent them (NaN where one failed), and returns what it found."""
-
-Apply = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
-"""A function and items -> results in their order: `map`, or that of processes."""
 
 _NUMBERS = itertools.count()
 _MOST = 1024  # searches that wait in a process

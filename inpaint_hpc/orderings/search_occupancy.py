@@ -22,15 +22,15 @@ from inpaint_hpc.gpus import is_gpu
 from inpaint_hpc.sampling.contact_distances import invalid_samples
 from inpaint_hpc.sampling.deduplication import equal_samples
 from inpaint_hpc.sampling.settings import SamplingSettings
-from inpaint_hpc.sampling.tasks import Task
+from inpaint_hpc.sampling.tasks import Apply, Task
 from inpaint_hpc.scoring.chgnet.batch import BatchEvaluator
 from inpaint_hpc.scoring.chgnet.models import DEFAULT_WEIGHTS, load_chgnet_network
 from inpaint_hpc.sites.clustering import networks_from_positions
-from inpaint_hpc.sites.pooling import PoolingSettings, pool_many
+from inpaint_hpc.sites.pooling import Pool, PoolingSettings, pool_many
 from inpaint_hpc.sites.site_network import SiteNetwork
 
 from .evaluation_budget import evaluation_budget
-from .lockstep import Apply, Search, Steps, driven, in_lockstep
+from .lockstep import Search, Steps, driven, in_lockstep
 from .ordering_search import OrderingSearchResult, ordering_search
 from .ordering_space import OrderingSpace, ordering_space
 
@@ -131,7 +131,7 @@ def search_occupancy(
     together = is_gpu(device)
     settings = settings or SearchSettings()
     start = time.perf_counter()
-    positions = _single_guests(network, tasks, sampling, device, progress)
+    positions = _single_guests(network, tasks, sampling, device, progress, apply)
     share = (time.perf_counter() - start) / max(1, len(tasks))
     evaluator = BatchEvaluator(load_chgnet_network(settings.chgnet, device), "e")
     budgets = [evaluation_budget(settings.evaluations, len(task.guests)) for task in tasks]
@@ -177,7 +177,7 @@ def _energies(evaluator: BatchEvaluator, wanted: dict[int, tuple[Task, np.ndarra
     return dict(zip(wanted, np.split(energies, ends[:-1]), strict=True))
 
 
-def _single_guests(network, tasks, sampling, device, progress) -> list[dict[int, np.ndarray]]:
+def _single_guests(network, tasks, sampling, device, progress, apply) -> list[dict[int, np.ndarray]]:
     """Positions (P, 3) of a single guest of each element of each task."""
     # A series of concentrations in one host draws single guests once.
     keys = [content_bytes(task.host.numbers, task.host.frac_coords, task.host.lattice) for task in tasks]
@@ -187,12 +187,12 @@ def _single_guests(network, tasks, sampling, device, progress) -> list[dict[int,
     )
     pools = pool_many(
         network,
-        [host_of[key] for key, _ in wanted],
-        [z for _, z in wanted],
+        [Pool(host_of[key], z) for key, z in wanted],
         [1] * len(wanted),
         PoolingSettings(sampling=replace(sampling, strategy="conditional"), joint_samples=0),
         device,
         progress,
+        apply,
     )
     drawn = {one: pool.frac_coords for one, pool in zip(wanted, pools, strict=True)}
     return [{z: drawn[key, z] for z in sorted(set(task.guests))} for key, task in zip(keys, tasks, strict=True)]

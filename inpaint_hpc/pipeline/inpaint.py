@@ -166,7 +166,7 @@ def scored_tasks(
         draws[row].seconds["deduplicate"] = seconds
         placements.append(TaskCandidates(tasks[row], cache, candidates, searched=row in found))
     if pipeline.score:
-        rank_by_energy(placements, pipeline, where, progress, refine=refiner(run))
+        rank_by_energy(placements, pipeline, where, progress, refine=refiner(run), analysis=analysis)
     for drawn, one in zip(draws, placements, strict=True):
         drawn.seconds.update(one.seconds)
     return [

@@ -23,8 +23,9 @@ from .candidate_order import by_energy, handed_out
 from .host_energies import host_energies
 from .rejection_sampling import Progress
 from .results import CONVERGED, DIVERGED, UNFINISHED, Candidate, HostEnergies, Relaxed
+from .run_context import Analysis
 from .settings import STAGED, PipelineSettings
-from .shortlist import VOID, lowest_voids, shortlist
+from .shortlist import VOID, Scored, lowest_voids, shortlisted
 from .unique_minima import merge_minima
 from .wyckoff_cache import WyckoffCache
 
@@ -68,6 +69,7 @@ def rank_by_energy(
     progress: Progress | None = None,
     together: bool | None = None,
     refine: Refine | None = None,
+    analysis: Analysis = map,
 ) -> None:
     """Score, refine, relax and rank the candidates of tasks, in place.
 
@@ -82,6 +84,7 @@ def rank_by_energy(
         together: all tasks at once, or one at a time; None decides by the device.
         refine: moves guests that the search put on sites to their joint positions; kept if the energy falls enough, see
             `_refine`.
+        analysis: how steps without networks are done for many tasks.
     """
     count = _Counter(progress, placements, pipeline.top_k)
     together = is_gpu(device) if together is None else together
@@ -91,9 +94,12 @@ def rank_by_energy(
         if pipeline.relaxes and pipeline.top_k is None:
             with _timed(group, "relax"):
                 _let_voids_go(group, pipeline, device)
+        searched = [one for one in group if one.searched]
+        if searched:
+            chosen = analysis(shortlisted, [Scored(one.task, one.candidates, pipeline) for one in searched])
+            for one, candidates in zip(searched, chosen, strict=True):
+                one.candidates = candidates
         for one in group:
-            if one.searched:
-                one.candidates = shortlist(one.task, one.candidates, pipeline)
             one.candidates = lowest_voids(one.task, one.candidates)
         if refine is not None and any(one.searched for one in group):
             with _timed(group, "settle"):

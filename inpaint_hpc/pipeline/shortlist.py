@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -37,6 +37,25 @@ def lowest_voids(task: Task, candidates: Sequence[Candidate]) -> list[Candidate]
         return one.origin != VOID or (one.energy_per_atom is not None and one.energy_per_atom * n_atoms <= highest)
 
     return [one for one in candidates if stays(one)]
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """What the shortlist of a task is chosen from, as `shortlist` takes it."""
+
+    task: Task
+    candidates: Sequence[Candidate]
+    pipeline: PipelineSettings
+
+    @property
+    def name(self) -> str:
+        """Name of the task."""
+        return self.task.name
+
+
+def shortlisted(scored: Scored) -> list[Candidate]:
+    """`shortlist` of one item."""
+    return shortlist(scored.task, scored.candidates, scored.pipeline)
 
 
 def shortlist(task: Task, candidates: Sequence[Candidate], pipeline: PipelineSettings) -> list[Candidate]:

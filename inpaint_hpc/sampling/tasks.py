@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral
@@ -18,6 +18,9 @@ from .contact_distances import require_room
 
 Guests = Mapping[Any, int] | Iterable[str | int]
 """Element -> count, or a list of elements, by symbol or atomic number."""
+
+Apply = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+"""How a function is applied to items of many tasks, whose results come in their order: `map`, or that of processes."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -70,22 +70,15 @@ def find_sites_many(
     """
     (number,) = guest_numbers([guest])
     settings = settings or PoolingSettings()
-    numbers = [number] * len(hosts)
+    empty = [Pool(host, number) for host in hosts]
     arguments = (settings, device, progress)
     if n_guests is not None:
-        pools = pool_many(network, hosts, numbers, [n_guests] * len(hosts), *arguments)
+        pools = pool_many(network, empty, [n_guests] * len(hosts), *arguments)
     else:
-        alone = pool_many(network, hosts, numbers, [1] * len(hosts), *arguments)
+        alone = pool_many(network, empty, [1] * len(hosts), *arguments)
         counts = [_joint_counts(pool, settings) for pool in alone]
         crowded = [k for k, count in enumerate(counts) if count]
-        more = pool_many(
-            network,
-            [hosts[k] for k in crowded],
-            [number] * len(crowded),
-            [counts[k] for k in crowded],
-            *arguments,
-            earlier=[alone[k] for k in crowded],
-        )
+        more = pool_many(network, [alone[k] for k in crowded], [counts[k] for k in crowded], *arguments)
         pools = list(alone)
         for k, pool in zip(crowded, more, strict=True):
             pools[k] = pool

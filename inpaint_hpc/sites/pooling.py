@@ -19,7 +19,7 @@ from inpaint_hpc.sampling.contact_distances import connected_guests
 from inpaint_hpc.sampling.empty_space import has_void
 from inpaint_hpc.sampling.sample import sample
 from inpaint_hpc.sampling.settings import SamplingSettings
-from inpaint_hpc.sampling.tasks import Task
+from inpaint_hpc.sampling.tasks import Apply, Task
 
 from .clustering import MERGE, STRAY, assign_sites, network_from_positions, networks_from_positions
 from .site_network import SiteNetwork
@@ -77,7 +77,7 @@ class Pool:
 
     host: Crystal
     number: int
-    samples: dict[int, np.ndarray]
+    samples: dict[int, np.ndarray] = field(default_factory=dict)
     new_sites: tuple[int, ...] = ()
     saturated: bool = False
     nfe: int = 0
@@ -126,18 +126,17 @@ def pool_positions(
     progress: Progress | None = None,
 ) -> Pool:
     """Pool guest positions of one host; see `pool_many`."""
-    return pool_many(network, [host], [number], [n_guests], settings, device, progress)[0]
+    return pool_many(network, [Pool(host, number)], [n_guests], settings, device, progress)[0]
 
 
 def pool_many(
     network: Any,
-    hosts: Sequence[Crystal],
-    numbers: Sequence[int],
+    pools: Sequence[Pool],
     n_guests: Sequence[int | Sequence[int]],
     settings: PoolingSettings | None = None,
     device: Any = None,
     progress: Progress | None = None,
-    earlier: Sequence[Pool] | None = None,
+    apply: Apply = map,
 ) -> list[Pool]:
     """Pool guest positions of many hosts, sampled together.
 
@@ -145,25 +144,26 @@ def pool_many(
 
     Args:
         network: a score network.
-        hosts: the hosts.
-        numbers: atomic number of the ion of each.
-        n_guests: for each host the number of guests in joint samples, one number or several; single guests are always
-            drawn in addition.
+        pools: one for each host and ion, empty, or drawn with the same settings: its samples are then kept, and as many
+            rounds are added as without them.
+        n_guests: for each of them the number of guests in joint samples, one number or several; single guests are
+            always drawn in addition.
         settings: by default `PoolingSettings()`.
         device: by default that of the network.
         progress: called after every step.
-        earlier: pools of the same hosts and ions to continue, drawn with the same settings; their samples are kept, and
-            as many rounds are added as without them.
+        apply: what looks for new sites after every round, in all of them.
+
+    Returns:
+        Pools in the same order; those given stay as they are.
 
     Raises:
         InputError: an empty host, or more guests than a cell can hold.
     """
     settings = settings or PoolingSettings()
-    pools = []
-    for k, (host, number, wanted) in enumerate(zip(hosts, numbers, n_guests, strict=True)):
-        if len(host) == 0:
-            raise InputError(f"{host.name or 'host'}: a site network needs host atoms")
-        start = earlier[k] if earlier is not None else Pool(host, int(number), {})
+    starts, pools = pools, []
+    for start, wanted in zip(starts, n_guests, strict=True):
+        if len(start.host) == 0:
+            raise InputError(f"{start.host.name or 'host'}: a site network needs host atoms")
         counts = sorted({1, *start.samples, *(wanted if isinstance(wanted, Iterable) else [wanted])})
         samples = {int(count): start.samples.get(count, np.zeros((0, int(count), 3))) for count in counts}
         pools.append(replace(start, samples=samples))
@@ -178,11 +178,16 @@ def pool_many(
         open_pools = [k for k, pool in enumerate(pools) if done < settings.min_rounds or not pool.saturated]
         if not open_pools:
             break
-        _draw_round(network, pools, tasks, open_pools, settings, device, progress)
+        before = _draw_round(network, pools, tasks, open_pools, settings, device, progress)
+        rounds = [_Round(pools[k], earlier, settings) for k, earlier in zip(open_pools, before, strict=True)]
+        for k, new in zip(open_pools, apply(_new_sites, rounds), strict=True):
+            pools[k].new_sites += (new,)
+            pools[k].saturated = new == 0
     return pools
 
 
-def _draw_round(network, pools, tasks, open_pools, settings: PoolingSettings, device, progress) -> None:
+def _draw_round(network, pools, tasks, open_pools, settings: PoolingSettings, device, progress) -> list[np.ndarray]:
+    """Add samples to the open pools; the positions that they had before."""
     rows = [(k, count) for k in open_pools for count in pools[k].samples]
     wanted = [_wanted(count, len(pools[k].samples) - 1, settings) for k, count in rows]
     sets = sample(
@@ -194,14 +199,11 @@ def _draw_round(network, pools, tasks, open_pools, settings: PoolingSettings, de
         first_sample=[len(pools[k].samples[count]) for k, count in rows],
         samples=wanted,
     )
-    before = {k: pools[k].frac_coords for k in open_pools}
+    before = [pools[k].frac_coords for k in open_pools]
     for (k, count), found in zip(rows, sets, strict=True):
         pools[k].samples[count] = np.concatenate([pools[k].samples[count], found.frac_coords])
         pools[k].nfe += found.nfe * len(found)
-    for k in open_pools:
-        new = _new_sites(pools[k], before[k], settings)
-        pools[k].new_sites += (new,)
-        pools[k].saturated = new == 0
+    return before
 
 
 def _wanted(count: int, joint_counts: int, settings: PoolingSettings) -> int:
@@ -210,9 +212,21 @@ def _wanted(count: int, joint_counts: int, settings: PoolingSettings) -> int:
     return -(-settings.joint_samples // joint_counts)
 
 
-def _new_sites(pool: Pool, before: np.ndarray, settings: PoolingSettings) -> int:
+@dataclass(frozen=True, eq=False)
+class _Round:
+    pool: Pool
+    before: np.ndarray
+    settings: PoolingSettings
+
+    @property
+    def name(self) -> str:
+        return self.pool.host.name
+
+
+def _new_sites(round_: _Round) -> int:
     """Orbits of the pool on which no position lay before the last round."""
-    network = pool.network(settings.symprec, settings.merge)
-    sites = assign_sites(network, before, STRAY * settings.merge)[0]
+    settings = round_.settings
+    network = round_.pool.network(settings.symprec, settings.merge)
+    sites = assign_sites(network, round_.before, STRAY * settings.merge)[0]
     seen = set(network.orbit_of[sites[sites >= 0]].tolist())
     return len(network.orbits) - len(seen)

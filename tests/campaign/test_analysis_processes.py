@@ -27,6 +27,7 @@ from inpaint_hpc.campaign.worker import ShardWorker
 from inpaint_hpc.pipeline import inpaint
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
+from inpaint_hpc.scoring.chgnet.batch import BatchEvaluator
 
 SCORED = {
     "hosts": {"examples": "mno2", "limit": 3},
@@ -173,7 +174,7 @@ def test_a_unit_draws_while_another_is_scored_and_only_one_does_each(make_run, m
         return called
 
     monkeypatch.setattr(inpaint, "draw_valid", alone("draw", inpaint.draw_valid))
-    monkeypatch.setattr(inpaint, "rank_by_energy", alone("score", inpaint.rank_by_energy))
+    monkeypatch.setattr(BatchEvaluator, "__call__", alone("score", BatchEvaluator.__call__))
     worker = ShardWorker(run.path, threads=1, name="w", analysis=1)
     try:
         with ThreadPoolExecutor(3) as threads:

@@ -7,7 +7,7 @@ from analytic_networks import SiteNetwork as SitesAtAtoms
 from inpaint_hpc import Crystal, InputError
 from inpaint_hpc.sampling.sample import SamplingSettings, Task, sample
 from inpaint_hpc.sites.clustering import assign_sites
-from inpaint_hpc.sites.pooling import PoolingSettings, pool_many, pool_positions
+from inpaint_hpc.sites.pooling import Pool, PoolingSettings, pool_many, pool_positions
 
 LI = 3
 # Far enough from the atom to be possible.
@@ -62,7 +62,7 @@ def test_a_pool_does_not_depend_on_its_company():
     network = SitesAtAtoms({25: 6.0, 8: 1.0, 16: 1.0}, offset=OFFSET)
     crystals, counts = [host(7.0), host(7.3), host(7.6)], [1, (2, 3), 2]
     wanted = settings(single_samples=3, joint_samples=2)
-    together = pool_many(network, crystals, [LI] * 3, counts, wanted)
+    together = pool_many(network, [Pool(crystal, LI) for crystal in crystals], counts, wanted)
     for crystal, count, pool in zip(crystals, counts, together, strict=True):
         alone = pool_positions(network, crystal, LI, count, wanted)
         assert alone.new_sites == pool.new_sites and alone.samples.keys() == pool.samples.keys()
