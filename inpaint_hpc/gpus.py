@@ -27,7 +27,7 @@ DEVICE_FILES = ("/dev/nvidia[0-9]*", "/dev/kfd", "/dev/dxg", "/dev/nvgpu/*", "/d
 WORKER_VARIABLE = "INPAINT_HPC_GPU_VARIABLE"
 # How many workers share each GPU, for each of them.
 SHARED_VARIABLE = "INPAINT_HPC_BATCHES_PER_GPU"
-# Of several units of a worker one may draw while another is scored; seldom are both batches of full size.
+# Of several units of a worker two use the networks at a time; seldom are both batches of full size.
 BATCHES_OF_SEVERAL_UNITS = 1.5
 _TIMEOUT = 180.0  # s; importing torch from a busy file system takes long
 # What a job has been given, in words that torch does not read.

@@ -1,9 +1,8 @@
 """Virtual time: actors with units in flight, processes for the analysis, and the card that all of them share.
 
 What is modelled: a call launches its kernels one by one, in its actor's interpreter, which its threads have in turns;
-of the units in flight of an actor one draws at a time, until its first analysis, and one is scored, after it; calls
-share the card by the kernels that they have to run, as under MPS; a core does one thing at a time, in the order of
-arrival.
+two of the units in flight of an actor use the networks at a time; calls share the card by the kernels that they have to
+run, as under MPS; a core does one thing at a time, in the order of arrival.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from .card import Call, Card, Cost
 from .standins import Analysed, Item, Own, Step
 
 AHEAD = 4  # as pipeline/analysis_pool.py
+USE_NETWORKS = 2  # as campaign/worker.py
 TURN = 0.005  # s after which a thread lets others have the interpreter, as sys.getswitchinterval()
 
 Resume = Callable[[], None]
@@ -156,7 +156,7 @@ class _Actor:
     def __init__(self, clock: _Clock, cores: _Slots, card: _SharedCard, setup: Setup, price: Callable) -> None:
         self._clock, self._cores, self._card, self._price = clock, cores, card, price
         self._interpreter, self._processes = _Slots(1), _Slots(max(1, setup.analysis))
-        self._drawing, self._scoring = _Slots(1), _Slots(1)
+        self._networks = _Slots(USE_NETWORKS)
         self._analysis = setup.analysis
         self._rank, self._oldest_first = 0, setup.oldest_first
         self.busy = 0.0
@@ -164,14 +164,14 @@ class _Actor:
     def unit(self, steps: Sequence[Step]) -> Process:
         self._rank += 1
         rank = self._rank if self._oldest_first else 0
-        turn, held = self._drawing, False
+        holding = False
         for k, step in enumerate(steps):
-            if isinstance(step, Analysed) and held:
-                turn.give()
-                turn, held = self._scoring, False
-            elif not held and any(isinstance(later, Call) for later in steps[k:]):
-                yield turn.take
-                held = True
+            if isinstance(step, Analysed) and holding:
+                self._networks.give()
+                holding = False
+            elif not holding and any(isinstance(later, Call) for later in steps[k:]):
+                yield self._networks.take
+                holding = True
             if isinstance(step, Own):
                 yield from self._own(step.seconds)
             elif isinstance(step, Call):

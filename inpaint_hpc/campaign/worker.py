@@ -44,6 +44,9 @@ __all__ = ["ShardWorker", "fail_unit"]
 BATCHES_TOGETHER = 2
 # Maximum halvings of the edge budget for a single task that runs out of memory.
 MAX_HALVINGS = 4
+# Units that use the networks at a time.  With one, units that are almost done would wait for one that relaxes, and the
+# pool without work for them; each more needs memory of the device.
+USE_NETWORKS = 2
 
 
 class _OfUnit(threading.local):
@@ -56,8 +59,8 @@ class _OfUnit(threading.local):
 
 
 class ShardWorker:
-    """Runs units of a campaign, also several at once in as many threads: one of them draws samples, one has its
-    candidates scored, and others wait for the analysis of their tasks or write their results.
+    """Runs units of a campaign, also several at once in as many threads: two of them use the networks at a time, while
+    others wait for the analysis of their tasks or write their results.
 
     Args:
         run_path: the run directory.
@@ -101,7 +104,7 @@ class ShardWorker:
         self.sampling, self.pipeline = self.run.settings()
         self._mine = _OfUnit(self.sampling.edge_budget)
         self._begun = itertools.count()
-        self._drawing, self._scoring = threading.Lock(), threading.Lock()
+        self._networks = threading.BoundedSemaphore(USE_NETWORKS)
         self.network = _frozen_network(self.run, self.device)
         self.cost = CostModel.of(self.sampling, self.pipeline, self.network.info)
         if self.pipeline.score:
@@ -192,14 +195,13 @@ class ShardWorker:
         from inpaint_hpc.pipeline.inpaint import scored_tasks
 
         beside: Analysis = map if self._pool is None else partial(self._pool.map, age=self._mine.number)
+        analysis: Analysis = map if self._pool is None else self._without_networks
         records: dict[str, TaskRecord] = {}
         for samples in sorted({task.samples for task in tasks}):
             chosen = [task for task in tasks if task.samples == samples]
             sampling = replace(self.sampling, samples=samples, edge_budget=self._mine.edge_budget)
             places = [task.task for task in chosen]
-            with contextlib.ExitStack() as turn:
-                turn.enter_context(self._drawing)
-                analysis: Analysis = map if self._pool is None else partial(self._between_turns, turn)
+            with self._networks:
                 scored = scored_tasks(
                     self.network, places, sampling, self.pipeline, self.device, self._progress, analysis
                 )
@@ -210,19 +212,14 @@ class ShardWorker:
             records |= {record.task_id: record for record in beside(record_of, items)}
         return [records[task.id] for task in tasks]
 
-    def _between_turns(
-        self, turn: contextlib.ExitStack, function: Callable[[Item], Found], items: Iterable[Item]
-    ) -> list[Found]:
-        """Results of the pool; the turn to draw ends before, and that to score begins after.
-
-        With a single turn for both, units that are short of being done would wait for one that begins, and the pool
-        without work for them.
-        """
+    def _without_networks(self, function: Callable[[Item], Found], items: Iterable[Item]) -> list[Found]:
+        """Results of the pool, with the networks free for other threads until all are there."""
         assert self._pool is not None
-        turn.close()
-        found = list(self._pool.map(function, items, age=self._mine.number))
-        turn.enter_context(self._scoring)
-        return found
+        self._networks.release()
+        try:
+            return list(self._pool.map(function, items, age=self._mine.number))
+        finally:
+            self._networks.acquire()
 
     def close(self) -> None:
         """Stop the heartbeat; the last one states that the worker has ended.  The worker may be used again."""
@@ -269,7 +266,7 @@ class ShardWorker:
             return records
         # Outside the except clause, where the traceback would keep the tensors of the failed batch alive.
         if no_memory and halvings < MAX_HALVINGS:
-            with self._drawing, self._scoring:
+            with self._networks:
                 release_memory(self.device)
             self._halve_budget(tasks, unit)
             middle = len(tasks) // 2

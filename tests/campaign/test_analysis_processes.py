@@ -24,7 +24,7 @@ from inpaint_hpc.campaign.resources import Resources, analysis_processes, units_
 from inpaint_hpc.campaign.run_results import collect_run
 from inpaint_hpc.campaign.status import read_status
 from inpaint_hpc.campaign.worker import ShardWorker
-from inpaint_hpc.pipeline import inpaint
+from inpaint_hpc.sampling import joint
 from inpaint_hpc.sampling.settings import SamplingSettings
 from inpaint_hpc.sampling.tasks import Task
 from inpaint_hpc.scoring.chgnet.batch import BatchEvaluator
@@ -151,37 +151,36 @@ def test_the_networks_are_free_while_a_unit_waits_for_its_analysis(make_run):
     assert (status.state, status.unit, status.units, status.tasks) == ("ended", None, (), 7)
 
 
-def test_a_unit_draws_while_another_is_scored_and_only_one_does_each(make_run, monkeypatch):
+def test_two_units_use_the_networks_at_a_time_and_no_third(make_run, monkeypatch):
     run = make_run(**SCORED | {"resources": {"min_shards": 4}})
-    units, drawn = run.pending_units(), []
-    inside, second_draws = {"draw": 0, "score": 0}, threading.Event()
+    units, inside, most, both = run.pending_units(), [0], [0], threading.Event()
+    lock = threading.Lock()
 
-    def alone(name, function):
+    def counted(function):
         def called(*arguments, **options):
-            inside[name] += 1
+            with lock:
+                inside[0] += 1
+                most[0] = max(most[0], inside[0])
+            if inside[0] == 2:
+                both.set()
+            assert both.wait(120.0)  # the first one waits for a second
             try:
-                assert inside[name] == 1
-                if name == "draw":
-                    drawn.append(name)
-                    if len(drawn) == 2:
-                        second_draws.set()
-                else:
-                    assert second_draws.wait(120.0)  # the first unit that is scored waits until another draws
                 return function(*arguments, **options)
             finally:
-                inside[name] -= 1
+                with lock:
+                    inside[0] -= 1
 
         return called
 
-    monkeypatch.setattr(inpaint, "draw_valid", alone("draw", inpaint.draw_valid))
-    monkeypatch.setattr(BatchEvaluator, "__call__", alone("score", BatchEvaluator.__call__))
+    for owner, name in ((joint, "_denoise"), (BatchEvaluator, "__call__")):
+        monkeypatch.setattr(owner, name, counted(getattr(owner, name)))
     worker = ShardWorker(run.path, threads=1, name="w", analysis=1)
     try:
-        with ThreadPoolExecutor(3) as threads:
+        with ThreadPoolExecutor(4) as threads:
             assert [report.failed for report in threads.map(worker.run_unit, units)] == [0] * len(units)
     finally:
         worker.close()
-    assert len(drawn) == len(units) > 2
+    assert most == [2] and len(units) > 2
 
 
 class Bomb:
