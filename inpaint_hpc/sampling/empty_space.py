@@ -45,7 +45,8 @@ def has_void(host: Crystal) -> bool:
         return False
     rows, frac_coords = np.asarray(host.lattice, np.float64), np.asarray(host.frac_coords, np.float64)
     cell, atoms = rows.tobytes(), frac_coords.tobytes()
-    if cell in _WITHOUT and atoms.startswith(_WITHOUT[cell]):
+    without = _WITHOUT.get(cell)  # another thread may drop it meanwhile
+    if without is not None and atoms.startswith(without):
         return False
     key = hashlib.sha256(cell + atoms).digest()
     found = _KNOWN.get(key)
