@@ -3,7 +3,7 @@
     python benchmarks/campaign_feed.py ../shared/data/wbm_dev.h5
     python benchmarks/campaign_feed.py ../shared/data/wbm_dev.h5 --profile 15          # where the CPU time goes
     python benchmarks/campaign_feed.py ../shared/data/electrodes_dev.h5 --workload electrodes
-    python benchmarks/campaign_feed.py ../shared/data/wbm_dev.h5 --actors 4 --analysis 3 --units 3
+    python benchmarks/campaign_feed.py ../shared/data/wbm_dev.h5 --actors 4 --analysis 5 --units 3
 
 The workload `wbm` puts one Li into WBM crystals; `electrodes` has the settings of configs/electrodes.yaml, several
 guests that are placed in every way and relaxed.  First a few hosts are run with the real networks on this CPU, or taken
@@ -71,7 +71,6 @@ def workload_of(name: str) -> Workload:
     if name == "wbm":
         settings = {"guests": [{"Li": 1}], "samples": 16, "sampling": {"steps": 40}}
         return Workload({}, settings, tasks=1024, recorded=36, units=2, campaign=257_000)
-    # By the file's `shard_minutes`, which is for CPUs, a unit has 35 tasks; without it, 576.
     settings = yaml.safe_load((HERE.parent / "configs" / "electrodes.yaml").read_text(encoding="utf-8"))
     hosts = settings.pop("hosts")
     return Workload(hosts, settings, tasks=576, recorded=20, units=1, campaign=30_000)

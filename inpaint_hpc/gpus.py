@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 DEVICE_FILES = ("/dev/nvidia[0-9]*", "/dev/kfd", "/dev/dxg", "/dev/nvgpu/*", "/dev/nvhost-gpu")
 # Says which GPUs a Ray worker of ours shows itself.
 WORKER_VARIABLE = "INPAINT_HPC_GPU_VARIABLE"
-# How many workers share each GPU, for each of them.
+# A batch of a worker may take one part in so many of its GPU's memory.
 SHARED_VARIABLE = "INPAINT_HPC_BATCHES_PER_GPU"
 # Of several units of a worker two use the networks at a time; seldom are both batches of full size.
 BATCHES_OF_SEVERAL_UNITS = 1.5

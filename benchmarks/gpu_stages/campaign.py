@@ -120,14 +120,14 @@ def _work_of_a_task(run: Any, card: Card) -> float:
     """Seconds that a task takes the card in full batches."""
     from inpaint_hpc.archive.read import Archive
 
-    paths = run.result_paths()
+    paths, evaluations = run.result_paths(), run.settings()[0].nfe + 1
     work, tasks = 0.0, 0
     for path in paths[:: max(1, len(paths) // 4)]:
         with Archive(path) as archive:
             for record in archive.iter_records():
                 atoms, guests, drawn = len(record.host), len(record.guests), len(record.samples)
                 calls = [
-                    Call("sampling", drawn, drawn * guests, run.settings()[0].nfe + 1),
+                    Call("sampling", drawn, drawn * guests, evaluations),
                     Call("energies", 1, atoms),
                     Call("forces", len(record.candidates), len(record.candidates) * (atoms + guests)),
                 ]

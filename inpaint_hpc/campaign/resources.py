@@ -13,10 +13,10 @@ from inpaint_hpc.configuration import Section
 from inpaint_hpc.gpus import multi_process_service
 
 _MOST_ANALYSIS = 12
-# Workers that share a GPU; with more of them, by the model of a card, the analysis has too few cores.
+# Workers that share a GPU; by the model of a card, more of them gain little.
 _MOST_ON_A_GPU, _CORES_OF_A_WORKER = 4, 4
 _BYTES_OF_A_WORKER = 6 * 2**30  # with network, CHGNet, CUDA and five processes for the analysis
-# One unit has the networks; with two more there is always one ready to have them next, by the model of a card.
+# Two units use the networks; with one more there is always one ready to have them next, by the model of a card.
 _UNITS_ON_A_GPU = 3
 # Torch threads of a GPU worker whose other cores do the analysis.
 _THREADS_ON_A_GPU = 2

@@ -139,7 +139,7 @@ def _samples(drawn: ValidSamples, candidates: Sequence[Candidate]) -> list[Sampl
     rank = {sample: candidate.rank for candidate in candidates for sample in candidate.members}
     samples = [
         Sample(index, not invalid, reason, distance, rank.get(index, -1), frac_coords)
-        for found, checked in drawn.drawn
+        for found, checked in drawn.parts
         for index, invalid, reason, distance, frac_coords in zip(
             found.indices.tolist(),
             checked.invalid.tolist(),

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import torch
 
     from inpaint_hpc.network.score_network import ScoreNetwork
-    from inpaint_hpc.pipeline.run_context import Analysis, Found, Item
+    from inpaint_hpc.sampling.tasks import Apply, Found, Item
 
 __all__ = ["ShardWorker", "fail_unit"]
 
@@ -194,8 +194,8 @@ class ShardWorker:
         """Records of tasks, which go through the pipeline together; nothing is written or retried."""
         from inpaint_hpc.pipeline.inpaint import scored_tasks
 
-        beside: Analysis = map if self._pool is None else partial(self._pool.map, age=self._mine.number)
-        analysis: Analysis = map if self._pool is None else self._without_networks
+        beside: Apply = map if self._pool is None else partial(self._pool.map, age=self._mine.number)
+        analysis: Apply = map if self._pool is None else self._without_networks
         records: dict[str, TaskRecord] = {}
         for samples in sorted({task.samples for task in tasks}):
             chosen = [task for task in tasks if task.samples == samples]

@@ -9,7 +9,7 @@ import numpy as np
 
 from .lockstep import Steps, driven
 from .ordering_space import OrderingSpace
-from .surrogate_energy import PairEnergies
+from .surrogate_energy import Surrogate
 
 Energies = Callable[[np.ndarray], np.ndarray]
 """Orderings int64 (M, n) -> energies in eV (M,); not finite where an ordering is impossible."""
@@ -41,8 +41,6 @@ def anneal(
     Returns:
         Every ordering that was evaluated, (C * (steps + 1), n), sites in increasing order, and its energy.
     """
-    if isinstance(energies, PairEnergies) and guide is None:
-        return _anneal_pairs(space, starts, energies, steps, hot, cold, seed)
     return driven(annealing(space, starts, steps, hot, cold, seed, guide), energies)
 
 
@@ -70,20 +68,20 @@ def annealing(
     return np.concatenate(seen), np.concatenate(values)
 
 
-def _anneal_pairs(
-    space: OrderingSpace,
+def anneal_in_surrogate(
+    surrogate: Surrogate,
     starts: np.ndarray,
-    energies: PairEnergies,
     steps: int,
-    hot: float,
-    cold: float,
-    seed: int | Sequence[int],
+    hot: float = 0.5,
+    cold: float = 0.02,
+    seed: int | Sequence[int] = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`anneal` where the energy is a sum over pairs: that of a move follows from the field at two sites.
+    """`anneal` with a surrogate's energies, sums over pairs: that of a move follows from the field at two sites.
 
-    Energies are right within rounding, and to six decimals those of `energies`.
+    Energies are right within rounding, and to six decimals those of `surrogate.energies`.
     """
-    site, pair = energies.matrix()
+    space, energies = surrogate.space, surrogate.energies
+    site, pair = surrogate.matrix()
     pair = 0.5 * (pair + pair.T)
     chains = _Chains(space, starts, seed)
     rows = np.arange(len(chains.current))

@@ -51,7 +51,7 @@ class Search(Generic[Found]):
 
 
 @dataclass(frozen=True, eq=False)
-class Advanced(Generic[Found]):
+class Advanced:
     """Where a search is after its last answer.
 
     Attributes:
@@ -61,7 +61,7 @@ class Advanced(Generic[Found]):
     """
 
     wanted: Any
-    found: Found | None
+    found: Any
     seconds: float
 
 
@@ -75,7 +75,7 @@ def driven(steps: Steps[Found], energies: Callable[[Any], np.ndarray]) -> Found:
         return end.value
 
 
-def advanced(search: Search[Found]) -> Advanced[Found]:
+def advanced(search: Search[Found]) -> Advanced:
     """Go on with a search to its next question, in this process."""
     begun = time.perf_counter()
     sent, steps = _WAITING.pop(search.key, (-1, None))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .annealing import anneal, annealing, random_orderings
+from .annealing import anneal_in_surrogate, annealing, random_orderings
 from .enumeration import LIMIT, OrderingKeys, inequivalent_orderings, symmetric_orderings
 from .lockstep import Steps, driven
 from .ordering_space import OrderingSpace
@@ -174,9 +174,8 @@ class _Search:
             return
         spread = max(0.05, float(np.std(self.surrogate.energies(starts))))
         steps = MOVES * starts.shape[1]
-        orderings, energies = anneal(
-            self.space, starts, self.surrogate.energies, steps, spread, 0.05 * spread, [self.seed, turn, 2]
-        )
+        seed = [self.seed, turn, 2]
+        orderings, energies = anneal_in_surrogate(self.surrogate, starts, steps, spread, 0.05 * spread, seed)
         orderings, energies = orderings[energies < 1e5], energies[energies < 1e5]
         _, first = np.unique(self.keys.plain(orderings), return_index=True)
         lowest = first[np.argsort(np.round(energies[first], 6), kind="stable")[: self.limit // 8]]

@@ -156,9 +156,9 @@ def search_occupancy(
     ]
     results = []
     # Here, one after another, or what they have in memory would be that of all of them.
-    for first in [0] if together or apply is not map else range(len(tasks)):
-        group = searches if together or apply is not map else searches[first : first + 1]
-        results += in_lockstep(group, partial(energies, first), apply)
+    step = max(1, len(tasks)) if together or apply is not map else 1
+    for first in range(0, len(tasks), step):
+        results += in_lockstep(searches[first : first + step], partial(energies, first), apply)
     for row, (one, seconds) in enumerate(results):
         clustering = one.seconds["sites"]
         one.seconds = {"sites": share + clustering, "search": seconds - clustering + waited[row]}

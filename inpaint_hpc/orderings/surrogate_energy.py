@@ -70,10 +70,9 @@ class Surrogate:
                 features[start : start + _ROWS, column] = 0.5 * np.einsum("ms,ms->m", taken @ pair, taken)
         return features
 
-    @property
-    def energies(self) -> PairEnergies:
-        """A function from orderings int64 (M, n) to energies in eV up to a constant, float64 (M,)."""
-        return PairEnergies(self)
+    def energies(self, orderings: np.ndarray) -> np.ndarray:
+        """Energies in eV up to a constant, float64 (M,)."""
+        return self.features(orderings) @ self.weights
 
     def fit(self, orderings: np.ndarray, energies: np.ndarray) -> None:
         """Fit to computed energies in eV (M,); those that are not finite are left out.
@@ -99,21 +98,6 @@ class Surrogate:
     def matrix(self) -> tuple[np.ndarray, np.ndarray]:
         """Energies of sites in eV, (S,), and of pairs, (S, S), as fitted; the diagonal is a site with its images."""
         return self.weights[self.space.orbits], self.pairs[0] * self.weights[-2] + self.pairs[1] * self.weights[-1]
-
-
-class PairEnergies:
-    """Energies in a surrogate, by which annealing tells that they are sums over guests and pairs of guests."""
-
-    def __init__(self, surrogate: Surrogate) -> None:
-        self._surrogate = surrogate
-
-    def __call__(self, orderings: np.ndarray) -> np.ndarray:
-        """Energies in eV up to a constant, float64 (M,)."""
-        return self._surrogate.features(orderings) @ self._surrogate.weights
-
-    def matrix(self) -> tuple[np.ndarray, np.ndarray]:
-        """As `Surrogate.matrix`."""
-        return self._surrogate.matrix()
 
 
 def _image_distances(space: OrderingSpace) -> np.ndarray:

@@ -102,8 +102,8 @@ class DrawnTask:
         """Only with what the candidates are made from: not every draw, no site networks."""
         return cls(
             task,
-            replace(drawn, drawn=[]),
-            None if chain is None else replace(chain, drawn=[]),
+            replace(drawn, parts=[]),
+            None if chain is None else replace(chain, parts=[]),
             None if found is None else replace(found, networks=()),
             settings,
         )

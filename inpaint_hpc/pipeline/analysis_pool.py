@@ -27,8 +27,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from inpaint_hpc.errors import InpaintHpcError
-
-from .run_context import Found, Item
+from inpaint_hpc.sampling.tasks import Found, Item
 
 _Waiting = tuple[int, int, Future[Any], Callable[[Any], Any], Any]
 

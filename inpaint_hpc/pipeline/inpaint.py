@@ -20,14 +20,14 @@ from inpaint_hpc.errors import InputError
 from inpaint_hpc.sampling.cells import generation_task
 from inpaint_hpc.sampling.empty_space import has_void
 from inpaint_hpc.sampling.settings import SamplingSettings
-from inpaint_hpc.sampling.tasks import Task
+from inpaint_hpc.sampling.tasks import Apply, Task
 
 from .analysis import AnalysisSettings, DrawnTask, ScoredTask, candidates_of, result_of
 from .ordering_stage import draw_sequential, refiner, search, searched_rows
 from .ranking_stage import TaskCandidates, rank_by_energy
 from .rejection_sampling import Progress, draw_valid
 from .results import InpaintResult
-from .run_context import Analysis, RunContext
+from .run_context import RunContext
 from .settings import PipelineSettings
 
 GuestCounts = Mapping[Any, int] | Sequence[str | int]
@@ -128,7 +128,7 @@ def run_tasks(
     pipeline: PipelineSettings | None = None,
     device: Any = None,
     progress: Progress | None = None,
-    analysis: Analysis = map,
+    analysis: Apply = map,
 ) -> list[InpaintResult]:
     """Run the pipeline for tasks of any hosts; one result per task, in order; see `inpaint`."""
     return list(analysis(result_of, scored_tasks(network, tasks, sampling, pipeline, device, progress, analysis)))
@@ -141,7 +141,7 @@ def scored_tasks(
     pipeline: PipelineSettings | None = None,
     device: Any = None,
     progress: Progress | None = None,
-    analysis: Analysis = map,
+    analysis: Apply = map,
 ) -> list[ScoredTask]:
     """The same up to where `result_of` makes the results, for callers that make more of them in the same step."""
     pipeline = pipeline or PipelineSettings()

@@ -15,7 +15,7 @@ from inpaint_hpc.crystals.symmetry import spacegroup_symbol
 from inpaint_hpc.gpus import is_gpu
 from inpaint_hpc.sampling.contact_distances import invalid_samples
 from inpaint_hpc.sampling.minimum_image import PeriodicCell
-from inpaint_hpc.sampling.tasks import Task
+from inpaint_hpc.sampling.tasks import Apply, Task
 from inpaint_hpc.scoring.chgnet.energies import PotentialResult, evaluate_candidates
 from inpaint_hpc.scoring.relaxation.relax import Relaxation, RelaxSettings, relax
 
@@ -23,7 +23,6 @@ from .candidate_order import by_energy, handed_out
 from .host_energies import host_energies
 from .rejection_sampling import Progress
 from .results import CONVERGED, DIVERGED, UNFINISHED, Candidate, HostEnergies, Relaxed
-from .run_context import Analysis
 from .settings import STAGED, PipelineSettings
 from .shortlist import VOID, Scored, lowest_voids, shortlisted
 from .unique_minima import merge_minima
@@ -69,7 +68,7 @@ def rank_by_energy(
     progress: Progress | None = None,
     together: bool | None = None,
     refine: Refine | None = None,
-    analysis: Analysis = map,
+    analysis: Apply = map,
 ) -> None:
     """Score, refine, relax and rank the candidates of tasks, in place.
 

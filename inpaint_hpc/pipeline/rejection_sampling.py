@@ -38,7 +38,7 @@ class ValidSamples:
         n_drawn: samples drawn, impossible ones included.
         reasons: why samples were impossible, with the number of samples each.
         seconds: wall time by stage.
-        drawn: everything that was drawn, impossible samples included, and its check; in parts.
+        parts: everything that was drawn, impossible samples included, each part with its check.
     """
 
     frac_coords: np.ndarray
@@ -47,12 +47,12 @@ class ValidSamples:
     n_drawn: int = 0
     reasons: Counter = field(default_factory=Counter)
     seconds: dict[str, float] = field(default_factory=lambda: {"sample": 0.0})
-    drawn: list[tuple[SampleSet, Validity]] = field(default_factory=list)
+    parts: list[tuple[SampleSet, Validity]] = field(default_factory=list)
 
     def keep(self, found: SampleSet, checked: Validity) -> None:
         """Keep the possible ones of further samples."""
         valid = ~checked.invalid
-        self.drawn.append((found, checked))
+        self.parts.append((found, checked))
         self.n_drawn += len(found)
         self.reasons.update(kind_of_reason(reason) for reason in checked.reason if reason)
         self.frac_coords = np.concatenate([self.frac_coords, found.frac_coords[valid]])

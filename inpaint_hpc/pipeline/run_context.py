@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING
 
 from inpaint_hpc.sampling.settings import SamplingSettings
+from inpaint_hpc.sampling.tasks import Apply
 
 from .settings import PipelineSettings
 
@@ -14,25 +15,6 @@ if TYPE_CHECKING:
     import torch
 
     from inpaint_hpc.sampling.strategies import Network
-
-
-class Named(Protocol):
-    """What a step of the analysis takes: one task's part, by the name of the task."""
-
-    @property
-    def name(self) -> str:
-        """Name of the task."""
-
-
-Item = TypeVar("Item", bound=Named)
-Found = TypeVar("Found")
-
-
-class Analysis(Protocol):
-    """How a step is done for many tasks: `map`, or that of an `AnalysisPool`."""
-
-    def __call__(self, function: Callable[[Item], Found], items: Iterable[Item], /) -> Iterable[Found]:
-        """Results of a function, in the order of the items."""
 
 
 @dataclass(frozen=True)
@@ -52,4 +34,4 @@ class RunContext:
     pipeline: PipelineSettings
     device: torch.device | str | None = None
     progress: Callable[[str, int, int], None] | None = None
-    analysis: Analysis = map
+    analysis: Apply = map

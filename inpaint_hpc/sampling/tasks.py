@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -19,8 +19,24 @@ from .contact_distances import require_room
 Guests = Mapping[Any, int] | Iterable[str | int]
 """Element -> count, or a list of elements, by symbol or atomic number."""
 
-Apply = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
-"""How a function is applied to items of many tasks, whose results come in their order: `map`, or that of processes."""
+
+class Named(Protocol):
+    """One task's part, by the name of the task; parts with an equal number `home` go to the same process."""
+
+    @property
+    def name(self) -> str:
+        """Name of the task."""
+
+
+Item = TypeVar("Item", bound=Named)
+Found = TypeVar("Found")
+
+
+class Apply(Protocol):
+    """How a step is done for many tasks: `map`, or that of an `AnalysisPool`."""
+
+    def __call__(self, function: Callable[[Item], Found], items: Iterable[Item], /) -> Iterable[Found]:
+        """Results of a function, in the order of the items."""
 
 
 @dataclass(frozen=True, eq=False)

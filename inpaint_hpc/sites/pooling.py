@@ -178,7 +178,8 @@ def pool_many(
         open_pools = [k for k, pool in enumerate(pools) if done < settings.min_rounds or not pool.saturated]
         if not open_pools:
             break
-        before = _draw_round(network, pools, tasks, open_pools, settings, device, progress)
+        before = [replace(pools[k], samples=dict(pools[k].samples)) for k in open_pools]
+        _draw_round(network, pools, tasks, open_pools, settings, device, progress)
         rounds = [_Round(pools[k], earlier, settings) for k, earlier in zip(open_pools, before, strict=True)]
         for k, new in zip(open_pools, apply(_new_sites, rounds), strict=True):
             pools[k].new_sites += (new,)
@@ -186,8 +187,7 @@ def pool_many(
     return pools
 
 
-def _draw_round(network, pools, tasks, open_pools, settings: PoolingSettings, device, progress) -> list[np.ndarray]:
-    """Add samples to the open pools; the positions that they had before."""
+def _draw_round(network, pools, tasks, open_pools, settings: PoolingSettings, device, progress) -> None:
     rows = [(k, count) for k in open_pools for count in pools[k].samples]
     wanted = [_wanted(count, len(pools[k].samples) - 1, settings) for k, count in rows]
     sets = sample(
@@ -199,11 +199,9 @@ def _draw_round(network, pools, tasks, open_pools, settings: PoolingSettings, de
         first_sample=[len(pools[k].samples[count]) for k, count in rows],
         samples=wanted,
     )
-    before = [pools[k].frac_coords for k in open_pools]
     for (k, count), found in zip(rows, sets, strict=True):
         pools[k].samples[count] = np.concatenate([pools[k].samples[count], found.frac_coords])
         pools[k].nfe += found.nfe * len(found)
-    return before
 
 
 def _wanted(count: int, joint_counts: int, settings: PoolingSettings) -> int:
@@ -215,7 +213,7 @@ def _wanted(count: int, joint_counts: int, settings: PoolingSettings) -> int:
 @dataclass(frozen=True, eq=False)
 class _Round:
     pool: Pool
-    before: np.ndarray
+    before: Pool
     settings: PoolingSettings
 
     @property
@@ -227,6 +225,6 @@ def _new_sites(round_: _Round) -> int:
     """Orbits of the pool on which no position lay before the last round."""
     settings = round_.settings
     network = round_.pool.network(settings.symprec, settings.merge)
-    sites = assign_sites(network, round_.before, STRAY * settings.merge)[0]
+    sites = assign_sites(network, round_.before.frac_coords, STRAY * settings.merge)[0]
     seen = set(network.orbit_of[sites[sites >= 0]].tolist())
     return len(network.orbits) - len(seen)

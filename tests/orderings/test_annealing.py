@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from made_up_spaces import chain, grid, scattered
 
-from inpaint_hpc.orderings.annealing import PROPOSALS, anneal, random_orderings
+from inpaint_hpc.orderings.annealing import PROPOSALS, anneal, anneal_in_surrogate, random_orderings
 from inpaint_hpc.orderings.ordering_space import ordering_space
 from inpaint_hpc.orderings.surrogate_energy import CORE, COULOMB, CUTOFF, PERMITTIVITY, SCREENING, Surrogate
 
@@ -76,14 +76,14 @@ def test_annealing_takes_the_steps_of_the_plain_loop(case, guided):
 
 
 @pytest.mark.parametrize("case", range(5))
-def test_annealing_in_pair_energies_takes_the_steps_of_the_plain_loop(case):
+def test_annealing_in_the_surrogate_takes_the_steps_of_the_plain_loop(case):
     """Energies are right to six decimals, also halfway between two numbers of six, and within rounding."""
     space, counts = list(spaces())[case]
     surrogate = Surrogate(space)
     for turn in range(3):
         starts = random_orderings(space, counts, 20, seed=turn)
         options = {"steps": 150, "hot": 0.5, "cold": 0.02, "seed": turn}
-        orderings, energies = anneal(space, starts, surrogate.energies, **options)
+        orderings, energies = anneal_in_surrogate(surrogate, starts, **options)
         plain_orderings, plain = plain_anneal(space, starts, surrogate.energies, **options)
         assert np.array_equal(orderings, plain_orderings)
         assert np.abs(energies - plain).max() < 1e-11
@@ -98,7 +98,7 @@ def test_energies_halfway_between_two_numbers_of_six_decimals_are_computed():
     surrogate.pairs[:] = 0.0
     surrogate.weights[:-2] = 1.5e-6 / 6  # all orderings are halfway
     starts = random_orderings(space, counts, 4, seed=0)
-    orderings, energies = anneal(space, starts, surrogate.energies, steps=50, seed=0)
+    orderings, energies = anneal_in_surrogate(surrogate, starts, steps=50, seed=0)
     assert energies.tobytes() == surrogate.energies(orderings).tobytes()
 
 

@@ -67,7 +67,7 @@ def test_ahead_or_not_the_samples_are_those_of_rounds(redraws, samples):
         kept, drawn = round_by_round(network, task, settings, rounds)
         for found in (one, other):
             assert found.indices.tolist() == kept and found.n_drawn == len(drawn)
-            assert [index for part, _ in found.drawn for index in part.indices.tolist()] == drawn
+            assert [index for part, _ in found.parts for index in part.indices.tolist()] == drawn
             assert sum(found.reasons.values()) == len(drawn) - len(kept)
         assert np.array_equal(one.frac_coords, other.frac_coords)
         assert np.array_equal(one.min_distance, other.min_distance)
